@@ -233,11 +233,4 @@ GEMINI = [
     gemini_answered("m6", "w10"),
 ]
 
-#: formats with samples in tests of their own, `test_formats_<name>`
-OWN_TESTS = frozenset(
-    {
-        *("aider", "cline", "continue", "crush", "sillytavern", "vscode", "qwen-code"),
-        *("langgraph", "openai-agents", "pydantic-ai", "message-list"),
-    }
-)
 SAMPLES = {"pi": PI, "kit": KIT, "claude-code": CLAUDE, "codex": CODEX, "gemini-cli": GEMINI}

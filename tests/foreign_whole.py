@@ -7,15 +7,14 @@ Each sample has the sum of itself, made with plain json or sqlite3, and nothing 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Callable, Iterable
-from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from foreign import TIME, call, claude_answered, claude_said, codex_line, codex_said, encoded, kit_line, pi_line
 from foreign import result as claude_result
+from foreign_agents import AGENTS
 from foreign_stores import write_database, write_json, write_lines
+from foreign_sums import Counts, Sample, kinds, leaves_of, lines_of, rows_of, total, words
 from test_formats_exports import (
     CLAUDE_ROOT,
     LIBRE_ROOT,
@@ -46,63 +45,6 @@ from test_formats_stores import (
     response,
 )
 
-
-class Counts(NamedTuple):
-    """What is counted in a session, or in all sessions of a source."""
-
-    input: int = 0
-    output: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    cost: float = 0.0
-    messages: int = 0
-    calls: int = 0
-    results: int = 0
-    leaves: int = 1
-
-
-class Sample(NamedTuple):
-    """How a source is written, and its sum.
-
-    `mapped` are words that name a kind or a role there and have another name here; they say nothing else.
-    """
-
-    write: Callable[[Path], Path]
-    counted: Callable[[Path], Counts]
-    mapped: frozenset[str] = frozenset()
-
-
-def words(*said: str) -> frozenset[str]:
-    """Words that are mapped."""
-    return frozenset(said)
-
-
-def lines_of(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def rows_of(path: Path, query: str) -> list[tuple[Any, ...]]:
-    """The rows of a query."""
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(query).fetchall()
-
-
-def total(paid: Iterable[dict[str, Any]], name: str) -> int:
-    """The sum of a count; where it is missing it is 0."""
-    return sum(each.get(name, 0) for each in paid)
-
-
-def leaves_of(parents: dict[str, str | None]) -> int:
-    """How many have no child."""
-    return len(parents.keys() - set(parents.values()))
-
-
-def kinds(blocks: Iterable[Any], *names: str) -> int:
-    """How many blocks are of these kinds."""
-    return sum(isinstance(block, dict) and block.get("type") in names for block in blocks)
-
-
 # --- pi, kit ---
 
 
@@ -113,7 +55,7 @@ def write_pi(folder: Path) -> Path:
     answer = {"role": "assistant", "content": [called], "provider": "prov", "model": "model-x", "usage": usage}
     brought = {"role": "toolResult", "toolCallId": "call_7", "content": [{"type": "text", "text": "alpha"}]}
     lines = [
-        {"type": "session", "version": 3, "id": "pi_session", "timestamp": TIME, "cwd": "/work/dir"},
+        {"type": "session", "version": 3, "id": "pi_session", "timestamp": TIME, "cwd": "/home/me/dir"},
         pi_line("message", "a1", None, message={"role": "user", "content": "Say alpha", "shade": "viridian"}),
         pi_line("message", "a2", "a1", message=answer | {"stopReason": "toolUse", "timestamp": 4711}),
         pi_line("message", "a3", "a2", message=brought),
@@ -149,7 +91,7 @@ def write_kit(folder: Path) -> Path:
     brought = {"type": "tool_result", "data": {"tool_call_id": "call_7", "name": "bash", "content": "alpha"}}
     said = {"type": "text", "data": {"text": "Say alpha"}}
     lines = [
-        {"type": "session", "version": 3, "id": "0123456789abcdef", "timestamp": TIME, "cwd": "/work/dir"},
+        {"type": "session", "version": 3, "id": "0123456789abcdef", "timestamp": TIME, "cwd": "/home/me/dir"},
         kit_line("message", "k1", role="user", parts=[said], shade="cerulean"),
         kit_line("message", "k2", "k1", role="assistant", parts=[called], model="model-x", provider="prov"),
         kit_line("message", "k3", "k2", role="tool", parts=[brought]),
@@ -211,7 +153,9 @@ def write_codex(folder: Path) -> Path:
     usage = {"input_tokens": 444, "cached_input_tokens": 333, "output_tokens": 222, "reasoning_output_tokens": 120}
     item = {"type": "function_call", "name": "shell", "arguments": '{"cmd":"echo alpha"}', "call_id": "call_7"}
     lines = [
-        codex_line("session_meta", {"id": "codex_session", "timestamp": TIME, "cwd": "/work/dir", "shade": "viridian"}),
+        codex_line(
+            "session_meta", {"id": "codex_session", "timestamp": TIME, "cwd": "/home/me/dir", "shade": "viridian"}
+        ),
         codex_line("turn_context", {"turn_id": "turn_4711", "model": "model-x"}),
         codex_said("user", "Say alpha"),
         codex_line("response_item", item | {"metadata": {"shade": 4711}}),
@@ -377,7 +321,7 @@ def write_atuin(folder: Path) -> Path:
         event("event_4", "event_3", "text", 4, content="Done", shade="viridian"),
         event("event_5", "event_1", "text", 5, content="alpha"),
     ]
-    session = {"id": "s1", "head_id": "event_5", "directory": "/work/dir", "created_at": 1767225600}
+    session = {"id": "s1", "head_id": "event_5", "directory": "/home/me/dir", "created_at": 1767225600}
     session |= {"updated_at": 1767225999}
     path = folder / "atuin.db"
     metadata = {"session_id": "s1", "key": "shade", "value": '"cerulean"', "updated_at": 1767225777}
@@ -528,4 +472,4 @@ SAMPLES = {
     "llm": Sample(write_llm_old, count_llm_old),
     "llm, new": Sample(write_llm_new, count_llm_new, words("tool_call", "tool", "text")),
     "opencode": Sample(write_opencode, count_opencode),
-}
+} | AGENTS

@@ -54,7 +54,7 @@ def test_an_import_makes_a_log(source: Path, tmp_path: Path) -> None:
 
 
 def test_a_long_import_leaves_an_index(tmp_path: Path) -> None:
-    """So that the first to open the log need not read it all; how far it is, is told in bytes."""
+    """So that the first to open the log need not read it all; progress is reported in bytes."""
     (tmp_path / "source").write_bytes(pi_session(5000))
     size = (tmp_path / "source").stat().st_size
     steps: list[tuple[int, int]] = []

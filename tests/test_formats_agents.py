@@ -222,6 +222,13 @@ CHECKPOINTS = """
         primary key (thread_id, checkpoint_ns, checkpoint_id)
     );
 """
+WRITES = """
+    create table if not exists writes (
+        thread_id text not null, checkpoint_ns text not null default '', checkpoint_id text not null,
+        task_id text not null, idx integer not null, channel text not null, type text, value blob,
+        primary key (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
+    );
+"""
 
 
 def stored(value: Any, code: int = 5) -> msgspec.msgpack.Ext:
@@ -370,6 +377,17 @@ def test_objects_inside_of_objects_end_somewhere(tmp_path: Path) -> None:
     found = graph(tmp_path / "d", checkpoint(1, HELLO, deep))
     assert found.codes == ["source_bad_record"]
     assert [each.type for each in found.session.path()] == ["message", "extension_data"]
+
+
+def test_what_belongs_to_a_checkpoint_is_named(tmp_path: Path) -> None:
+    """Its metadata, and the writes of steps that were not finished, of this thread only."""
+    rows = [checkpoint(at, HELLO) | {"metadata": b'{"step": 1}'} for at in (1, 2)] + [checkpoint(1, HI, thread="t2")]
+    write = {"thread_id": "t1", "checkpoint_id": "002", "task_id": "a", "channel": "messages"}
+    writes = [write | {"idx": number} for number in range(3)]
+    path = write_database(tmp_path / "d", CHECKPOINTS + WRITES, checkpoints=rows, writes=writes)
+    reports = import_into(path, open_store("memory:"))
+    found = {each.session_id: [(one.code, one.about, one.times) for one in each.findings] for each in reports}
+    assert found == {"t1": [("source_field_dropped", "metadata", 2), ("source_field_dropped", "writes", 3)], "t2": []}
 
 
 def test_messages_that_are_stored_as_changes_are_reported(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ def said(number: int, role: str, *blocks: dict[str, Any] | str, **more: Any) -> 
 def asked(number: int, tokens: int | None, kind: str = "api_req_started", **more: Any) -> dict[str, Any]:
     """A request on the screen."""
     counts = {} if tokens is None else {"tokensIn": tokens, "tokensOut": 5, "cacheWrites": 7, "cacheReads": 11}
-    told = {"request": "…", **counts, **more.pop("told", {})}
-    return {"ts": START + number, "type": "say", "say": kind, "text": json.dumps(told), **more}
+    facts = {"request": "…", **counts, **more.pop("facts", {})}
+    return {"ts": START + number, "type": "say", "say": kind, "text": json.dumps(facts), **more}
 
 
 CALL = {"type": "tool_use", "id": "t1", "name": "read_file", "input": {"path": "a"}}
@@ -43,12 +43,12 @@ RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "text of a"}
 TASK = {"ts": START, "type": "say", "say": "task", "text": "What is in a?\nBriefly."}
 MODEL = {"modelId": "opus", "providerId": "anthropic"}
 HISTORY = [
-    said(2, "user", "<task>\nWhat is in a?\n</task>", "<environment_details>…</environment_details>"),
+    said(2, "user", "<task>\nWhat is in a?\nBriefly.\n</task>", "<environment_details>…</environment_details>"),
     said(3, "assistant", "I look.", CALL, modelInfo=MODEL | {"mode": "act"}, metrics={"cost": 0.5}),
     said(5, "user", RESULT),
     said(6, "assistant", "Text.", modelInfo=MODEL),
 ]
-SCREEN = [TASK, asked(1, 100, told={"cost": 0.25}, modelInfo=MODEL), asked(4, 200, told={"cost": 0.5})]
+SCREEN = [TASK, asked(1, 100, facts={"cost": 0.25}, modelInfo=MODEL), asked(4, 200, facts={"cost": 0.5})]
 
 
 def write(folder: Path, history: list[dict[str, Any]], screen: list[dict[str, Any]] | None = None) -> Path:
@@ -106,7 +106,7 @@ def test_a_task_is_read_from_both_files(tmp_path: Path, store: SessionStore) -> 
 
 def test_a_task_grows_between_imports(tmp_path: Path, store: SessionStore) -> None:
     """A request counts when it is answered, in the place where it began."""
-    running = [TASK, asked(1, 100, told={"cost": 0.25}, modelInfo=MODEL), asked(4, None)]
+    running = [TASK, asked(1, 100, facts={"cost": 0.25}, modelInfo=MODEL), asked(4, None)]
     for history, screen, new in (
         (HISTORY[:1], [TASK, asked(1, None)], 1 + 1),
         (HISTORY[:1], SCREEN[:2], 0),
@@ -130,7 +130,7 @@ def test_a_task_that_was_set_back_is_a_branch(tmp_path: Path, store: SessionStor
     with store.open(str(START)) as session:
         assert (texts(session)[-1], len(session.leaves())) == ("No, look at b", 2)
     fresh = open_store("memory:")
-    removed = asked(7, 200, "deleted_api_reqs", told={"cost": 0.5})
+    removed = asked(7, 200, "deleted_api_reqs", facts={"cost": 0.5})
     write(tmp_path, other[:2], [*SCREEN[:2], removed])
     assert imported(tmp_path, fresh) == 2 + 2 + 1
     write(tmp_path, other, [*SCREEN[:2], removed])
@@ -151,7 +151,7 @@ def test_requests_without_times_are_counted_by_their_places(tmp_path: Path) -> N
 
 
 def test_messages_that_are_not_sent_any_more_are_for_the_user(tmp_path: Path, store: SessionStore) -> None:
-    """A range on Cline's screen, a marker among Roo's messages. Nothing is told twice."""
+    """A range on Cline's screen, a marker among Roo's messages. Nothing is there twice."""
     texts_of = [said(number, role, role) for number, role in enumerate(["user", "assistant"] * 3, 1)]
     write(tmp_path, texts_of, [TASK])
     assert imported(tmp_path, store) == 6 + 1
@@ -179,8 +179,8 @@ def test_a_summary_is_a_compaction(tmp_path: Path, store: SessionStore) -> None:
     imported(tmp_path, store)
     marked = [each | {"condenseParent": "c"} for each in HISTORY]
     summary = said(7, "user", "It was about a.", "And b.", isSummary=True, condenseId="c")
-    told = {"cost": 0.125, "newContextTokens": 5, "summary": "It was about a."}
-    condensed = {"ts": START + 8, "type": "say", "say": "condense_context", "contextCondense": told}
+    facts = {"cost": 0.125, "newContextTokens": 5, "summary": "It was about a."}
+    condensed = {"ts": START + 8, "type": "say", "say": "condense_context", "contextCondense": facts}
     write(tmp_path, [*marked, summary, said(9, "user", "Go on")], [*SCREEN, condensed])
     assert imported(tmp_path, store) == 3
     with store.open(str(START)) as session:
@@ -195,10 +195,10 @@ def test_a_summary_is_a_compaction(tmp_path: Path, store: SessionStore) -> None:
 
 def test_a_cancelled_request_was_paid(tmp_path: Path) -> None:
     """Also if no answer came; one that is still running may grow."""
-    for told, count in (({"cancelReason": "user_cancelled"}, 1), ({}, 0)):
-        session, _ = read_foreign(write(tmp_path, HISTORY[:1], [TASK, asked(1, 100, told=told)]))
+    for facts, count in (({"cancelReason": "user_cancelled"}, 1), ({}, 0)):
+        session, _ = read_foreign(write(tmp_path, HISTORY[:1], [TASK, asked(1, 100, facts=facts)]))
         costs = [each for each in session.path() if isinstance(each, ExtensionDataEntry)]
-        assert [each.data for each in costs] == [told] * count
+        assert [each.data for each in costs] == [facts] * count
 
 
 def test_either_file_names_the_task(tmp_path: Path) -> None:
@@ -225,9 +225,9 @@ def _format_of(path: Path) -> str | None:
 
 def test_roo_says_where_a_task_belongs(tmp_path: Path, store: SessionStore) -> None:
     """`history_item.json` names its directory and its parent. Its input includes the cache."""
-    told = {"apiProtocol": "anthropic"}
+    facts = {"apiProtocol": "anthropic"}
     reasoning = {"role": "assistant", "type": "reasoning", "encrypted_content": "abcd", "summary": [], "ts": START + 3}
-    task = write(tmp_path, [HISTORY[0], reasoning, *HISTORY[1:]], [TASK, asked(1, 100, told=told)])
+    task = write(tmp_path, [HISTORY[0], reasoning, *HISTORY[1:]], [TASK, asked(1, 100, facts=facts)])
     write_json(task / "history_item.json", {"id": "x", "workspace": "/w", "parentTaskId": "17", "mode": "code"})
     session, _ = read_foreign(task)
     imported(task, store)
@@ -251,7 +251,7 @@ def test_files_that_are_not_whole_lose_no_message(tmp_path: Path) -> None:
     odd = [
         TASK,
         asked(1, 100) | {"ts": "soon", "text": "no JSON"},
-        asked(1, None, told={"tokensIn": "many"}),
+        asked(1, None, facts={"tokensIn": "many"}),
         {"ts": START, "type": "say", "say": "condense_context", "contextCondense": []},
         TASK | {"conversationHistoryDeletedRange": [1]},
         TASK | {"conversationHistoryDeletedRange": ["a", 3]},

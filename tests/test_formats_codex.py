@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from helpers import contents
 
-from convtree import MessageEntry, Session, SessionStore, open_store
+from convtree import ExtensionDataEntry, MessageEntry, ModelChangeEntry, Session, SessionStore, open_store
 from convtree.exchange import ImportReport, import_file, import_into, read_foreign
 
 HOME, FORK = (f"019f0000-0000-7000-8000-00000000000{letter}" for letter in "ab")
@@ -95,6 +95,18 @@ def fork_lines() -> list[bytes]:
     """A fork behind the first answer."""
     begun = meta(5, FORK, forked_from_id=HOME, timestamp="2026-11-28T11:00:00.000Z", **base(FIRST, 5))
     return [begun, said(6, "user", "And its river?"), said(7, "assistant", "The Tiber"), paid(8, 300)]
+
+
+def test_a_model_is_of_the_provider_of_its_file(tmp_path: Path, store: SessionStore) -> None:
+    """What a fork continues keeps its own; the lines of the fork have that of the fork."""
+    write(tmp_path, HOME, FIRST)
+    begun = meta(5, FORK, forked_from_id=HOME, **base(FIRST, 5) | {"model_provider": "azure"})
+    write(tmp_path, FORK, [begun, line(6, "turn_context", MODEL), said(7, "user", "And its river?"), paid(8, 300)])
+    imported(tmp_path, store)
+    with store.open(FORK) as fork:
+        changes = [each.provider for each in fork.path() if isinstance(each, ModelChangeEntry)]
+        paid_to = [each.provider for each in fork.path() if isinstance(each, ExtensionDataEntry) and each.usage]
+    assert (changes, paid_to[-1]) == (["openai", "azure"], "azure")
 
 
 def test_a_fork_begins_with_what_it_continues(tmp_path: Path, store: SessionStore) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from foreign import OWN_TESTS
 from foreign_stores import write_database
-from foreign_whole import LEDGER, SAMPLES, Counts
+from foreign_sums import Counts
+from foreign_whole import LEDGER, SAMPLES
 from test_formats_stores import GOOSE_SESSION
 
 from convtree import MessageEntry, Session, SessionStore, open_store
@@ -15,8 +15,8 @@ from convtree._formats.registry import FORMATS
 from convtree._messages.reading import read
 from convtree.exchange import import_into
 
-#: counted in tests of their own
-ELSEWHERE = OWN_TESTS | {"gemini-cli", "gemini-checkpoint"}
+#: has neither usage nor branches
+ELSEWHERE = {"gemini-checkpoint"}
 
 
 def test_every_format_has_a_sample() -> None:

@@ -35,9 +35,9 @@ FINISH = ("finish", {"reason": "end_turn", "time": TIME})
 
 def row(number: int, role: str, *parts: tuple[str, Any], **more: Any) -> dict[str, Any]:
     """A row of the messages."""
-    told = json.dumps([{"type": kind, "data": data} for kind, data in parts])
+    stored = json.dumps([{"type": kind, "data": data} for kind, data in parts])
     place = {"id": f"m{number}", "session_id": "s1", "created_at": TIME + number, "updated_at": TIME + number}
-    return place | {"role": role, "parts": told} | more
+    return place | {"role": role, "parts": stored} | more
 
 
 def text(said: str) -> tuple[str, dict[str, str]]:
@@ -83,7 +83,8 @@ def test_a_session(tmp_path: Path, store: SessionStore) -> None:
             *("anthropic", "opus"),
             "2026-01-01T00:00:02.000000Z",
         )
-        assert said[1].message["crush"] == {"parts": [{"type": "finish", "data": FINISH[1]}]}
+        finish = {"type": "finish", "data": FINISH[1]}
+        assert said[1].message["crush"] == {"updated_at": TIME + 2, "parts": [finish]}
         assert said[1].message["content"][1]["input"] == {"path": "a"}
         assert said[2].message["content"][0] == {
             "type": "tool_result",

@@ -75,7 +75,7 @@ def data_of(session: Session, id: str) -> Any:
 
 
 def test_incomplete_lines_of_pi_become_extension_data(tmp_path: Path) -> None:
-    """It keeps its place in the tree, and that it was no such thing is told."""
+    """It keeps its place in the tree, and that it was no such thing is reported."""
     lines = [
         pi_line("branch_summary", "a", None, fromId="root", summary=7),
         pi_line("thinking_level_change", "b", "a"),
@@ -105,7 +105,7 @@ def test_an_answer_without_a_model_changes_none(tmp_path: Path) -> None:
     assert (context.provider, context.model, context.settings) == ("p", "m", {"thinkingLevel": "low"})
 
 
-def test_a_second_header_is_passed_over_and_told(tmp_path: Path) -> None:
+def test_a_second_header_is_passed_over_and_reported(tmp_path: Path) -> None:
     """In pi's first version it counts as a line, for what a compaction keeps is a place."""
     old = {"type": "session", "id": "p1", "timestamp": TIME, "cwd": "/w"}
     lines = [
@@ -120,7 +120,7 @@ def test_a_second_header_is_passed_over_and_told(tmp_path: Path) -> None:
 
 
 def test_incomplete_lines_of_kit_become_extension_data(tmp_path: Path) -> None:
-    """It keeps its place in the tree, and that it was no such thing is told."""
+    """It keeps its place in the tree, and that it was no such thing is reported."""
     lines = [
         kit_line("message", "a"),
         kit_line("compaction", "b", "a", summary=["no text"], first_kept_entry_id="a"),
@@ -148,7 +148,7 @@ def test_incomplete_lines_of_kit_become_extension_data(tmp_path: Path) -> None:
 
 
 def test_a_kit_compaction_with_a_parent_keeps_only_what_is_above(tmp_path: Path) -> None:
-    """What it names stands on another branch, so nothing is kept, and that is told."""
+    """What it names stands on another branch, so nothing is kept, and that is reported."""
     lines = [kit_said("a", None, "a"), kit_said("b", "a", "b"), kit_said("x", "a", "x")]
     session, report = opened(tmp_path, KIT_HEAD, *lines, kit_compacted("c", "S", "x") | {"parent_id": "b"})
     entry = session.entry("c")
@@ -182,7 +182,7 @@ def test_a_branch_summary_may_have_left_nothing(tmp_path: Path) -> None:
 
 
 def test_a_label_is_cut_where_ours_end(tmp_path: Path) -> None:
-    """At 256 characters, and that is told."""
+    """At 256 characters, and that is reported."""
     label = pi_line("label", "b", "a", targetId="a", label="é" * 300)
     session, report = opened(tmp_path, PI_HEAD, pi_said("a", None, "a"), label)
     assert (session.labels, codes(report)) == ({"a": "é" * 256}, ["value_replaced"])
@@ -286,7 +286,7 @@ def test_a_summary_of_claude_code_is_its_text(tmp_path: Path, said: Any, expecte
 
 
 def test_codex_keeps_no_more_of_what_was_said_than_codex_does(tmp_path: Path) -> None:
-    """80,000 bytes of the newest, behind a compaction that does not tell what it kept; a field unknown is told."""
+    """80,000 bytes of the newest, behind a compaction that does not say what it kept; an unknown field is reported."""
     said = [codex_said("user", letter * 40_000) for letter in "abc"]
     session, report = opened(tmp_path, CODEX[0], *said, codex_line("compacted", {"message": "S"}) | {"colour": 1})
     texts = [message["content"][0]["text"][:1] for message in session.build_context().messages[1:]]
@@ -294,7 +294,7 @@ def test_codex_keeps_no_more_of_what_was_said_than_codex_does(tmp_path: Path) ->
 
 
 def test_a_codex_document_that_is_cut_off_has_nothing(tmp_path: Path) -> None:
-    """It is told to be one by its beginning, and what is wrong with it is told."""
+    """It is recognised by its beginning, and what is wrong with it is reported."""
     document = b'{"session": {"id": "x1", "timestamp": "2025-01-01T00:00:00Z"}, "items": [{"role": "user"}'
     session, report = opened(tmp_path, document)
     assert (list(session.records()), codes(report)) == ([], ["source_torn_tail"])
@@ -313,10 +313,10 @@ def test_a_gemini_document_that_is_cut_off_has_nothing(tmp_path: Path) -> None:
 
 
 def test_gemini_messages_that_are_none_are_data(tmp_path: Path) -> None:
-    """In the list that tells a conversation again; thoughts that are none are left."""
+    """In the list that repeats a conversation; thoughts that are none are left."""
     odd = gemini_answered("m2", "b", thoughts=["hm", {"subject": "s"}])
-    told = {"$set": {"messages": [gemini_said("m1", "a"), "odd", {"type": "user"}, odd]}}
-    session, _ = opened(tmp_path, GEMINI_HEAD, gemini_said("m1", "a"), told)
+    change = {"$set": {"messages": [gemini_said("m1", "a"), "odd", {"type": "user"}, odd]}}
+    session, _ = opened(tmp_path, GEMINI_HEAD, gemini_said("m1", "a"), change)
     assert [data_of(session, id)["data"] for id, kind in kinds(session).items() if kind != "message"] == [
         "odd",
         {"type": "user"},
@@ -357,8 +357,8 @@ def test_gemini_fields_without_a_place_are_kept(tmp_path: Path) -> None:
     assert (entry.extra, codes(report)) == ({"colour": 1}, [])
 
 
-def test_gemini_tells_again_as_far_as_it_remembers(tmp_path: Path) -> None:
-    """Of 300 messages behind the one that is replaced, the last 256; that this is not all is told."""
+def test_gemini_repeats_as_far_as_it_remembers(tmp_path: Path) -> None:
+    """Of 300 messages behind the one that is replaced, the last 256; that this is not all is reported."""
     lines = [gemini_said(f"m{number}", str(number)) for number in range(301)]
     session, report = opened(tmp_path, GEMINI_HEAD, *lines, gemini_said("m0", "new"))
     texts = [message["parts"][0]["text"] for message in session.build_context().messages]
@@ -377,7 +377,7 @@ def test_a_gemini_message_may_be_taken_back_twice(tmp_path: Path) -> None:
 
 
 def test_a_line_without_end_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told with its place and its length, and what follows is read."""
+    """It is reported with its place and its length, and what follows is read."""
     monkeypatch.setattr("convtree._formats.common.jsonl.LINE_LIMIT", 1000)
     long = encoded(pi_said("b", "a", "x" * 3000))
     before = encoded(PI_HEAD, pi_said("a", None, "a"))
@@ -389,7 +389,7 @@ def test_a_line_without_end_is_passed_over(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_document_without_end_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told, and nothing comes of it."""
+    """It is reported, and nothing comes of it."""
     monkeypatch.setattr("convtree._formats.common.jsonl.LINE_LIMIT", 1000)
     document = {"session": {"id": "x1", "timestamp": TIME}, "items": [{"role": "user", "content": "x" * 3000}]}
     session, report = opened(tmp_path, json.dumps(document).encode())
@@ -410,7 +410,7 @@ def called_from(depth: int, call: Callable[[], Any]) -> Any:
 
 @pytest.mark.parametrize(("depth", "frames"), [(200, 0), (950, 0), (1010, 300)])
 def test_values_nested_too_deeply_become_text(tmp_path: Path, depth: int, frames: int) -> None:
-    """So far as there is room for it on the stack of the caller; it is told that this was done."""
+    """So far as there is room for it on the stack of the caller; it is reported that this was done."""
     nested = b"[" * depth + b"7" + b"]" * depth
     line = encoded(pi_line("custom", "a", None, customType="x", data="DATA")).replace(b'"DATA"', nested)
     session, report = called_from(frames, lambda: opened(tmp_path, PI_HEAD, line))
@@ -577,7 +577,7 @@ def test_a_database_that_is_gone_is_of_no_format(tmp_path: Path) -> None:
 
 
 def test_records_of_a_database_that_was_closed_are_no_damage(tmp_path: Path) -> None:
-    """Whoever asks for them too late is told so."""
+    """Asking for them too late is an error."""
     path = database(tmp_path / "s")
     with Source(path, path.read_bytes()) as source:
         first = next(all_sessions(atuin_ai, source))
@@ -586,7 +586,7 @@ def test_records_of_a_database_that_was_closed_are_no_damage(tmp_path: Path) -> 
     assert first.findings == []
 
 
-def test_a_value_without_end_is_left_out_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_without_end_is_left_out_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a row the other values stay."""
     monkeypatch.setattr("convtree._formats.common.sqlite._CELL_LIMIT", 1000)
     path = database(tmp_path / "s")

@@ -405,7 +405,7 @@ def test_a_chat_without_a_history_is_a_chain(tmp_path: Path) -> None:
     assert shown(read_one(openwebui, write_json(tmp_path / "c.json", [chat])).session) == ["user: Hi", "assistant: Ho"]
 
 
-# --- telling them apart ---
+# --- which format it is ---
 
 SAMPLES: dict[str, tuple[Format, Any]] = {
     "chatgpt": (chatgpt, [gpt_chat("c", branched(), "c1")]),
@@ -455,7 +455,7 @@ def test_fields_of_a_conversation_become_metadata(tmp_path: Path, name: str) -> 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_two_without_ids_are_two(tmp_path: Path, name: str) -> None:
-    """What stands in them first tells them apart, and tells one again."""
+    """An id is derived from what stands in them first: two have different ones, and one has the same again."""
     form, sample = SAMPLES[name]
     one = dict(sample if name == "librechat" else sample[0])
     for id in ("id", "uuid", "conversation_id", "conversationId"):
@@ -657,10 +657,11 @@ def test_odd_parts_of_librechat(tmp_path: Path) -> None:
 
 
 def test_odd_output_of_open_webui(tmp_path: Path) -> None:
-    """A result that is no text, an item of an unknown type, one without a type."""
+    """A result that is no text, an item of an unknown type, a refusal, an item without a type."""
     output = [
         {"type": "function_call_output", "call_id": "t", "output": [{"type": "input_image"}]},
         {"type": "web_search_call", "q": 1},
+        {"type": "message", "content": [{"type": "refusal", "refusal": "No"}, {"type": "output_text", "text": ""}]},
         {"odd": 1},
     ]
     messages = [webui_message("a", None, "user", "", output=output)]
@@ -668,12 +669,13 @@ def test_odd_output_of_open_webui(tmp_path: Path) -> None:
     assert session.build_context().messages[0]["content"] == [
         {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "input_image"}]},
         {"type": "web_search_call", "q": 1},
+        {"type": "refusal", "refusal": "No"},
         {"type": "text", "text": '{"odd":1}'},
     ]
 
 
 def test_open_webui_chats_between_others(tmp_path: Path) -> None:
-    """What is no chat is told; a chat of the database without any message is a session without one."""
+    """What is no chat is reported; a chat of the database without any message is a session without one."""
     path = write_json(tmp_path / "c.json", [webui_chat(webui_messages(), "c1"), 7, {"odd": 1}])
     first, rest = read(openwebui, path)
     assert (first.codes, sorted(rest.codes)) == ([], ["source_bad_line", "source_bad_record"])

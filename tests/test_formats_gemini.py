@@ -1,4 +1,4 @@
-"""Sessions of the Gemini CLI: messages told again, results told twice, tokens, and several files of one session.
+"""Sessions of the Gemini CLI: repeated messages and results, tokens, and several files of one session.
 
 The form is what Gemini CLI 0.61 writes: see `tests/tools`.
 """
@@ -32,7 +32,7 @@ def answered(id: str, content: Any, **more: Any) -> dict[str, Any]:
     return {"id": id, "timestamp": TIME, "type": "gemini", "content": content, "model": "gemini-3-flash", **more}
 
 
-def told(*messages: dict[str, Any]) -> dict[str, Any]:
+def repeated(*messages: dict[str, Any]) -> dict[str, Any]:
     """The whole conversation, as it is written when the session is resumed."""
     return {"$set": {"messages": list(messages), "lastUpdated": LATER}}
 
@@ -50,7 +50,7 @@ TOOLS = [DONE | {"status": "success", "displayName": "Shell"}]
 BEGUN = {"thoughts": [THOUGHT], "tokens": TOKENS}
 LINES = [
     head(17),
-    told(said("d0", CONTEXT)),
+    repeated(said("d0", CONTEXT)),
     said("u1", words("Run one command")),
     {"$set": {"lastUpdated": TIME}},
     answered("g1", "", **BEGUN),
@@ -58,7 +58,7 @@ LINES = [
     said("u2", RESULT),
     answered("g2", "It says alpha.", thoughts=[], tokens=TOKENS),
 ]
-RESUMED = told(
+RESUMED = repeated(
     said("d0", CONTEXT, time=LATER),
     said("u1", words("Run one command"), time=LATER),
     answered("g1", [{"text": "**Thinking** about it", "thought": True}, CALL]),
@@ -120,7 +120,7 @@ def test_an_answer_told_twice_is_one(tmp_path: Path) -> None:
 
 def test_a_conversation_told_again_is_nothing_new(tmp_path: Path) -> None:
     """Not even where the CLI first says only its beginning, and repeats a result under another id."""
-    beginning, more = told(said("d0", CONTEXT, time=LATER)), said("u3", words("Thanks"))
+    beginning, more = repeated(said("d0", CONTEXT, time=LATER)), said("u3", words("Thanks"))
     session, report = opened(tmp_path, *LINES, head(40), beginning, RESUMED, more, RESUMED)
     assert (parts(session), len(list(session.leaves())), codes(report)) == (CONVERSATION, 1, [])
     assert session.leaf_id == "g2"
@@ -147,7 +147,7 @@ def test_calls_and_results_that_come_one_by_one(tmp_path: Path) -> None:
 
 
 def test_a_call_that_was_answered_before_it_was_told_so(tmp_path: Path) -> None:
-    """The result in the record of the call is not told a second time."""
+    """The result in the record of the call is not there a second time."""
     open_call = {name: value for name, value in DONE.items() if name != "result"}
     first = [answered("g1", "", toolCalls=[open_call]), said("u2", RESULT), answered("g1", "", toolCalls=[DONE])]
     session, report = opened(tmp_path, *LINES[:3], *first)
@@ -178,7 +178,7 @@ def test_another_result_is_a_contradiction(tmp_path: Path) -> None:
 
 
 def test_tokens_may_come_later(tmp_path: Path) -> None:
-    """They are counted once, with the answer that they are of, and once where they are told again with less."""
+    """They are counted once, with the answer that they are of, and once where they are repeated with less."""
     less = {"input": 11, "output": 7, "cached": 3, "thoughts": 1, "tool": 0, "total": 19}
     lines = [answered("g1", "Hi", tokens=None), answered("g1", "Hi", tokens=less), answered("g1", "Hi", tokens=TOKENS)]
     session, _ = opened(tmp_path, *LINES[:3], *lines, answered("g1", "Hi", tokens=less))
@@ -192,7 +192,7 @@ def test_a_session_over_several_files(tmp_path: Path) -> None:
     """A file that only begins, as each resume leaves one, changes nothing; the leaf is in the one written last."""
     chats = tmp_path / "chats"
     first = write(chats / "session-2026-11-28T15-17-6223d23a.jsonl", *LINES, RESUMED, said("u3", words("Thanks")))
-    write(chats / "session-2026-11-28T15-40-6223d23a.jsonl", head(40), told(said("d0", CONTEXT, time=LATER)))
+    write(chats / "session-2026-11-28T15-40-6223d23a.jsonl", head(40), repeated(said("d0", CONTEXT, time=LATER)))
     write(chats / "session-2026-11-28T15-50-6223d23a.jsonl", *map(dict, [head(50) | {"sessionId": "6223d23a-other"}]))
     (chats / "session-2026-11-28T15-55-6223d23a.jsonl").write_bytes(b"\x28\xb5\x2f\xfd no archive")
     store = open_store("memory:")
@@ -207,7 +207,7 @@ def test_a_session_over_several_files(tmp_path: Path) -> None:
 
 
 def test_a_session_that_went_on_in_another_file(tmp_path: Path) -> None:
-    """The second file tells what was before, and goes on: one branch."""
+    """The second file repeats what was before, and goes on: one branch."""
     name = "chats/session-2026-11-28T15-{}-6223d23a.jsonl"
     write(tmp_path / name.format(17), *LINES)
     more = said("u3", words("Thanks"), time=LATER)
@@ -228,7 +228,7 @@ def test_the_file_of_a_sub_agent(tmp_path: Path) -> None:
 
 def test_growth_adds_the_new(tmp_path: Path) -> None:
     """Record by record: what was imported stays, and at the end there is what one import gives."""
-    lines = [*LINES, head(40), told(said("d0", CONTEXT)), RESUMED, said("u3", words("Thanks")), {"$rewindTo": "u3"}]
+    lines = [*LINES, head(40), repeated(said("d0", CONTEXT)), RESUMED, said("u3", words("Thanks")), {"$rewindTo": "u3"}]
     lines += [said("u4", words("Again")), answered("g2", "It says beta."), answered("g4", "", tokens=TOKENS)]
     before = b""
     for end in range(1, len(lines) + 1):

@@ -23,8 +23,8 @@ WORD = re.compile(r"\bw\d+\b")
 
 def found_words(session: Session) -> set[str]:
     """The words that stand anywhere in a session, its header among it."""
-    told = [msgspec.json.encode(record) for _, record in session.records()]
-    return set(WORD.findall(b"\n".join([*told, msgspec.json.encode(session.header)]).decode()))
+    stored = [msgspec.json.encode(record) for _, record in session.records()]
+    return set(WORD.findall(b"\n".join([*stored, msgspec.json.encode(session.header)]).decode()))
 
 
 def words_in(*objects: dict[str, Any]) -> set[str]:
@@ -33,7 +33,7 @@ def words_in(*objects: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_sample_is_recognised_and_sound(name: str, tmp_path: Path) -> None:
-    """It is told by its content, every word of it is there, and nothing is wrong with it."""
+    """It is recognised by its content, every word of it is there, and nothing is wrong with it."""
     (tmp_path / "any").write_bytes(encoded(*SAMPLES[name]))
     session, report = read_foreign(tmp_path / "any")
     assert (name, []) == (report.format, [each.code for each in report.findings if each.severity != "info"])

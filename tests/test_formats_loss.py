@@ -26,13 +26,15 @@ Place = tuple[str, ...]
 
 
 def leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
-    """Every text and number in a value, with the keys that lead there. JSON in a text is parsed."""
+    """Every text and number in a value, with the keys that lead there. JSON in a text and MessagePack are parsed."""
     if isinstance(value, dict):
         for name, each in value.items():
             yield from leaves(each, (*place, str(name)))
     elif isinstance(value, list):
         for each in value:
             yield from leaves(each, place)
+    elif isinstance(value, bytes):
+        yield from leaves(msgspec.msgpack.decode(value, ext_hook=lambda _, inside: bytes(inside)), place)
     elif isinstance(value, str) and value[:1] in ("{", "[", '"'):
         try:
             yield from leaves(json.loads(value), place)
@@ -58,6 +60,10 @@ def facts_of(path: Path) -> Iterator[tuple[Place, Any]]:
                     yield from leaves(dict(row), (table,))
     elif path.suffix == ".yaml":
         yield from ((("yaml",), line.partition(":")[2].strip(" \"'")) for line in path.read_text().splitlines()[1:])
+    elif path.suffix == ".md":
+        marks = ("# aider chat started at ", "#### ", "> ")
+        for line in path.read_text().splitlines():
+            yield (), next((line.removeprefix(mark) for mark in marks if line.startswith(mark)), line).strip()
     elif path.suffix == ".jsonl" or path.name == "history.json":
         for line in path.read_text().splitlines():
             yield from leaves(json.loads(line))
@@ -93,12 +99,12 @@ def test_nothing_is_lost_without_a_name(name: str, tmp_path: Path) -> None:
     store = open_store("memory:")
     reports = import_into(sample.write(tmp_path), store)
     named = {finding.about for report in reports for finding in report.findings}
-    told: list[Any] = []
+    stored: list[Any] = []
     for report in reports:
         with store.open(str(report.session_id)) as session:
-            told.append({"type": "session"} | msgspec.to_builtins(session.header))
-            told += [{"type": record.type} | msgspec.to_builtins(record) for _, record in session.records()]
-    kept = list(leaves(told))
+            stored.append({"type": "session"} | msgspec.to_builtins(session.header))
+            stored += [{"type": record.type} | msgspec.to_builtins(record) for _, record in session.records()]
+    kept = list(leaves(stored))
     texts = "\n".join(each for place, value in kept for each in (*place, value) if isinstance(each, str))
     numbers = {value for _, value in kept if isinstance(value, int | float)}
     lost = {

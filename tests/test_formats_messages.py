@@ -65,7 +65,7 @@ def lines(*values: Any) -> str:
     return "".join(json.dumps(value) + "\n" for value in values)
 
 
-def told(session: Session) -> list[tuple[str | None, str]]:
+def spoken(session: Session) -> list[tuple[str | None, str]]:
     """Role and text of the messages up to the leaf."""
     return [(each.role, each.text) for each in session.path() if isinstance(each, MessageEntry)]
 
@@ -134,7 +134,7 @@ TALK = [("system", "Be brief"), ("user", "Name a city"), ("assistant", "Rome")]
 def test_the_same_conversation_in_every_form(text: str, tmp_path: Path) -> None:
     """One session, the same words."""
     (session,) = read_all(tmp_path, text)
-    assert told(session) == TALK
+    assert spoken(session) == TALK
     assert session.metadata["import"]["format"] == "message-list"
 
 
@@ -149,7 +149,7 @@ def test_the_same_conversation_in_every_form(text: str, tmp_path: Path) -> None:
 )
 def test_several_conversations_are_several_sessions(text: str, tmp_path: Path) -> None:
     """Also if they begin alike."""
-    assert [told(each) for each in read_all(tmp_path, text)] == [TALK, TALK[:2]]
+    assert [spoken(each) for each in read_all(tmp_path, text)] == [TALK, TALK[:2]]
 
 
 def test_an_answer_has_its_model_and_its_tokens(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_preferences_are_two_branches(record: dict[str, Any], tmp_path: Path) ->
         "Paris, France",
         "Rome",
     ]
-    assert told(session) == [("user", "Name a city"), ("assistant", "Rome")]
+    assert spoken(session) == [("user", "Name a city"), ("assistant", "Rome")]
     assert len(session.leaves()) == 2
 
 
@@ -216,7 +216,7 @@ def test_what_is_preferred_may_be_the_beginning_of_the_other(tmp_path: Path) -> 
     """Then it is in the middle of the only branch, and the leaf is there."""
     longer = [ANSWERED, {"role": "user", "content": "Why?"}]
     (session,) = read_all(tmp_path, lines({"prompt": [ASKED], "chosen": [ANSWERED], "rejected": longer}))
-    assert told(session) == [("user", "Name a city"), ("assistant", "Rome")]
+    assert spoken(session) == [("user", "Name a city"), ("assistant", "Rome")]
     assert [each.text for each in session.leaves() if isinstance(each, MessageEntry)] == ["Why?"]
 
 
@@ -232,7 +232,7 @@ def test_what_is_no_message_is_kept_and_reported(text: Any, tmp_path: Path) -> N
     kept = [each for each in session.path() if isinstance(each, ExtensionDataEntry)]
     assert [(each.ext_type, each.data) for each in kept] == [("message-list.message", each) for each in odd]
     assert [each.code for each in report.findings] == ["source_bad_record"] * 3
-    assert told(session) == [("user", "Name a city"), ("assistant", "Rome")]
+    assert spoken(session) == [("user", "Name a city"), ("assistant", "Rome")]
 
 
 def test_an_answer_that_only_an_application_reads_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +267,7 @@ def test_objects_beside_conversations_are_reported(tmp_path: Path) -> None:
 def test_bare_messages_between_conversations_are_one_session(tmp_path: Path) -> None:
     """In the order of the file."""
     found = read_all(tmp_path, lines(ASKED, {"messages": PLAIN}, ANSWERED))
-    assert [told(each) for each in found] == [TALK[1:], TALK]
+    assert [spoken(each) for each in found] == [TALK[1:], TALK]
 
 
 @pytest.mark.parametrize("end", [1, 2, 3])
@@ -355,7 +355,7 @@ def test_a_torn_line_costs_only_itself(tmp_path: Path) -> None:
     whole = lines(*PLAIN)
     (tmp_path / "any").write_text('{"role": "user", "con\n' + whole + '{"role": "user"')
     session, report = read_foreign(tmp_path / "any")
-    assert told(session) == TALK
+    assert spoken(session) == TALK
     assert [each.code for each in report.findings] == ["source_bad_line", "source_torn_tail"]
 
 

@@ -213,7 +213,7 @@ def test_the_folder_of_the_tool_has_all_its_stores(tmp_path: Path, store: Sessio
     assert [each.session_id for each in imported(folder / "storage", store)] == ["ses_0", "ses_1"]
 
 
-def test_a_damaged_database_beside_the_files_is_told(tmp_path: Path, store: SessionStore) -> None:
+def test_a_damaged_database_beside_the_files_is_reported(tmp_path: Path, store: SessionStore) -> None:
     """The files are read, and the database is no secret."""
     filed(tmp_path / "opencode" / "storage", TALK)
     (tmp_path / "opencode" / "opencode.db").write_bytes(b"SQLite format 3\0" + b"x" * 100)
@@ -323,7 +323,7 @@ def forked(path: Path, *before: Said) -> Path:
 
 
 def test_what_a_fork_has_copied_counts_once(tmp_path: Path, store: SessionStore) -> None:
-    """Messages that are older than their session are copies. An export cannot tell, and changes nothing."""
+    """Messages that are older than their session are copies. An export lacks their session: nothing changes."""
     imported(forked(tmp_path / "o.db"), store)
     parent = store.info("ses_f").parent_session
     assert parent is not None

@@ -121,6 +121,15 @@ def test_a_message_told_again(tmp_path: Path) -> None:
     assert (paid(tmp_path).input_tokens, paid(tmp_path).output_tokens) == (100 + 130 + 10, 38)
 
 
+def test_a_count_that_shrinks_adds_nothing(tmp_path: Path) -> None:
+    """And when it is back where it was, it was counted already."""
+    parts = {"text": "One."}, {"text": "Two."}, {"text": "Three."}
+    counts = [PAID | {"promptTokenCount": number} for number in (120, 90, 125)]
+    lines = [answered("u2", "u1", part, usageMetadata=each) for part, each in zip(parts, counts, strict=True)]
+    opened(tmp_path, LINES[0], *lines)
+    assert (paid(tmp_path).input_tokens, paid(tmp_path).output_tokens) == (105, 19)
+
+
 def test_a_compression_leaves_what_the_model_sees(tmp_path: Path) -> None:
     """A summary, and the contents behind it; they are no messages that a person sees again."""
     left = [{"role": "user", "parts": [{"text": "Milk is wanted."}]}, {"role": "model", "parts": [{"text": "Got it."}]}]
@@ -138,12 +147,12 @@ def test_a_compression_leaves_what_the_model_sees(tmp_path: Path) -> None:
 def test_a_compression_without_a_summary(tmp_path: Path) -> None:
     """It leaves out results only: the first content is what a person typed."""
     left = [LINES[0]["message"], {"role": "model", "parts": [{"text": "It says: buy milk."}]}]
-    told = {"compressedHistory": [*left, {"odd": 1}]}
-    session, report = opened(tmp_path, *LINES, system("x1", "u5", "chat_compression", told))
+    payload = {"compressedHistory": [*left, {"odd": 1}]}
+    session, report = opened(tmp_path, *LINES, system("x1", "u5", "chat_compression", payload))
     summary = session.entry("x1")
     assert isinstance(summary, CompactionEntry)
     assert (summary.summary, session.build_context().messages[1:]) == ("", left)
-    assert (summary.details, codes(report)) == (told, ["source_bad_record"])
+    assert (summary.details, codes(report)) == (payload, ["source_bad_record"])
 
 
 @pytest.mark.parametrize(

@@ -328,7 +328,7 @@ def test_a_picoclaw_session_that_was_compacted_on_disk(tmp_path: Path) -> None:
 
 
 def test_a_picoclaw_session_of_the_first_versions(tmp_path: Path) -> None:
-    """Its lines have no time, so that only the metadata beside them tells whose they are."""
+    """Its lines have no time, so that only the metadata beside them says whose they are."""
     path = write_lines(tmp_path / "a_b.jsonl", [{"role": "user", "content": "hi"}])
     assert picoclaw.recognises(source_of(path)) is False
     write_json(tmp_path / "a_b.meta.json", {"key": "a:b", "summary": "", "skip": 0, "count": 1})
@@ -853,7 +853,7 @@ def test_a_goose_file_whose_first_line_was_lost_meanwhile(tmp_path: Path) -> Non
     assert header.cwd is None
 
 
-def test_metadata_of_kubectl_that_is_none_is_told(tmp_path: Path) -> None:
+def test_metadata_of_kubectl_that_is_none_is_reported(tmp_path: Path) -> None:
     """A line that is no name and value, with its place; what is nested is not looked at."""
     write_lines(tmp_path / "s" / "history.json", KUBECTL)
     (tmp_path / "s" / "metadata.yaml").write_text("---\nmodelID: m\nlabels:\n{broken\n")
@@ -876,7 +876,7 @@ def test_a_legacy_file_of_picoclaw_that_is_damaged(tmp_path: Path) -> None:
     assert (damaged.session.id, damaged.codes) == ("t:1", ["source_bad_line"])
 
 
-def test_zeros_in_the_metadata_of_picoclaw_are_told(tmp_path: Path) -> None:
+def test_zeros_in_the_metadata_of_picoclaw_are_reported(tmp_path: Path) -> None:
     """As they are everywhere."""
     path = write_lines(tmp_path / "t.jsonl", CLAW)
     (tmp_path / "t.meta.json").write_bytes(b'{"key": "t:1"}\0\0')
@@ -898,7 +898,7 @@ def test_responses_of_llm_without_conversations(tmp_path: Path) -> None:
 
 
 def test_parts_of_every_kind_of_llm(tmp_path: Path) -> None:
-    """Thoughts, attachments by their path, and one that is not there, which is told; no turn needs to be."""
+    """Thoughts, attachments by their path, and one that is not there, which is reported; no turn needs to be."""
     more = "create table attachments(id text primary key, type text, path text, url text, content blob);"
     more += 'create table part_attachments(part_id integer, attachment_id text, "order" integer); drop table turns;'
     path = write_database(
@@ -941,7 +941,7 @@ def test_a_thread_of_llm_whose_beginning_is_gone(tmp_path: Path) -> None:
 
 
 def test_an_opencode_compaction_that_keeps_what_is_not_there(tmp_path: Path) -> None:
-    """It keeps nothing, and that is told."""
+    """It keeps nothing, and that is reported."""
     path = opencode_database(tmp_path / "o.db")
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("update part set data = replace(data, '\"m2\"', '\"gone\"')")

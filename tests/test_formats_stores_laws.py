@@ -320,8 +320,8 @@ def test_pipes_and_folders_in_place_of_files_are_reported(tmp_path: Path) -> Non
     """A pipe or a folder where a part of a session should be is a finding."""
     history = write_lines(tmp_path / "kube" / "history.json", KUBECTL)
     os.mkfifo(history.with_name("metadata.yaml"))
-    told = read(kubectl_ai, history.parent)[0]
-    assert (told.codes, told.session.leaf_id is None) == (["source_bad_line"], False)
+    found = read(kubectl_ai, history.parent)[0]
+    assert (found.codes, found.session.leaf_id is None) == (["source_bad_line"], False)
     claw = write_lines(tmp_path / "claw.jsonl", CLAW)
     os.mkfifo(claw.with_name("claw.meta.json"))
     assert read(picoclaw, claw)[0].session.leaf_id is not None

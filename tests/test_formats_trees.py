@@ -203,11 +203,11 @@ def test_claude_code_results_between_calls_and_answered_again(tmp_path: Path) ->
 
 def test_claude_code_keeps_a_preserved_segment(tmp_path: Path) -> None:
     """Where it is above the boundary; a boundary of something that is not there begins a tree, and is reported."""
-    told = {"preTokens": 9, "preservedSegment": {"headUuid": "u2", "anchorUuid": "u2", "tailUuid": "u2"}}
+    facts = {"preTokens": 9, "preservedSegment": {"headUuid": "u2", "anchorUuid": "u2", "tailUuid": "u2"}}
     lines = [
         claude_said("u1", None, "a"),
         claude_said("u2", "u1", "b"),
-        claude_line("system", "b1", None, subtype="compact_boundary", logicalParentUuid="u2", compactMetadata=told),
+        claude_line("system", "b1", None, subtype="compact_boundary", logicalParentUuid="u2", compactMetadata=facts),
         claude_said("b2", "b1", "S", isCompactSummary=True),
     ]
     session, report = opened(tmp_path, *lines)
@@ -220,14 +220,14 @@ def test_claude_code_keeps_a_preserved_segment(tmp_path: Path) -> None:
 def test_claude_code_goes_on_below_what_a_compaction_kept(newer: bool, tmp_path: Path) -> None:
     """A line that names the last kept message comes after the summary; so does one behind a record in between."""
     kept = {"preservedMessages": {"uuids": ["u3", "u4"]}} if newer else {}
-    told = {"preTokens": 9, "preservedSegment": {"headUuid": "u3", "anchorUuid": "b3", "tailUuid": "u4"}, **kept}
+    facts = {"preTokens": 9, "preservedSegment": {"headUuid": "u3", "anchorUuid": "b3", "tailUuid": "u4"}, **kept}
     lines = [
         claude_said("u1", None, "a"),
         claude_answered("u2", "u1", "m1", words("b")),
         claude_said("u3", "u2", "c"),
         claude_answered("u4", "u3", "m2", words("d")),
         claude_said("u5", "u4", "/compact"),
-        claude_line("system", "b1", None, subtype="compact_boundary", logicalParentUuid="u5", compactMetadata=told),
+        claude_line("system", "b1", None, subtype="compact_boundary", logicalParentUuid="u5", compactMetadata=facts),
         claude_line("attachment", "b2", "b1", attachment={"type": "file"}),
         claude_said("b3", "b2", "S", isCompactSummary=True),
         claude_said("u6", "u4", "e"),
@@ -516,7 +516,7 @@ def test_gemini_as_a_tree(tmp_path: Path) -> None:
     assert [shown(session, leaf=id)[-1] for id in left] == ["w2", "w7"]
 
 
-def test_gemini_tells_again_what_follows_a_replaced_message(tmp_path: Path) -> None:
+def test_gemini_repeats_what_follows_a_replaced_message(tmp_path: Path) -> None:
     """So the new path is whole; the same version again is nothing."""
     lines = [gemini_said("m1", "a"), gemini_answered("m2", "b"), gemini_said("m3", "c")]
     session, _ = opened(tmp_path, GEMINI[0], *lines, lines[1], gemini_answered("m2", "B"))
@@ -528,8 +528,8 @@ def test_gemini_tells_again_what_follows_a_replaced_message(tmp_path: Path) -> N
 def test_gemini_checkpoints_go_on_from_what_is_the_same(tmp_path: Path) -> None:
     """What differs is a branch."""
     lines = [gemini_said("m1", "a"), gemini_answered("m2", "b"), gemini_said("m3", "c")]
-    told = {"$set": {"messages": [lines[0], lines[1], gemini_said("m4", "d")]}}
-    session, _ = opened(tmp_path, GEMINI[0], *lines, told)
+    facts = {"$set": {"messages": [lines[0], lines[1], gemini_said("m4", "d")]}}
+    session, _ = opened(tmp_path, GEMINI[0], *lines, facts)
     assert [id for _, id, _ in tree(session)] == ["m1", "m2", "m3", "m4"]
     assert shown(session) == ["a", "b", "d"]
 

@@ -69,13 +69,13 @@ def store() -> Iterator[SessionStore]:
         yield store
 
 
-def told(reports: list[ImportReport], top: Path) -> list[tuple[str, str, str | None, int]]:
+def reported(reports: list[ImportReport], top: Path) -> list[tuple[str, str, str | None, int]]:
     return [(str(Path(each.source).relative_to(top)), each.status, each.session_id, each.written) for each in reports]
 
 
 def test_a_folder_comes_in(folder: Path, store: SessionStore) -> None:
     """Every session under its own id, in sorted order; what is no session is said to be passed over."""
-    assert told(import_into(folder, store), folder) == [
+    assert reported(import_into(folder, store), folder) == [
         ("a.jsonl", "imported", "p1", 14),
         ("b/deep/any", "imported", KIT[0]["id"], 11),
         ("b/many", "imported", "one", 1),
@@ -111,7 +111,7 @@ def test_a_problem_with_one_file_does_not_stop_the_others(folder: Path, store: S
     (folder / "a.jsonl").write_bytes(encoded(PI[0], pi_said("a2", None, "changed")))
     with (folder / "b" / "deep" / "any").open("ab") as file:
         file.write(encoded(kit_said("new", "k9", "w10")))
-    found = [each for each in told(import_into(folder, store), folder) if each[1] != "skipped"]
+    found = [each for each in reported(import_into(folder, store), folder) if each[1] != "skipped"]
     assert found == [
         ("a.jsonl", "failed", "p1", 0),
         ("b/deep/any", "imported", KIT[0]["id"], 1),
@@ -162,7 +162,7 @@ def test_of_several_sessions_one_is_chosen(folder: Path, tmp_path: Path) -> None
 
 
 def test_compressed_sessions_are_read(tmp_path: Path, store: SessionStore) -> None:
-    """Told by what is in them; of one that was cut, what was whole."""
+    """Recognised by what is in them; of one that was cut, what was whole."""
     noise = [codex_said("user", sha256(bytes([number % 256, number // 256])).hexdigest() * 9) for number in range(9000)]
     packed = zstandard.compress(encoded(*CODEX, *noise))
     (tmp_path / "any").write_bytes(packed)
@@ -224,7 +224,7 @@ def test_import_into_a_folder_that_is_there(folder: Path, tmp_path: Path) -> Non
     assert run("import", folder, "nobody://knows").exit_code == 2
 
 
-def test_import_tells_what_failed(folder: Path, tmp_path: Path) -> None:
+def test_import_reports_what_failed(folder: Path, tmp_path: Path) -> None:
     """The exit code is 1, and the others are there."""
     (folder / "b" / "many").write_text("many\nbroken\n")
     result = run("import", folder, tmp_path / "store")

@@ -23,13 +23,13 @@ from typing import Any, NamedTuple
 
 from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
+from convtree._formats.common.content_ids import node_by_content
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
 from convtree._formats.common.ids import Ids, derive_id, make_ref
 from convtree._formats.common.jsonl import LINE_LIMIT
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
-from convtree._formats.common.retold import retold
 from convtree._model.entries import Entry, ExtensionDataEntry, MessageEntry
 
 NAME = "aider"
@@ -154,7 +154,7 @@ def _nodes(lines: Iterator[_Line], ids: Ids) -> Iterator[Node]:
             model = named[1]
         if kind != "user" and model is not None:
             fields["model"] = model
-        node = retold(ids, fields, span, tip, str(number))
+        node = node_by_content(ids, fields, span, tip, str(number))
         tip = node.id
         yield node
 

@@ -74,8 +74,8 @@ def _make(node: Node, *, model: Any) -> list[Entry]:
     fields = node.fields
     sender = text(fields.get("sender")) or "assistant"
     role = _ROLES.get(sender, sender)
-    told = fields.get("content")
-    parts = told if isinstance(told, list) else [told]
+    stored = fields.get("content")
+    parts = stored if isinstance(stored, list) else [stored]
     content = [block for block in objects(parts) if isinstance(block.get("type"), str)]
     blocks = _with_ids(content, node.id) or [text_block(fields.get("text"))]
     rest = without(fields, "uuid", "sender", "content", "created_at", "parent_message_uuid", "attachments")

@@ -24,13 +24,13 @@ from urllib.parse import unquote, urlparse
 
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import call_block, make_messages, result_block, text_block
+from convtree._formats.common.content_ids import node_by_content
 from convtree._formats.common.headers import list_array, make_header, metadata_mark, name_mark, read_item
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.json_arrays import has_key, item_keys
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
-from convtree._formats.common.retold import retold
 from convtree._formats.common.values import as_object, objects, text, without
 from convtree._model.entries import CompactionEntry, Entry, Header, Record
 
@@ -85,7 +85,7 @@ def _nodes(history: list[Any], ids: Ids, span: SourceSpan, findings: Findings) -
         if not isinstance(fields.get("message"), dict):
             findings.add("source_bad_record", span)
         for part in _parts(fields, answered):
-            node = retold(ids, part, span, tip, str(number))
+            node = node_by_content(ids, part, span, tip, str(number))
             tip = node.id
             yield node
         for log in objects(fields.get("promptLogs")):

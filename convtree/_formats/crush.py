@@ -4,8 +4,8 @@ The keys are those of charmbracelet/crush: `internal/db/migrations`, and `intern
 a message, each of which has a `type` and its `data`. One session for each row of `sessions`. Mapping:
 
 - A row of `messages`: a message, with the texts, reasoning, calls, results and images among its parts as Anthropic has
-  them. `model` and `provider` are those of the assistant's messages. `finish`, and any other part, is kept in the
-  message under `crush`.
+  them. `model` and `provider` are those of the assistant's messages. `finish`, any other part, and the other columns
+  of the row are kept in the message under `crush`.
 - `is_summary_message`: a compaction that keeps no entry, because Crush goes on from the summary.
 - `parent_session_id`: the session that this one is a task of.
 - `title`: the name. Tokens and cost are stored for the whole session only, so they are metadata of the session under
@@ -22,12 +22,12 @@ from typing import Any
 
 from convtree._formats.common.base import SessionRef, Source, SourceSession
 from convtree._formats.common.blocks import call_block, make_messages, result_block, text_block
+from convtree._formats.common.content_ids import node_by_content
 from convtree._formats.common.databases import Belonging, Found, find_sessions, list_database, read_row
 from convtree._formats.common.headers import make_header, metadata_mark, name_mark
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node, link
-from convtree._formats.common.retold import retold
 from convtree._formats.common.sqlite import Database, Row, has_tables, parse_cell
 from convtree._formats.common.values import as_object, as_text, key, moment, objects, text, without
 from convtree._model.entries import CompactionEntry, Entry, Header, Record
@@ -38,7 +38,7 @@ _TABLES = {
     "messages": frozenset({"id", "session_id", "role", "parts", "created_at"}),
 }
 _SEEN = ("id", "title", "parent_session_id", "created_at", "updated_at", "message_count")
-_MESSAGE = "id role parts model provider created_at is_summary_message"
+_PLACED = ("id", "session_id", "role", "parts", "model", "provider", "created_at", "is_summary_message")
 
 
 def recognises(source: Source) -> bool:
@@ -76,16 +76,16 @@ def _records(row: Row, database: Database, ids: Ids) -> Iterator[Record]:
 
 def _nodes(session: dict[str, Any], database: Database, ids: Ids) -> Iterator[Node]:
     last: str | None = None
-    rows = database.rows(
-        "messages", _MESSAGE, where="session_id is ?", order="created_at, rowid", values=(session.get("id"),)
-    )
+    own = (session.get("id"),)
+    rows = database.rows("messages", "*", where="session_id is ?", order="created_at, rowid", values=own)
     for ordinal, (values, span) in enumerate(rows, 1):
         fields = values | {"parts": parse_cell(values.get("parts"), span, database.findings)}
         source_id = key(fields.get("id"))
         is_named = "is_summary_message" not in fields and source_id == key(session.get("summary_message_id"))
         fields["is_summary_message"] = is_named or fields.get("is_summary_message") == 1
         if is_named or (fields.get("role") == "assistant" and not _is_finished(fields["parts"])):
-            node = retold(ids, fields, span, last, source_id or str(ordinal))
+            said = {name: value for name, value in fields.items() if name != "updated_at"}
+            node = node_by_content(ids, said, span, last, source_id or str(ordinal))
         else:
             node = link(ids, database.findings, fields, span, source_id, ordinal, last)
         last = node.id
@@ -100,7 +100,7 @@ def _make(node: Node) -> list[Entry]:
     fields = node.fields
     parts = objects(fields.get("parts")) if isinstance(fields.get("parts"), list) else [_as_part(fields.get("parts"))]
     made = [(part, _block(part)) for part in parts]
-    rest = without({"parts": [part for part, block in made if block is None]})
+    rest = without(fields, *_PLACED) | without({"parts": [part for part, block in made if block is None]})
     time, provider, model = fields.get("created_at"), fields.get("provider"), fields.get("model")
     blocks = [block for _, block in made if block is not None]
     if fields["is_summary_message"]:

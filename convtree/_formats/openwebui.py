@@ -165,7 +165,8 @@ def _output(item: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns the blocks that an item of the kind that OpenAI's Responses have is."""
     match item.get("type"):
         case "message":
-            return [text_block(part["text"]) for part in _texts(item)]
+            parts = [part for part in objects(item.get("content")) if part.get("text") != ""]
+            return [text_block(part["text"]) if part.get("text") else _block(part) for part in parts]
         case "reasoning":
             said = _texts(item) or objects(item.get("summary"))
             return [{"type": "thinking", "thinking": "\n".join(as_text(part.get("text")) for part in said)}]

@@ -22,7 +22,6 @@ telemetry, which repeats it, is data.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -30,13 +29,12 @@ from typing import Any
 import msgspec
 import orjson
 
-from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
-from convtree._formats.common.counts import added_usage
+from convtree._formats.common.counts import ReportedUsage
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import Origin, make_header
 from convtree._formats.common.ids import Ids, derive_id, make_ref
-from convtree._formats.common.jsonl import is_record, read_objects
+from convtree._formats.common.jsonl import has_known_line, is_record, read_objects
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
@@ -56,15 +54,9 @@ _REPEATED = frozenset({"cwd", "version", "gitBranch", "agentId"})
 
 def recognises(source: Source) -> bool:
     """Recognises a transcript by a message in Gemini's shape, or by a `system` line with its payload."""
-    known, findings = False, Findings()
-    lines = read_objects(io.BytesIO(source.beginning), findings, is_record)
-    for number, (fields, _) in enumerate(islice(lines, _LOOK), 1):
-        known = known or _is_line(fields)
-        if known and number >= findings.count("source_bad_line"):  # else it may be a text that shows such lines
-            return True
-    if not source.beginning.removeprefix(BYTE_ORDER_MARK).lstrip(b"\0 \t\r\n").startswith(b"{"):
-        return False
-    start = source.beginning[:4096]  # a first line that is longer than the beginning
+    if (is_known := has_known_line(source.beginning, _is_line, _LOOK)) is not None:
+        return is_known
+    start = source.beginning[:4096]
     has_content = any(name in start for name in (b'"parts":[', b'"systemPayload":{'))
     return has_content and all(name in start for name in (b'"uuid":', b'"parentUuid":', b'"sessionId":'))
 
@@ -149,8 +141,8 @@ class _Reader:
     def __init__(self, builder: SessionBuilder, facts: dict[str, Any]) -> None:
         self._builder = builder
         self._facts = facts
-        self._tellings: dict[str, set[str]] = {}  # uuid to digests of the lines with it
-        self._paid: dict[str, dict[str, Any]] = {}  # uuid to the usage told so far
+        self._seen: dict[str, set[str]] = {}  # uuid to digests of the lines with it
+        self._usage = ReportedUsage()  # by uuid
         self._asked: set[str] = set()  # digests of what the user said
         self._summaries: dict[str, str] = {}  # by the entries of compressions
         self._ends: dict[str, str] = {}  # uuid of a compression to the last message that it left
@@ -166,9 +158,9 @@ class _Reader:
                 beside, above = self._builder.ids.claim(None, ordinal), beside
                 yield Node(beside, above, None, span, fields)
                 continue
-            told, digest = self._tellings.setdefault(fields["uuid"], set()), _digest(fields)
-            if digest not in told:
-                told.add(digest)
+            seen, digest = self._seen.setdefault(fields["uuid"], set()), _digest(fields)
+            if digest not in seen:
+                seen.add(digest)
                 yield from self._with_followers(self._node(fields, span, ordinal), ordinal)
 
     def _node(self, fields: dict[str, Any], span: SourceSpan, ordinal: int) -> Node:
@@ -233,9 +225,8 @@ class _Reader:
         """Returns model and usage of an answer; of a later line of it, what it adds to the usage."""
         if fields.get("type") != "assistant":
             return {}
-        told, usage = self._paid.get(fields["uuid"], {}), as_object(fields.get("usageMetadata"))
-        self._paid[fields["uuid"]] = usage or told
-        return {"model": text(fields.get("model")) or None, "usage": added_usage(told, usage)}
+        usage = self._usage.record(fields["uuid"], fields.get("usageMetadata"))
+        return {"model": text(fields.get("model")) or None, "usage": usage}
 
     def _compaction(self, node: Node, envelope: dict[str, Any]) -> CompactionEntry:
         payload: dict[str, Any] = node.fields["systemPayload"]
@@ -244,16 +235,13 @@ class _Reader:
         if not is_whole:
             self._builder.findings.add("source_bad_record", node.span, node.id)
         details = _others(payload, "compressedHistory") if is_whole else payload
-        if (extra := self._extra(node.fields, "systemPayload", "subtype")) is not None:
-            details = details | {"line": extra}
+        extra = self._extra(node.fields, "systemPayload", "subtype")
         return CompactionEntry(
             summary=self._summaries[node.id],
             first_kept_entry_id=None,
             tokens_before=count(info.get("originalTokenCount")),
             tokens_after=count(info.get("newTokenCount")),
-            details=details
-            | ({"line": extra} if (extra := self._extra(node.fields, "systemPayload", "subtype")) else {})
-            or None,
+            details=details | ({"line": extra} if extra else {}) or None,
             **envelope,
         )
 
@@ -289,5 +277,5 @@ def _left(fields: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _digest(fields: dict[str, Any]) -> str:
     """Returns a digest of a line or a message, without its clock and its place."""
-    told = _others(fields, "timestamp", "parentUuid")
-    return derive_id(orjson.dumps(told, option=orjson.OPT_SORT_KEYS).decode())
+    content = _others(fields, "timestamp", "parentUuid")
+    return derive_id(orjson.dumps(content, option=orjson.OPT_SORT_KEYS).decode())

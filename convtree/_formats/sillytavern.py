@@ -25,13 +25,13 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
+from convtree._formats.common.content_ids import node_by_content
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header, metadata_mark, name_mark
 from convtree._formats.common.ids import Ids, derive_id, make_ref
 from convtree._formats.common.jsonl import read_objects
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
-from convtree._formats.common.retold import retold
 from convtree._formats.common.values import as_object, count, moment, text, without
 from convtree._model.entries import Entry, ExtensionDataEntry, LeafMark, MessageEntry, Record, VisibilityMark
 
@@ -111,7 +111,7 @@ class _Reader:
                 continue
             parent, chosen = self._tip, _chosen(fields)
             for place, swipe in enumerate(_swipes(fields)):
-                node = retold(self._ids, without(swipe, "is_system"), span, parent, str(number))
+                node = node_by_content(self._ids, without(swipe, "is_system"), span, parent, str(number))
                 self._last = node.id
                 if place == chosen:
                     self._tip = node.id

@@ -21,6 +21,7 @@ from typing import Any
 
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import call_block, make_messages, result_block, text_block
+from convtree._formats.common.content_ids import node_by_content
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header, metadata_mark, name_mark
 from convtree._formats.common.ids import Ids, make_ref
@@ -28,7 +29,6 @@ from convtree._formats.common.json_arrays import item_keys
 from convtree._formats.common.jsonl import read_document, read_objects
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
-from convtree._formats.common.retold import retold
 from convtree._formats.common.values import as_object, as_text, count, key, objects, text, without
 from convtree._model.entries import Entry, Record
 
@@ -133,7 +133,7 @@ def _nodes(requests: Any, ids: Ids, findings: Findings) -> Iterator[Node]:
         for name in sorted(fields.keys() & set(_CHANGING)):
             findings.add_once(name, "source_field_dropped", _START)
         for part in _parts(without(fields, *_CHANGING)):
-            node = retold(ids, part, _START, tip, str(number))
+            node = node_by_content(ids, part, _START, tip, str(number))
             tip = node.id
             yield node
 
@@ -196,8 +196,8 @@ def _is_markdown(part: dict[str, Any]) -> bool:
 def _usage(result: dict[str, Any], about: dict[str, Any]) -> dict[str, Any] | None:
     if isinstance(usage := result.get("usage"), dict):
         return usage
-    told = {"promptTokens": about.get("promptTokens"), "completionTokens": about.get("outputTokens")}
-    return {name: value for name, value in told.items() if value is not None} or None
+    counts = {"promptTokens": about.get("promptTokens"), "completionTokens": about.get("outputTokens")}
+    return {name: value for name, value in counts.items() if value is not None} or None
 
 
 def _make(node: Node) -> list[Entry]:

@@ -51,8 +51,8 @@ def build(place: Path) -> None:
             session = store.create(
                 id=f"s{number}",
                 name=f"Trip {number} to Köln" if number % 2 else None,
-                cwd=f"/work/{'ab'[number % 2]}",
-                git_root="/work" if number % 3 else None,
+                cwd=f"/home/{'ab'[number % 2]}",
+                git_root="/home" if number % 3 else None,
                 owner=("ann", "bob", None)[number % 3],
                 metadata={"project": number % 2, "tags": ["x", number]} if number % 4 else None,
                 parent_session=above,
@@ -101,16 +101,16 @@ def questions(ids: list[str]) -> Iterator[tuple[str, Callable[[SessionStore], An
     everything: dict[str, Any] = {"limit": None, "archived": None, "tasks": True}
     yield "findings", lambda store: store.findings
     yield "ledger", lambda store: store.ledger()
-    yield "latest", lambda store: [store.latest(), store.latest(cwd="/work/a"), store.latest(owner="bob")]
-    yield "resumable", lambda store: store.resumable(cwd="/work/b", max_age=10**9)
+    yield "latest", lambda store: [store.latest(), store.latest(cwd="/home/a"), store.latest(owner="bob")]
+    yield "resumable", lambda store: store.resumable(cwd="/home/b", max_age=10**9)
     yield "pages", lambda store: _pages(store, limit=4)
     yield "prune", lambda store: store.prune(max_age=10 * 86_400, dry_run=True)
     for filters in (
         {},
         everything,
         *({**everything, "owner": owner} for owner in ("ann", "bob", "nobody")),
-        *({**everything, "cwd": cwd} for cwd in ("/work/a", "/work/b")),
-        everything | {"git_root": "/work"},
+        *({**everything, "cwd": cwd} for cwd in ("/home/a", "/home/b")),
+        everything | {"git_root": "/home"},
         everything | {"held": True},
         everything | {"archived": True},
         everything | {"parent": "s4"},

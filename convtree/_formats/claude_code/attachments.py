@@ -19,7 +19,7 @@ def shown_to_model(fields: dict[str, Any]) -> list[dict[str, Any]]:
     if isinstance(rendered, list):
         contents = [as_object(each).get("content") for each in rendered]
     else:
-        contents = _told(as_object(fields.get("attachment")))
+        contents = _words_of(as_object(fields.get("attachment")))
     blocks: list[dict[str, Any]] = []
     for content in contents:
         if isinstance(content, str) and content:
@@ -36,7 +36,7 @@ def is_typed(fields: dict[str, Any]) -> bool:
     return attachment.get("type") == _TYPED and mode == "prompt" and not attachment.get("isMeta")
 
 
-def _told(attachment: dict[str, Any]) -> list[Any]:
+def _words_of(attachment: dict[str, Any]) -> list[Any]:
     """Returns what an attachment without `rendered` says."""
     kind, content = attachment.get("type"), attachment.get("content")
     if kind == _TYPED:

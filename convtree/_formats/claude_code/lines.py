@@ -10,7 +10,8 @@ _BOOKKEEPING = (
     *("summary", "custom-title", "ai-title", "tag", "last-prompt", "mode", "permission-mode", "queue-operation"),
     *("file-history-snapshot", "content-replacement", "pr-link"),
 )
-TELLING = ("sessionId", "leafUuid", "messageId", "snapshot")
+#: fields that name the session
+NAMING = ("sessionId", "leafUuid", "messageId", "snapshot")
 SPOKEN = ("user", "assistant")
 _JOINING = ("progress", "attachment", "system")  # lines that stand between a call and its result
 
@@ -32,8 +33,9 @@ def is_line(fields: dict[str, Any]) -> bool:
     if is_node(fields):
         if fields["type"] in SPOKEN:
             return has_message(fields)
-        return fields["type"] in _JOINING and "parentUuid" in fields and "sessionId" in fields
-    return fields.get("type") in _BOOKKEEPING and any(name in fields for name in TELLING)
+        is_placed = "parentUuid" in fields and "sessionId" in fields
+        return fields["type"] in _JOINING and is_placed and "systemPayload" not in fields  # that is Qwen Code's
+    return fields.get("type") in _BOOKKEEPING and any(name in fields for name in NAMING)
 
 
 def has_message(fields: dict[str, Any]) -> bool:

@@ -30,17 +30,14 @@ only values that are new are kept.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
-from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.claude_code.attachments import is_typed, shown_to_model
 from convtree._formats.claude_code.forks import origin_of
 from convtree._formats.claude_code.lines import (
+    NAMING,
     SPOKEN,
-    TELLING,
     Segment,
     has_message,
     is_boundary,
@@ -53,10 +50,11 @@ from convtree._formats.claude_code.lines import (
     text_of_content,
 )
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
+from convtree._formats.common.counts import ReportedUsage
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import Origin, make_header
 from convtree._formats.common.ids import Ids, make_ref
-from convtree._formats.common.jsonl import is_record, read_objects
+from convtree._formats.common.jsonl import has_known_line, is_record, read_objects
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
@@ -77,14 +75,8 @@ _REPEATED = frozenset({"cwd", "version", "gitBranch", "userType", "entrypoint", 
 
 def recognises(source: Source) -> bool:
     """Recognises a transcript by its first lines: messages with `uuid`, or bookkeeping of this tool."""
-    known, number, findings = False, 0, Findings()
-    objects = read_objects(io.BytesIO(source.beginning), findings, is_record)
-    for number, (fields, _) in enumerate(islice(objects, _LOOK), 1):
-        known = known or is_line(fields)
-        if known and number >= findings.count("source_bad_line"):  # else it may be a text that shows such lines
-            return True
-    if number or not source.beginning.removeprefix(BYTE_ORDER_MARK).lstrip(b"\0 \t\r\n").startswith(b"{"):
-        return False
+    if (is_known := has_known_line(source.beginning, is_line, _LOOK)) is not None:
+        return is_known
     return all(name in source.beginning for name in (b'"parentUuid":', b'"sessionId":', b'"isSidechain":'))
 
 
@@ -124,7 +116,7 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
 
 def _names(source: Source, facts: dict[str, Any]) -> tuple[str, str | None]:
     """Returns the id of the conversation, and of the agent if the file is an agent's side chain."""
-    source_id = next((str(facts[name]) for name in TELLING if facts.get(name)), source.path.stem)
+    source_id = next((str(facts[name]) for name in NAMING if facts.get(name)), source.path.stem)
     return source_id, key(facts.get("agentId")) if facts.get("isSidechain") else None
 
 
@@ -135,7 +127,7 @@ def _identifying_record(source: Source) -> dict[str, Any]:
         for number, (fields, _) in enumerate(read_objects(file, Findings(), is_record)):
             if is_node(fields) and "sessionId" in fields:
                 return fields
-            if not facts and any(name in fields for name in TELLING):
+            if not facts and any(name in fields for name in NAMING):
                 facts = fields
             if number >= _LOOK and facts:
                 break
@@ -167,7 +159,7 @@ class _Reader:
         self._boundaries: dict[str, dict[str, Any]] = {}
         self._kept: dict[str, Segment] = {}  # by the id of the boundary, until its summary comes
         self._moved: dict[str, str] = {}  # new parents, by the last entry that a compaction kept
-        self._told: dict[str, dict[str, int]] = {}  # what was counted of each message of the model
+        self._usage = ReportedUsage()  # of the messages of the model: each of their lines has the counts so far
         self._beside: str | None = None  # the last record outside of the tree
         self._last: str | None = None  # the last record in the tree
         self._title = 0  # rank of the name so far
@@ -310,7 +302,7 @@ class _Reader:
         said: dict[str, Any] = {name: message[name] for name in ("role", "content") if name in message}
         more: dict[str, Any] = {}
         if fields.get("type") == "assistant" and (model := text(message.get("model"))) and model != "<synthetic>":
-            more = {"provider": "anthropic", "model": model, "usage": self._usage(fields, message)}
+            more = {"provider": "anthropic", "model": model, "usage": self._added_usage(fields, message)}
         if fields.get("isVisibleInTranscriptOnly") or fields.get("isApiErrorMessage"):
             more["visible_to"] = "user"
         elif fields.get("isMeta"):
@@ -327,23 +319,10 @@ class _Reader:
             and value not in (None, False, "", [], {})
             and not (name in _REPEATED and value == self._facts.get(name))
         }
-        told = {name: message[name] for name in sorted(message) if message[name] not in (None, "", [], {})}
-        return kept | ({"message": told} if told else {}) or None
+        of_message = {name: message[name] for name in sorted(message) if message[name] not in (None, "", [], {})}
+        return kept | ({"message": of_message} if of_message else {}) or None
 
-    def _usage(self, fields: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
-        """Returns what a line adds to the usage of its message.
-
-        A message comes in several lines, each with the counts so far: of the whole request, and of the answer up to
-        there.
-        """
+    def _added_usage(self, fields: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
+        """Returns what a line adds to the usage of its message."""
         usage, message_id = message.get("usage"), message_id_of(fields)
-        if not isinstance(usage, dict) or message_id is None:
-            return usage if isinstance(usage, dict) else None
-        counts = {name: value for name, value in usage.items() if type(value) is int}
-        before = self._told.get(message_id)
-        if before is None:
-            self._told[message_id] = counts
-            return usage
-        grown = {name: value - before.get(name, 0) for name, value in counts.items() if value > before.get(name, 0)}
-        self._told[message_id] = before | {name: counts[name] for name in grown}
-        return grown or None
+        return as_object(usage) or None if message_id is None else self._usage.record(message_id, usage)

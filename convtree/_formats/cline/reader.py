@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from convtree._formats.cline.screen import Request, Screen, is_screen, read_screen
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
+from convtree._formats.common.content_ids import node_by_content
 from convtree._formats.common.files import SourceFile, read_beginning
 from convtree._formats.common.headers import make_header, name_mark
 from convtree._formats.common.ids import Ids, make_ref
@@ -33,7 +34,6 @@ from convtree._formats.common.json_arrays import item_keys, read_items
 from convtree._formats.common.jsonl import read_document
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
-from convtree._formats.common.retold import retold
 from convtree._formats.common.values import as_object, as_text, moment, objects, text, without
 from convtree._model.entries import CompactionEntry, Entry, ExtensionDataEntry, MessageEntry, Record, VisibilityMark
 
@@ -166,7 +166,7 @@ class _Reader:
 
     def _message(self, fields: dict[str, Any], span: SourceSpan) -> Node:
         said = {name: value for name, value in fields.items() if name not in _CHANGING}
-        node = retold(self.ids, said, span, self._tip, str(len(self._places)))
+        node = node_by_content(self.ids, said, span, self._tip, str(len(self._places)))
         self._tip = node.id
         self._places.append(node.id)
         if (hidden_by := text(fields.get("truncationParent"))) is not None:
@@ -187,8 +187,8 @@ class _Reader:
 
     def _costs(self, requests: list[Request]) -> Iterator[Node]:
         for request in requests:
-            told = as_text([request.kind, request.time, request.usage, request.facts])
-            id = self.ids.derive(self._tip or "", told)
+            content = as_text([request.kind, request.time, request.usage, request.facts])
+            id = self.ids.derive(self._tip or "", content)
             node = Node(id, self._tip, None, request.span, {"request": request})
             self._tip = node.id
             yield node

@@ -62,18 +62,18 @@ def read_screen(file: BinaryIO, findings: Findings) -> Screen:
 
 
 def _requests(fields: dict[str, Any], span: SourceSpan) -> Iterator[Request]:
-    """Yields the request that a message tells of, if it has counts."""
+    """Yields the request that a message reports, if it has counts."""
     kind = text(fields.get("say")) or ""
     if kind in _COUNTED:
-        told = next(iter(parse((text(fields.get("text")) or "").encode(), span, Findings())), {})
+        reported = next(iter(parse((text(fields.get("text")) or "").encode(), span, Findings())), {})
     elif kind == "condense_context":
-        told = as_object(fields.get("contextCondense"))
+        reported = as_object(fields.get("contextCondense"))
     else:
         return
-    usage = {name: told[name] for name in _COUNTS if told.get(name) is not None}
+    usage = {name: reported[name] for name in _COUNTS if reported.get(name) is not None}
     if usage.keys() <= {"apiProtocol"}:
         return
-    facts = without(told, "request", "summary", *_COUNTS) | without({"modelInfo": fields.get("modelInfo")})
+    facts = without(reported, "request", "summary", *_COUNTS) | without({"modelInfo": fields.get("modelInfo")})
     time = fields.get("ts")
     yield Request(
         kind=kind,

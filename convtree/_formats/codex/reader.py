@@ -26,6 +26,7 @@ and `items`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any, NamedTuple
 
 import msgspec
@@ -133,21 +134,29 @@ class _Turn(NamedTuple):
     item: dict[str, Any]
 
 
+class _Model(NamedTuple):
+    """The model at a line, and the usage that the line reports."""
+
+    provider: str | None = None
+    name: str | None = None
+    usage: dict[str, Any] | None = None
+
+
 class _State:
     """What a line continues: the entry, the turns above it, the model, and what was counted."""
 
-    def __init__(self, provider: str | None) -> None:
+    def __init__(self) -> None:
         self.tip: str | None = None
         self.turns: list[_Turn] = []
-        self.provider = provider
+        self.provider: str | None = None
         self.model: str | None = None
         self.totals: dict[str, Any] = {}
         self.has_records = False  # of usage; older files have totals only
 
-    def copy(self) -> _State:
+    def fork(self) -> _State:
         """Returns a copy that can be changed."""
-        other = _State(self.provider)
-        other.__dict__ = self.__dict__ | {"turns": list(self.turns)}
+        other = copy(self)
+        other.turns = list(self.turns)
         return other
 
     def forget(self) -> None:
@@ -169,11 +178,11 @@ class _State:
             return as_object(payload.get("usage")) or None
         if kind != "event_msg" or payload.get("type") != "token_count" or self.has_records:
             return None
-        told = as_object(payload.get("info"))
-        before, self.totals = self.totals, as_object(told.get("total_token_usage")) or self.totals
+        info = as_object(payload.get("info"))
+        before, self.totals = self.totals, as_object(info.get("total_token_usage")) or self.totals
         grown = {name: (count(value) or 0) - (count(before.get(name)) or 0) for name, value in self.totals.items()}
         if min(grown.values(), default=0) < 0:  # counted from the start again
-            return as_object(told.get("last_token_usage")) or None
+            return as_object(info.get("last_token_usage")) or None
         return grown if any(grown.values()) else None
 
 
@@ -186,7 +195,7 @@ class _Reader:
         self._builder = builder
         self._cuts = [each.base for each in (*segments.above, *segments.own) if each.base is not None]
         self._states: dict[Cut, _State] = {}  # at these places, once they were passed
-        self._costs: dict[str, tuple[str | None, str | None, dict[str, Any]]] = {}  # by the id of the next entry
+        self._models: dict[str, _Model] = {}  # of lines whose entries were not made yet, by their ids
         self._file: SourceFile | None = None
 
     def position(self) -> int:
@@ -214,7 +223,9 @@ class _Reader:
         if segment.is_torn_off or (segment.base is not None and segment.base not in self._states):
             self._builder.findings.add("source_torn_off", _START)
         found = None if segment.base is None else self._states.get(segment.base)
-        return _State(text(segment.about.meta.get("model_provider"))) if found is None else found.copy()
+        state = _State() if found is None else found.fork()
+        state.provider = text(segment.about.meta.get("model_provider")) or state.provider
+        return state
 
     def _nodes_of(self, segment: Segment, state: _State, objects: Iterator[Object]) -> Iterator[Node]:
         """Yields the nodes of a file; one that is continued elsewhere only up to the last such place."""
@@ -224,12 +235,12 @@ class _Reader:
         for number, (fields, span) in enumerate(objects, 1):
             ordinal = fields.get("ordinal")
             while cuts and cuts[0].is_before(ordinal, span.offset):
-                self._states[cuts.pop(0)] = state.copy()
+                self._states[cuts.pop(0)] = state.fork()
             if not cuts and not is_own:
                 return
             yield from self._line(state, ids, ordinal if type(ordinal) is int else number, fields, span)
         for cut in cuts:
-            self._states[cut] = state.copy()
+            self._states[cut] = state.fork()
 
     def _line(self, state: _State, ids: Ids, ordinal: int, fields: dict[str, Any], span: SourceSpan) -> Iterator[Node]:
         """Yields the node of a line, and those of the messages that follow a compaction."""
@@ -242,9 +253,9 @@ class _Reader:
             state.roll_back(payload.get("num_turns"))
         elif kind == "turn_context":
             state.model = text(payload.get("model")) or state.model
-        id = ids.derive(ordinal)
-        if (usage := state.paid(kind, payload)) is not None:
-            self._costs[id] = (state.provider, state.model, usage)
+        id, usage = ids.derive(ordinal), state.paid(kind, payload)
+        if usage is not None or kind == "turn_context":
+            self._models[id] = _Model(state.provider, state.model, usage)
         yield self._node(state, id, wrapped, span)
         for number, item in enumerate(_replacement(state, kind, payload)):
             follower = {"timestamp": wrapped.get("timestamp"), "type": "response_item", "payload": item}
@@ -261,15 +272,15 @@ class _Reader:
         fields, envelope = node.fields, envelope_of(node)
         kind, payload = fields["type"], fields["payload"]
         more = {name: value for name, value in fields.items() if name not in ("type", "payload", "timestamp")}
+        model = self._models.pop(node.id, _Model())
         if kind == "response_item" and payload.get("type") in _UNSENT:
             return extension_data(NAME, payload["type"], payload | more, envelope)
         if kind == "response_item" and payload:
             return _message(payload, more, envelope)
-        if kind == "turn_context" and (model := text(payload.get("model"))):
+        if kind == "turn_context" and (name := text(payload.get("model"))):
             self._report(more, node)
             settings = {name: value for name, value in payload.items() if name != "model" and value is not None}
-            provider = text(self._segments.own[0].about.meta.get("model_provider"))
-            return ModelChangeEntry(provider=provider, model=model, settings=settings or None, **envelope)
+            return ModelChangeEntry(provider=model.provider, model=name, settings=settings or None, **envelope)
         if kind == "compacted" and isinstance(summary := payload.get("message", ""), str):
             self._report(more, node)
             details = {name: payload[name] for name in payload.keys() - {"message", "replacement_history"}}
@@ -277,8 +288,9 @@ class _Reader:
         if kind in ("response_item", "turn_context", "compacted"):
             self._builder.findings.add("source_bad_record", node.span, node.id)
         data = extension_data(NAME, kind, payload | more, envelope)
-        provider, model, usage = self._costs.pop(node.id, (None, None, None))
-        return data if usage is None else msgspec.structs.replace(data, usage=usage, provider=provider, model=model)
+        if model.usage is None:
+            return data
+        return msgspec.structs.replace(data, usage=model.usage, provider=model.provider, model=model.name)
 
     def _report(self, more: dict[str, Any], node: Node) -> None:
         for name in more.keys() - {"ordinal"}:
@@ -302,7 +314,7 @@ def _replacement(state: _State, kind: str, payload: dict[str, Any]) -> list[dict
         return []
     history, summary = payload.get("replacement_history"), payload.get("message")
     if isinstance(history, list):
-        return [item for item in history if isinstance(item, dict) and item and not _tells(item, summary)]
+        return [item for item in history if isinstance(item, dict) and item and not _repeats(item, summary)]
     kept: list[dict[str, Any]] = []
     room = _RETAINED
     for turn in reversed(state.turns):
@@ -313,6 +325,6 @@ def _replacement(state: _State, kind: str, payload: dict[str, Any]) -> list[dict
     return kept[::-1]
 
 
-def _tells(item: dict[str, Any], summary: Any) -> bool:
+def _repeats(item: dict[str, Any], summary: Any) -> bool:
     """Returns whether an item repeats the summary of a compaction."""
     return isinstance(summary, str) and summary != "" and item.get("role") == "user" and summary in text_of(item)

@@ -1,21 +1,38 @@
-"""Usage that a tool tells more than once for one answer: each telling counts for what it adds. Pure."""
+"""Usage that a tool reports more than once for one answer: each report counts for what it adds. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from convtree._formats.common.values import as_object
 
 
-def added_usage(told: Mapping[str, Any], usage: Any) -> dict[str, Any] | None:
-    """Returns what a usage object adds to the one that was told before for the same answer; None if nothing.
+class ReportedUsage:
+    """The counts reported so far, by answer. A count that is smaller than before adds nothing."""
 
-    Without one before, the object as it is.
-    """
-    counts = as_object(usage)
-    if not told or not counts:
-        return counts or None
-    numbers = {name: value for name, value in counts.items() if type(value) is int}
-    before = {name: value if type(value := told.get(name)) is int else 0 for name in numbers}
-    return {name: value - before[name] for name, value in numbers.items() if value > before[name]} or None
+    def __init__(self) -> None:
+        self._counts: dict[str, dict[str, int]] = {}
+
+    def added(self, answer: str, usage: Any) -> dict[str, Any] | None:
+        """Returns what a usage object adds to those recorded for the same answer; None if nothing.
+
+        Without one before, the object as it is.
+        """
+        reported, before = as_object(usage), self._counts.get(answer)
+        if before is None:
+            return reported or None
+        numbers = _numbers(reported)
+        return {name: value - before.get(name, 0) for name, value in numbers if value > before.get(name, 0)} or None
+
+    def record(self, answer: str, usage: Any) -> dict[str, Any] | None:
+        """Records a usage object; returns what it adds."""
+        added = self.added(answer, usage)
+        if added is not None:
+            before = self._counts.setdefault(answer, {})
+            for name, value in _numbers(as_object(usage)):
+                before[name] = max(value, before.get(name, value))
+        return added
+
+
+def _numbers(usage: dict[str, Any]) -> list[tuple[str, int]]:
+    return [(name, value) for name, value in usage.items() if type(value) is int]

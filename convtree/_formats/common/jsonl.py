@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, BinaryIO
 
 from convtree._engine.codec import BYTE_ORDER_MARK
@@ -42,6 +43,21 @@ def read_objects(
             yield Object(fields, span)
     if getattr(file, "is_cut", False):
         findings.add("source_torn_tail", SourceSpan(line + 1, offset, 0))
+
+
+def has_known_line(beginning: bytes, is_known: Callable[[dict[str, Any]], bool], look: int) -> bool | None:
+    """Returns whether a file has a line that a format knows among the first `look` ones that can be read.
+
+    None if none can be read because the first line is an object longer than the beginning.
+    """
+    known, number, findings = False, 0, Findings()
+    objects = read_objects(io.BytesIO(beginning), findings, is_record)
+    for number, (fields, _) in enumerate(islice(objects, look), 1):
+        known = known or is_known(fields)
+        if known and number >= findings.count("source_bad_line"):  # else it may be a text that shows such lines
+            return True
+    is_object = beginning.removeprefix(BYTE_ORDER_MARK).lstrip(b"\0 \t\r\n").startswith(b"{")
+    return None if is_object and number == 0 else False
 
 
 def read_document(file: BinaryIO, findings: Findings) -> Object | None:

@@ -2,15 +2,15 @@
 
 Mapping:
 
-- `user`: a message of Gemini's shape, its content as parts. What the tool itself says in this role (`telling.is_typed`)
-  is for the model only.
+- `user`: a message of Gemini's shape, its content as parts. What the tool itself says in this role
+  (`comparing.is_typed`) is for the model only.
 - `gemini`: a message of the model: thoughts, content and calls as parts; model and tokens go to the envelope. The
   results of its calls, which are in the same record, follow as a message of their own; a record of the user that
   repeats them adds nothing. An answer that only has thoughts so far is extension data with its tokens.
-- A message told again (same id): what it has more follows as an entry of its own on the same branch, with the tokens
-  that were not counted yet. The same words are nothing new, whatever their clock. Other words are reported: the new
-  version becomes a sibling of the old one. Where something follows the message, at most the last `_REACH` messages are
-  repeated below the new version, without their tokens; those before them are left out, which is reported.
+- A repeated message (same id): what it adds follows as an entry of its own on the same branch, with the tokens that
+  were not counted yet. The same words are nothing new, whatever their clock. Other words are reported: the new version
+  becomes a sibling of the old one. Where something follows the message, at most the last `_REACH` messages are repeated
+  below the new version, without their tokens; those before them are left out, which is reported.
 - `$rewindTo`: extension data below the entry before that message; later messages are appended there. So an undo makes a
   branch, and an unknown id starts a new root, as in the tool.
 - `$set`: metadata of the session under `gemini-cli`, in one mark at the end; `summary` is its name. `$set.messages`,
@@ -33,7 +33,7 @@ import msgspec
 
 from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
-from convtree._formats.common.counts import added_usage
+from convtree._formats.common.counts import ReportedUsage
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
 from convtree._formats.common.ids import Ids, derive_id, make_ref
@@ -42,18 +42,18 @@ from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
 from convtree._formats.common.values import as_object, key, text
-from convtree._formats.gemini_cli.files import files_beside, is_main, parent_of
-from convtree._formats.gemini_cli.telling import (
+from convtree._formats.gemini_cli.comparing import (
     Said,
-    Told,
+    Seen,
     added_by,
     digest_of,
     is_typed,
     joined,
     result_id,
     said_in,
-    told_in,
+    seen_in,
 )
+from convtree._formats.gemini_cli.files import files_beside, is_main, parent_of
 from convtree._model.entries import Entry, MessageEntry, Record
 from convtree._model.errors import NotALog
 
@@ -144,25 +144,25 @@ def _is_document(beginning: bytes) -> bool:
 
 
 class _Message:
-    """A message of the conversation: what was told of it, its entries, and the messages that followed it.
+    """A message of the conversation: what was seen of it, its entries, and the messages that followed it.
 
     `before` is the entry before it, `spoken` its last entry without results, `end` the last entry before the next
     message.
     """
 
-    __slots__ = ("before", "end", "fields", "followers", "source_id", "spoken", "told")
+    __slots__ = ("before", "end", "fields", "followers", "seen", "source_id", "spoken")
 
     def __init__(self, source_id: str, before: str | None) -> None:
         self.source_id = source_id
         self.before = self.spoken = self.end = before
-        self.told = Told()
+        self.seen = Seen()
         self.fields: dict[str, Any] | None = None
         self.followers: dict[str, list[_Message]] = {}
 
     def known_as(self, source_id: str, said: Said) -> _Message | None:
-        """Returns the follower that a record tells again, or more of."""
+        """Returns the follower that a record repeats, or continues."""
         versions = self.followers.get(source_id, ())
-        return next((each for each in reversed(versions) if added_by(each.told, said, {}) is not None), None)
+        return next((each for each in reversed(versions) if added_by(each.seen, said) is not None), None)
 
 
 class _Reader:
@@ -175,7 +175,7 @@ class _Reader:
         self._root = _Message("", None)
         self._path: list[_Message] = []
         self._known: dict[str, int] = {}  # source id to the place in `_path`
-        self._paid: dict[str, dict[str, Any]] = {}  # source id to the tokens that were counted
+        self._usage = ReportedUsage()  # by source id
         self._tip: str | None = None
         self._place = ""  # of the file; ids of its records are derived from it
         self._about: dict[str, Any] = {}
@@ -296,14 +296,17 @@ class _Reader:
 
     def _added(self, message: _Message, said: Said) -> Said | None:
         """Returns what a record adds to a message and what follows it; None if it contradicts it."""
-        added = added_by(message.told, said, self._paid.get(message.source_id, {}))
-        if added is None or not added.results:
-            return added
-        told = {name for versions in message.followers.values() for each in versions for name in each.told.results}
-        return added._replace(results=[part for part in added.results if result_id(part) not in told])
+        added = added_by(message.seen, said)
+        if added is None:
+            return None
+        seen = {name for versions in message.followers.values() for each in versions for name in each.seen.results}
+        return added._replace(
+            results=[part for part in added.results if result_id(part) not in seen],
+            tokens=self._usage.added(message.source_id, said.tokens),
+        )
 
     def _say(self, record: _Record) -> Iterator[Node]:
-        """Yields the nodes of a message behind the last one, unless it was told there before."""
+        """Yields the nodes of a message behind the last one, unless it was seen there before."""
         above, ids, source_id = self._last, self._builder.ids, record.source_id
         if (known := above.known_as(source_id, record.said)) is not None:
             self._tip = known.end
@@ -314,7 +317,7 @@ class _Reader:
             return
         is_new = ids.known(source_id) is None
         id = ids.claim(source_id, 0) if is_new else ids.derive(source_id, self._place, *record.ordinals)
-        said = record.said._replace(tokens=added_usage(self._paid.get(source_id, {}), record.said.tokens))
+        said = record.said._replace(tokens=self._usage.added(source_id, record.said.tokens))
         if record.kind != "gemini" and said.results:
             said = said._replace(results=self._unanswered(said.results, record.span))
             if said.is_nothing:
@@ -324,26 +327,25 @@ class _Reader:
             self._builder.findings.add("source_contradicted", record.span, id or None)
         above.followers.setdefault(source_id, []).append(message)
         self._enter(message, record.fields)
-        message.told = told_in(record.said)
+        message.seen = seen_in(record.said)
         if id:
             yield from self._utter(message, said, record, id)
-        else:  # it only repeats results, and another telling of the conversation may lack it
+        else:  # it only repeats results, and another copy of the conversation may lack it
             message.followers = above.followers
 
     def _grow(self, message: _Message, added: Said, record: _Record) -> Iterator[Node]:
         """Yields the nodes of what a record adds to a message, at the tip."""
         if added.is_nothing:
             return
-        message.told, message.fields = joined(message.told, record.said), record.fields
+        message.seen, message.fields = joined(message.seen, record.said), record.fields
         if added.spoken or added.results:
-            message.followers = {}  # they are below what was told before
+            message.followers = {}  # they are below what was seen before
         id = self._builder.ids.derive(record.source_id, self._place, *record.ordinals)
         yield from self._utter(message, added, record, id)
 
     def _utter(self, message: _Message, said: Said, record: _Record, id: str) -> Iterator[Node]:
         """Yields the nodes of words that are new."""
-        if said.tokens is not None:
-            self._paid[record.source_id] = self._paid.get(record.source_id, {}) | (record.said.tokens or {})
+        self._usage.record(record.source_id, record.said.tokens)
         words = _Words(record.kind, said)
         if record.kind != "gemini" or said.spoken or not said.results:
             yield self._node(id, record.fields | {_WORDS: words}, record)
@@ -355,19 +357,19 @@ class _Reader:
         self._last.end = self._tip
 
     def _unanswered(self, results: list[dict[str, Any]], span: SourceSpan) -> list[dict[str, Any]]:
-        """Returns results that were not told with their calls. Where others were told, the tip is before them."""
-        told: dict[str, str] = {}
+        """Returns results that were not seen with their calls. Where others were seen, the tip is before them."""
+        seen: dict[str, str] = {}
         calls: _Message | None = None
         for message in reversed(self._path[-_NEAR:]):
-            told = {**message.told.results, **told}
-            if message.told.calls:
+            seen = {**message.seen.results, **seen}
+            if message.seen.calls:
                 calls = message
                 break
-        if calls is not None and any(told.get(result_id(part), digest_of(part)) != digest_of(part) for part in results):
+        if calls is not None and any(seen.get(result_id(part), digest_of(part)) != digest_of(part) for part in results):
             self._builder.findings.add("source_contradicted", span)
             self._tip = calls.spoken
             return results
-        return [part for part in results if result_id(part) not in told]
+        return [part for part in results if result_id(part) not in seen]
 
     def _enter(self, message: _Message, fields: dict[str, Any]) -> None:
         """Puts a message at the end of the conversation."""

@@ -94,9 +94,11 @@ class _Thread:
         yield from make_records(self._nodes(), self._make, self._ids, findings, leaf=lambda: self._leaf)
 
     def _nodes(self) -> Iterator[Node]:
-        rows = partial(self._database.rows, "checkpoints", "checkpoint_id type checkpoint", blobs="checkpoint")
-        where = "thread_id is ? and checkpoint_ns is ?"
-        for row, span in rows(where=where, order="checkpoint_id", values=self._where):
+        columns = "checkpoint_id type checkpoint metadata"
+        rows = partial(self._database.rows, where="thread_id is ? and checkpoint_ns is ?", values=self._where)
+        for row, span in rows("checkpoints", columns, order="checkpoint_id", blobs="checkpoint"):
+            if row.get("metadata"):
+                self._database.findings.add_once("metadata", "source_field_dropped", span)
             checkpoint = decode(row.get("type"), row.get("checkpoint"), span, self._database.findings)
             if checkpoint is None:
                 self._database.findings.add_once(as_text(row.get("type")), "source_bad_line", span)
@@ -111,6 +113,8 @@ class _Thread:
                         last, parent, key(fields.get("id")), span, {"message": fields, "ts": checkpoint.get("ts")}
                     )
             self._leaf = last or self._leaf
+        for _, span in rows("writes", "channel"):
+            self._database.findings.add_once("writes", "source_field_dropped", span)
 
     def _messages(self, checkpoint: dict[str, Any], span: SourceSpan) -> list[Any]:
         """Returns the messages of a checkpoint. What else it holds is reported."""

@@ -33,7 +33,7 @@ _OWN_ANSWER_KEYS = ("object", "choices", "output", "candidates", "model", "model
 #: two answers to choose from, in files for preference tuning; the one that was preferred is the second
 _CHOICES = (("non_preferred_output", "preferred_output"), ("rejected", "chosen"))
 _HOLDING_KEYS = frozenset((*LIST_KEYS, *_REQUEST_KEYS, *(key for pair in _CHOICES for key in pair)))
-#: with these a message is a node of a tree that only its tool can tell
+#: with these a message is a node of a tree, which only its own format can place
 _TREE_KEYS = frozenset({"parentUuid", "parentId", "parent_id", "parentMessageId", "parent_message_uuid", "parent"})
 
 
@@ -59,7 +59,7 @@ def entry_of(fields: dict[str, Any]) -> MessageEntry | None:
         return None
     try:
         return message_entry(fields)
-    except InvalidMessage:  # an answer with several choices: nobody knows which one the conversation went on with
+    except InvalidMessage:  # an answer with several choices, and no record of which one was continued
         return None
 
 
@@ -95,7 +95,7 @@ def conversation_of(fields: dict[str, Any]) -> Conversation | None:
 
 
 def _parts(fields: Any) -> tuple[Part, ...] | None:
-    """Returns what a message says; None if nobody says it, or its place is in a tree."""
+    """Returns what a message says; None if it has no speaker, or its place is in a tree."""
     if not isinstance(fields, dict) or not _TREE_KEYS.isdisjoint(fields):
         return None
     source = read(fields)

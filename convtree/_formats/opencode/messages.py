@@ -161,7 +161,7 @@ def _usage(data: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _groups(role: str, parts: list[dict[str, Any]]) -> list[tuple[Visibility, list[dict[str, Any]]]]:
-    """Returns the blocks of a message: what a person typed, and what opencode told the model beside it, by itself."""
+    """Returns the blocks of a message: what a person typed, and what opencode added for the model."""
     groups: list[tuple[Visibility, list[dict[str, Any]]]] = []
     for part in parts:
         is_told = role == "user" and (part.get("synthetic") is True or part.get("type") == "subtask")

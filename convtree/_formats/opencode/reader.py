@@ -18,7 +18,7 @@ id. Mapping:
 - `title`: the session's name. `parentID`: the parent session, with the kind `task`. `time.archived`: archived. Other
   fields of a session, its to-do list and the changes that a message's `summary` lists: metadata under `opencode`.
 - A fork repeats messages with their times, so they are older than it: they are copies of the session that has them, if
-  that is in the same database. An export or a folder does not tell.
+  that is in the same database. An export or a folder does not say which.
 - A result that opencode has dropped since (`time.compacted`): reported, because here it stays in the context.
 - A `session_message`, if a session of the database has nothing else: extension data `opencode.session_message`. It is
   reported, because its kinds are unknown here.

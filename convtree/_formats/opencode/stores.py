@@ -1,6 +1,6 @@
 """Reads opencode's messages and their parts from the tables of a database, the files of a folder or an export.
 
-The three tell the same in different places: what a database has in columns of a row, the others have in the object.
+The three hold the same in different places: what a database has in columns of a row, the others have in the object.
 Here it is brought into one form, that of the export.
 """
 

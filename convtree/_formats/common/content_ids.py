@@ -15,7 +15,7 @@ from convtree._formats.common.ids import Ids
 from convtree._formats.common.parents_first import Node
 
 
-def retold(ids: Ids, fields: dict[str, Any], span: SourceSpan, parent_id: str | None, source_id: str) -> Node:
+def node_by_content(ids: Ids, fields: dict[str, Any], span: SourceSpan, parent_id: str | None, source_id: str) -> Node:
     """Makes the node of a record below its parent. `source_id` says where it is in the source."""
     content = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode()
     return Node(ids.derive(parent_id or "", content), parent_id, source_id, span, fields)

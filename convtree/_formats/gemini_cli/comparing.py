@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from convtree._formats.common.counts import added_usage
 from convtree._formats.common.ids import derive_id
 from convtree._formats.common.values import as_object, key, objects, text
 
@@ -43,8 +42,8 @@ class Said(NamedTuple):
         return not (self.thoughts or self.parts or self.calls or self.results or self.tokens)
 
 
-class Told(NamedTuple):
-    """Digests of what was told of a message so far, and the number of its thoughts."""
+class Seen(NamedTuple):
+    """Digests of what was seen of a message so far, and the number of its thoughts."""
 
     parts: tuple[str, ...] = ()
     calls: Mapping[str, str] = {}
@@ -60,17 +59,17 @@ def said_in(fields: dict[str, Any]) -> Said:
         return Said([], [part for part in parts if part not in results], [], results, None, _extra(fields, []))
     listed = objects(fields.get("toolCalls"))
     calls = [part for part in parts if "functionCall" in part]
-    told = {call_id(part) for part in calls}
-    calls += [part for part in map(_called, listed) if call_id(part) not in told]
+    seen = {call_id(part) for part in calls}
+    calls += [part for part in map(_called, listed) if call_id(part) not in seen]
     thoughts = [part for part in parts if part.get("thought")] or list(_thoughts(fields))
     rest = [part for part in parts if "functionCall" not in part and not part.get("thought")]
     tokens = as_object(fields.get("tokens")) or None
     return Said(thoughts, rest, calls, list(_results(listed)), tokens, _extra(fields, listed))
 
 
-def told_in(said: Said) -> Told:
+def seen_in(said: Said) -> Seen:
     """Returns what is remembered of a record."""
-    return Told(
+    return Seen(
         tuple(map(digest_of, said.parts)),
         {call_id(part): digest_of(part) for part in said.calls},
         {result_id(part): digest_of(part) for part in said.results},
@@ -78,33 +77,33 @@ def told_in(said: Said) -> Told:
     )
 
 
-def added_by(told: Told, said: Said, paid: Mapping[str, Any]) -> Said | None:
-    """Returns what a record adds to what was told before and to the tokens paid so far; None if it contradicts it.
+def added_by(seen: Seen, said: Said) -> Said | None:
+    """Returns what a record adds to what was seen before, tokens apart; None if it contradicts it.
 
-    Thoughts, results and tokens may be missing where a message is told again.
+    Thoughts and results may be missing where a message is repeated.
     """
-    new = told_in(said)
-    if new.parts[: len(told.parts)] != told.parts or told.calls.items() - new.calls.items():
+    new = seen_in(said)
+    if new.parts[: len(seen.parts)] != seen.parts or seen.calls.items() - new.calls.items():
         return None
-    if any(new.results[each] != digest for each, digest in told.results.items() if each in new.results):
+    if any(new.results[each] != digest for each, digest in seen.results.items() if each in new.results):
         return None
-    parts, calls = said.parts[len(told.parts) :], [part for part in said.calls if call_id(part) not in told.calls]
-    is_first = bool(parts or calls) and not (told.parts or told.calls)  # its thoughts were data so far
+    parts, calls = said.parts[len(seen.parts) :], [part for part in said.calls if call_id(part) not in seen.calls]
+    is_first = bool(parts or calls) and not (seen.parts or seen.calls)  # its thoughts were data so far
     return Said(
-        said.thoughts if is_first else said.thoughts[told.thoughts :],
+        said.thoughts if is_first else said.thoughts[seen.thoughts :],
         parts,
         calls,
-        [part for part in said.results if result_id(part) not in told.results],
-        added_usage(paid, said.tokens),
+        [part for part in said.results if result_id(part) not in seen.results],
+        said.tokens,
         said.extra,
     )
 
 
-def joined(told: Told, said: Said) -> Told:
+def joined(seen: Seen, said: Said) -> Seen:
     """Returns what is remembered after a record that adds something."""
-    new = told_in(said)
-    return Told(
-        new.parts, {**told.calls, **new.calls}, {**told.results, **new.results}, max(told.thoughts, new.thoughts)
+    new = seen_in(said)
+    return Seen(
+        new.parts, {**seen.calls, **new.calls}, {**seen.results, **new.results}, max(seen.thoughts, new.thoughts)
     )
 
 
@@ -150,11 +149,11 @@ def _called(call: Mapping[str, Any]) -> dict[str, Any]:
 
 def _results(calls: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yields the results of calls as parts, each once: each call may have those of all."""
-    told: set[str] = set()
+    seen: set[str] = set()
     for call in calls:
         for part in _result_parts(call):
-            if (name := result_id(part)) not in told:
-                told.add(name)
+            if (name := result_id(part)) not in seen:
+                seen.add(name)
                 yield part
 
 
@@ -173,8 +172,8 @@ def _extra(fields: Mapping[str, Any], calls: list[dict[str, Any]]) -> dict[str, 
     """Returns what has no place in a message: of the record, and of its calls."""
     kept = {name: value for name, value in fields.items() if name not in _PLACED and value not in (None, "", [], {})}
     more = [{name: value for name, value in call.items() if name not in _CALL - {"id"}} for call in calls]
-    if told := [call for call in more if call.keys() - {"id"}]:
-        kept["toolCalls"] = told
+    if rest := [call for call in more if call.keys() - {"id"}]:
+        kept["toolCalls"] = rest
     return kept or None
 
 
