@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from threading import Event, Thread, Timer
 from typing import Any
@@ -37,6 +37,7 @@ from convtree import (
 )
 from convtree._catalogue import queries
 from convtree._catalogue.tables import VERSION
+from convtree._logs.jsonl import JsonlLog
 from convtree.repair import repair
 from convtree.stores import _catalogue_sync, _search
 from convtree.stores._catalogue_sync import CatalogueSync
@@ -832,6 +833,30 @@ def test_prune_skips_a_session_that_is_gone_before_it_is_read(store: SessionStor
         pruned = store.prune(keep=0, dry_run=False)
     assert (ids(pruned), sorted(ids(pruned.skipped))) == ([], ["a", "b"])
     assert sorted(ids(store.list(tasks=True))) == ["a.t", "b"]
+
+
+@pytest.mark.parametrize("gone", ["a", "a.t"])
+def test_a_session_that_is_deleted_while_its_lock_is_awaited(store: SessionStore, folder: Path, gone: str) -> None:
+    """What is left of its family is deleted. If it is the session itself, `delete` finds none, and `prune` skips it."""
+    original = JsonlLog.lock
+
+    def lock(log: JsonlLog) -> None:
+        (folder / f"{gone}.jsonl").unlink(missing_ok=True)
+        original(log)
+
+    def begin_family() -> None:
+        begin(store, "a")
+        begin(store, "a.t", parent_session=ParentSession(id="a", kind="task"))
+
+    begin_family()
+    with patch.object(JsonlLog, "lock", lock), pytest.raises(SessionNotFound) if gone == "a" else nullcontext():
+        assert store.delete("a") == ["a"]
+    assert (ids(store.list(tasks=True)), list(folder.glob("a*.jsonl"))) == ([], [])
+    begin_family()
+    with patch.object(JsonlLog, "lock", lock):
+        pruned = store.prune(keep=0, dry_run=False)
+    assert (ids(pruned), ids(pruned.skipped)) == (([], ["a"]) if gone == "a" else (["a", "a.t"], []))
+    assert (ids(store.list(tasks=True)), list(folder.glob("a*.jsonl"))) == ([], [])
 
 
 def test_a_sub_agent_with_an_odd_parent(store: SessionStore, folder: Path) -> None:

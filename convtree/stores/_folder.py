@@ -101,11 +101,13 @@ class FolderBackend(Uncopyable):
         logs: dict[str, JsonlLog] = {}
 
         def delete() -> Deletion:
+            locked = set()
             for id in sorted(ids):  # always in the same order, so that two deletions do not wait for each other
-                with suppress(SessionNotFound):
+                with suppress(SessionNotFound):  # also when it is deleted while this waits for its lock
                     logs[id] = self._log_to_lock(id)
                     _lock(logs[id], id)
-            there = [id for id in ids if id in logs]
+                    locked.add(id)
+            there = [id for id in ids if id in locked]
             if expected is not None:
                 changed = [id for id in there if expected.get(id, stamp := self._stamp_of(id)) != stamp]
                 changed = changed or self._current_catalogue().parents_of_other_tasks(there)
