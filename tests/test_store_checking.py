@@ -441,6 +441,33 @@ def lite(tmp_path: Path) -> Iterator[tuple[SessionStore, sqlite3.Connection]]:
         yield store, connection
 
 
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("ct_lines", "line"), ("ct_lines", "excerpt"), ("ct_sessions", "name"), ("ct_metadata", "value")],
+)
+def test_bytes_that_are_no_text(
+    lite: tuple[SessionStore, sqlite3.Connection], tmp_path: Path, table: str, column: str
+) -> None:
+    """PostgreSQL refuses them. In SQLite they are damage of their session, or wrong beside its lines."""
+    store, connection = lite
+    with store.create(id="b", name="B", metadata={"k": "v"}) as session:
+        entry = session.append(user("one"))
+        session.append(user("two"))
+    id = entry.id if table == "ct_lines" else "b"
+    connection.execute(
+        f"UPDATE {table} SET {column} = CAST(x'ff' || CAST({column} AS BLOB) AS TEXT) "
+        f"WHERE {'id' if table == 'ct_lines' else 'session_id'} = ?",
+        [id],
+    )
+    assert [each.id for each in store.list()] == ["b", "a"]
+    found = [("bad_seal",), ("orphan",)] if column == "line" else [("wrong_column", f"{table}.{column}")]
+    assert wrong(store.verify()) == {"b": found}
+    assert repaired(store, originals=tmp_path / "olds") == [("b", True, 1 if column == "line" else 0)]
+    assert wrong(store.verify()) == ({"b": [("orphan",)]} if column == "line" else {})
+    if column == "line":
+        assert b'\xff{"id":' in (tmp_path / "olds" / "b.jsonl").read_bytes()
+
+
 def test_an_index_without_words(lite: tuple[SessionStore, sqlite3.Connection]) -> None:
     """It is made anew, and the search finds them."""
     store, connection = lite

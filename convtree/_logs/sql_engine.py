@@ -23,6 +23,7 @@ from convtree._logs.sql_errors import (
     RolledBack,
     TablesMissing,
     TablesOutdated,
+    is_bad_text,
     is_certain,
     tables_missing,
     text_of,
@@ -30,7 +31,7 @@ from convtree._logs.sql_errors import (
 )
 from convtree._logs.sql_lease import Lease, watch
 from convtree._logs.sql_migration import migrate
-from convtree._logs.sqlite_files import connect_events, create_file
+from convtree._logs.sqlite_files import connect_events, create_file, decoded
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.errors import ConvtreeError, OutcomeUnknown, SessionClosed, SessionLocked
 from convtree._model.interrupts import is_interrupt
@@ -369,14 +370,22 @@ class _Transaction:
         # Compiled once: text() would be compiled or looked up, and its values bound by name, at every execution.
         statement, given = self._compile(sql).bound(values)
         try:
-            result = self._connection.exec_driver_sql(statement, given)
+            rows = self._rows(statement, given)
         except DBAPIError as error:
-            if self._begun or not error.connection_invalidated:
+            if is_bad_text(error.orig):
+                driver: Any = self._connection.connection.driver_connection
+                driver.text_factory = decoded
+            elif self._begun or not error.connection_invalidated:
                 raise
-            self._connection.rollback()
-            self._lease.note(self._connection)  # a new one
-            result = self._connection.exec_driver_sql(statement, given)
+            else:
+                self._connection.rollback()
+                self._lease.note(self._connection)  # a new one
+            rows = self._rows(statement, given)
         self._begun = True
+        return rows
+
+    def _rows(self, statement: str, given: Any) -> list[Any]:
+        result = self._connection.exec_driver_sql(statement, given)
         return list(result.fetchall()) if result.returns_rows else []
 
     def commit(self) -> None:

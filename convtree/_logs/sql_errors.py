@@ -64,6 +64,11 @@ def is_certain(error: Any) -> bool:
     return str(_code_of(error)) in (*_ROLLED_BACK, "SQLITE_BUSY", "SQLITE_IOERR_WRITE", *_FULL)
 
 
+def is_bad_text(error: Any) -> bool:
+    """Returns whether SQLite has read a text that is not UTF-8: damage, or a change by hand."""
+    return str(error).startswith("Could not decode to UTF-8")
+
+
 def tables_missing(location: str) -> TablesMissing:
     """Returns the error for a database without tables."""
     return TablesMissing(f"{location}: there are no tables yet; open_store(url, create=True) creates them")

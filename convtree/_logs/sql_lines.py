@@ -267,7 +267,7 @@ def decode_line(text: Any) -> bytes:
     if isinstance(text, str):
         with suppress(ValueError):
             return bytes.fromhex(text[len(_HEX) :]) if text.startswith(_HEX) else text.encode()
-        return text.encode(errors="replace")
+        return text.encode(errors="surrogateescape")
     return bytes_of(text) or b"\0"
 
 

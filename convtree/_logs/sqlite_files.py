@@ -44,6 +44,11 @@ def create_file(path: str, *, create: bool) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
+def decoded(data: bytes) -> str:
+    """Returns a text of a database. Each byte that is not UTF-8 becomes a lone surrogate (see "surrogateescape")."""
+    return data.decode(errors="surrogateescape")
+
+
 def connect_events(path: str, configure: Callable[[sqlite3.Connection], None]) -> dict[str, Callable[..., Any]]:
     """Returns listeners for the events of an SQLAlchemy engine, by name, that make its connections as said above.
 
