@@ -29,7 +29,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 KINDS = ("memory", "folder", "sqlite", "postgresql")
 LASTING = KINDS[1:]
 WRITER = """
-import sys
+import sys, time
 import convtree
 with convtree.open_store(sys.argv[1], durability="process") as store:
     sessions = [store.open(id, create=True) for id in ("s0", "s1", "s2")]
@@ -39,6 +39,7 @@ with convtree.open_store(sys.argv[1], durability="process") as store:
         if number % 7 == 0:
             session.label(session.leaf_id, f"l{number}")
         print(number, flush=True)
+        time.sleep(0.002)  # else it writes as much as its pipe takes, and all of that is to be copied
 """
 COPIER = """
 import sys
