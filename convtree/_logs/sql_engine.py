@@ -35,7 +35,7 @@ from convtree._logs.sqlite_files import connect_events, create_file, decoded
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.errors import ConvtreeError, OutcomeUnknown, SessionClosed, SessionLocked
 from convtree._model.interrupts import is_interrupt
-from convtree._model.resources import ForkAware, Uncopyable, watch_forks
+from convtree._model.resources import ForkAware, HoldsDatabase, Uncopyable, watch_database, watch_forks
 
 if TYPE_CHECKING:
     import sqlite3
@@ -56,7 +56,7 @@ _SELECT_VERSION = "SELECT MAX(version) FROM ct_schema"
 _URLS = "sqlite:///file.db or postgresql://user:password@host/name"
 
 
-class SqlDatabase(Uncopyable, ForkAware):
+class SqlDatabase(Uncopyable, ForkAware, HoldsDatabase):
     """A database with convtree's tables. Made by `SqlDatabase.connect`. Any thread may use it.
 
     Errors of the driver are raised as OSError, without the values of the statement. `location` is the URL without
@@ -78,6 +78,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         self._checked = False  # set when the version of the tables was found to be usable
         watch(engine)
         watch_forks(self)
+        watch_database(self)
 
     @classmethod
     def connect(
@@ -273,6 +274,10 @@ class SqlDatabase(Uncopyable, ForkAware):
         if self._owned is not None and not self._inherited:
             self._closed = True
             self._owned.dispose()
+
+    def held_database(self) -> str | None:
+        """Returns the path of the file of SQLite, until this is closed."""
+        return None if self._closed else self._file
 
     def _after_fork(self) -> None:
         """Drops the connections in a forked child without closing them: they belong to the parent."""

@@ -1,4 +1,4 @@
-"""What objects that own descriptors, connections, locks or threads have in common: no copies, and one fork registry."""
+"""What objects that own descriptors, connections, locks or threads have in common: no copies, and two registries."""
 
 from __future__ import annotations
 
@@ -33,6 +33,38 @@ _WATCHED: WeakSet[ForkAware] = WeakSet()
 def watch_forks(thing: ForkAware) -> None:
     """Has `thing._after_fork()` called in every child process that is forked while `thing` is alive."""
     _WATCHED.add(thing)
+
+
+class HoldsDatabase:
+    """Has a file of SQLite open. Registered by `watch_database`.
+
+    A process that opens such a file a second time, and closes it, drops the locks that SQLite has on it (POSIX locks
+    belong to the process). Then another process could delete what this one is writing.
+    """
+
+    def held_database(self) -> str | os.PathLike[str] | None:
+        """Returns the path of the file; None while it is not open."""
+        raise NotImplementedError
+
+
+_HOLDERS: WeakSet[HoldsDatabase] = WeakSet()
+
+
+def watch_database(thing: HoldsDatabase) -> None:
+    """Has `is_held` look at the file of `thing` while it is alive."""
+    _HOLDERS.add(thing)
+
+
+def is_held(status: os.stat_result) -> bool:
+    """Returns whether a file, of which this is the status, is a database that this process has open for a store."""
+    return any(_is_file(path, status) for each in list(_HOLDERS) if (path := each.held_database()) is not None)
+
+
+def _is_file(path: str | os.PathLike[str], status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), status)
+    except OSError:
+        return False
 
 
 def _after_fork_in_child() -> None:

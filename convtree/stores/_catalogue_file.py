@@ -32,6 +32,7 @@ from convtree._logs.side_files import PRIVATE, claim_cache, open_side_file
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.errors import SessionLocked
 from convtree._model.interrupts import ending
+from convtree._model.resources import HoldsDatabase, watch_database
 
 T = TypeVar("T")
 
@@ -120,7 +121,7 @@ class MemoryTables:
     discard = close
 
 
-class CatalogueFile:
+class CatalogueFile(HoldsDatabase):
     """Tables in a file that any number of processes share. For one thread at a time.
 
     Attributes:
@@ -133,6 +134,7 @@ class CatalogueFile:
         self.connection: sqlite3.Connection | None = None
         self.stamp = _UNSEEN
         self._unstamped = 0  # transactions that this process has written since
+        watch_database(self)
 
     def open(self) -> sqlite3.Connection:
         """Opens the tables; makes new ones if those in the file cannot be trusted.
@@ -196,6 +198,10 @@ class CatalogueFile:
 
         with suppress(OSError):
             self._while_locked(distrust)
+
+    def held_database(self) -> Path | None:
+        """Returns the path while the file is open."""
+        return None if self.connection is None else self.path
 
     def close(self) -> None:
         """Moves the WAL into the file, and closes it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from convtree._formats.common.compressed import Unpacked, open_compressed
 from convtree._model.errors import NotALog
+from convtree._model.resources import is_held
 
 _CHUNK = 2**18
 _OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -18,11 +19,13 @@ class SourceFile(io.BufferedReader):
     """A regular file, opened read-only and decompressed. Follows links.
 
     Raises:
-        NotALog: It is not a regular file, or an archive with too many members.
+        NotALog: It is not a regular file, an archive with too many members, or a store that this process has open.
         ImportError: It is compressed, and the library to decompress it is not installed.
     """
 
     def __init__(self, path: Path) -> None:
+        if is_held(os.stat(path)):
+            raise NotALog(f"{path}: this process has it open as a store; copy_to copies from one store to another")
         fd = os.open(path, _OPEN_FLAGS)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
