@@ -39,6 +39,7 @@ from convtree import (
     StaleLeaf,
     open_store,
 )
+from convtree._engine import codec
 from convtree._engine.log import Chunk
 from convtree._engine.log_index import Index
 from convtree._logs import file_lines
@@ -130,21 +131,22 @@ def test_a_log_with_transactions_has_no_marks(url: str, tmp_path: Path) -> None:
         ]
 
 
-def test_a_group_has_a_limit(log_path: Path) -> None:
-    """More than 65,536 records are several groups in one write, the last of them perhaps one line."""
-    many = [{"a": 1}] * 65_537
+def test_a_group_has_a_limit(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More records than that are several groups in one write, the last of them perhaps one line."""
+    assert codec.GROUP_LIMIT == 65_536
+    monkeypatch.setattr(codec, "GROUP_LIMIT", 256)
+    many = [{"a": 1}] * 257
     with quick(log_path) as session:
         session.append(user("a"))
         session.append_many(many)
         session.append_many([*many, *many[:2]])
         expected = everything(session)
     lines = lines_of(log_path)
-    assert [line["count"] for line in lines if line["type"] == "group"] == [65_536, 65_536, 3]
-    assert [place for place, line in enumerate(lines) if line["type"] == "group"] == [2, 65_540, 131_077]
-    log_path.with_name("log.jsonl.index").unlink()
+    assert [line["count"] for line in lines if line["type"] == "group"] == [256, 256, 3]
+    assert [place for place, line in enumerate(lines) if line["type"] == "group"] == [2, 260, 517]
     with quick(log_path, mode="r") as session:
         assert (everything(session), session.findings) == (expected, ())
-    assert len(expected) == 1 + 65_537 + 65_539
+    assert len(expected) == 1 + 257 + 259
 
 
 # --- what is read ---
