@@ -25,7 +25,7 @@ def run(harness: str, *sizes: object, hang_s: int = HANG_S) -> tuple[int, dict[s
     return done.returncode, json.loads(lines[-1])
 
 
-@pytest.mark.parametrize(("option", "cycles"), [("", 100), ("--indexed", 100), ("--sqlite", 30)])
+@pytest.mark.parametrize(("option", "cycles"), [("", 50), ("--indexed", 50), ("--sqlite", 20)])
 def test_kill(option: str, cycles: int) -> None:
     """When processes are killed nothing acknowledged is lost, and the log stays readable; with an index, in SQLite."""
     code, result = run("kill", "--cycles", cycles, *filter(None, [option]))
@@ -39,9 +39,9 @@ def test_retention(option: str, request: pytest.FixtureRequest, monkeypatch: pyt
     """When writers, pruners and deleters are killed, nothing acknowledged is deleted with what was judged before."""
     if option == "--postgres":
         monkeypatch.setenv("CONVTREE_TEST_PG", request.getfixturevalue("postgres_server"))
-    code, result = run("retention", "--cycles", 40, *filter(None, [option]))
+    code, result = run("retention", "--cycles", 20, *filter(None, [option]))
     found = (code, result["ok"], result["lost"], result["unreadable"], result["cycles"])
-    assert found == (0, True, 0, 0, 40), json.dumps(result)
+    assert found == (0, True, 0, 0, 20), json.dumps(result)
     assert result["acknowledged"] > 0
 
 
@@ -50,16 +50,16 @@ def test_vacuuming(option: str, request: pytest.FixtureRequest, monkeypatch: pyt
     """When writers and vacuumers are killed, nothing acknowledged is lost, and nothing that was dropped comes back."""
     if option == "--postgres":
         monkeypatch.setenv("CONVTREE_TEST_PG", request.getfixturevalue("postgres_server"))
-    code, result = run("vacuuming", "--cycles", 40, *filter(None, [option]))
+    code, result = run("vacuuming", "--cycles", 20, *filter(None, [option]))
     found = (code, result["ok"], result["lost"], result["unreadable"], result["cycles"])
-    assert found == (0, True, 0, 0, 40), json.dumps(result)
+    assert found == (0, True, 0, 0, 20), json.dumps(result)
     assert min(result["acknowledged"], result["vacuums"], result["reads"]) > 0
 
 
 @pytest.mark.parametrize("variant", [None, "abandoned_call_kept"])
 def test_cancelling(variant: str | None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call may be cancelled at any moment: it has run or not, and the next one works. A leak is noticed."""
-    sizes = ("--rounds", "2") if variant is None else ("--rounds", "2", "--sabotage", variant)
+    sizes = ("--rounds", "1") if variant is None else ("--rounds", "1", "--sabotage", variant)
     if variant is None:
         monkeypatch.setenv("CONVTREE_TEST_PG", request.getfixturevalue("postgres_server"))
     code, result = run("cancelling", *sizes)

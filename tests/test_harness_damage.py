@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DAMAGE = ("damage", "--entries", "60", "--every", "60")
-INDEXED = ("damage", "--entries", "60", "--every", "60", "--indexed")
+DAMAGE = ("damage", "--entries", "60", "--every", "200")
+INDEXED = ("damage", "--entries", "60", "--every", "300", "--indexed")
 FAULTS = ("faults", "--every", "9", "--pairs", "0")
 FUZZ = ("fuzz", "--cases", "150")
 CATALOGUE = ("catalogue", "--every", "100003", "--states", "1")
