@@ -64,8 +64,9 @@ class Segments(NamedTuple):
 
 def segments_of(source: Source, first: About) -> Segments:
     """Returns the files of the session that a file belongs to."""
-    files = source.see(_home_of(source.path), _by_thread)
-    own = _own(source.path, first, files.get(first.thread, []))
+    path = source.path.absolute()  # as those that are found around it
+    files = source.see(_home_of(path), _by_thread)
+    own = _own(path, first, files.get(first.thread, []))
     resolved = tuple(_resolved(each, files) for each in own)
     above: list[Segment] = []
     base = next((each.base for each in resolved if each.base is not None and not _is_in(each.base, own)), None)
@@ -79,8 +80,9 @@ def is_main(source: Source, segments: Segments) -> bool:
     """Returns whether a session is listed for this file, and not for an earlier one in the same folder."""
     if source.folder is None:
         return True
-    inside = [each.path for each in segments.own if each.path.is_relative_to(source.folder)]
-    return source.path == next(iter(inside), source.path)
+    path, folder = source.path.absolute(), source.folder.absolute()
+    inside = [each.path for each in segments.own if each.path.is_relative_to(folder)]
+    return path == next(iter(inside), path)
 
 
 def name_of(source: Source, thread: str) -> str | None:
@@ -149,7 +151,8 @@ def _size(path: Path) -> int:
 
 def _home_of(path: Path) -> Path:
     """Returns the folder that Codex keeps its files in; for a file elsewhere, its folder."""
-    return next((each.parent for each in path.absolute().parents if each.name in _KEPT_IN), path.parent)
+    path = path.absolute()
+    return next((each.parent for each in path.parents if each.name in _KEPT_IN), path.parent)
 
 
 def _by_thread(home: Path) -> dict[str, list[Path]]:
