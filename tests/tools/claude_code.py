@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -13,6 +15,7 @@ from .tool import Conversation, Run, Tool
 _TAGS = ("<system-reminder>\n", "\n</system-reminder>")
 _REMINDER = "reminder"  # the role of a paragraph of a reminder, on both sides
 _NOTICE = f"{_TAGS[0]}[SYSTEM NOTIFICATION - NOT USER INPUT]"
+_PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 _TASK = "<task-notification>"
 _SUMMARISE = "CRITICAL: Respond with TEXT ONLY."
 
@@ -53,7 +56,7 @@ def _rank(part: Part) -> str:
 
 
 class ClaudeCode(Tool):
-    """Turns, a call, a fork, a compaction and a sub-agent, each by `-p` and `--resume`."""
+    """What it can do without a terminal, by `-p` and `--resume`, with hints of a hook and a `CLAUDE.md`."""
 
     name = "claude-code"
     package = "@anthropic-ai/claude-code"
@@ -111,6 +114,13 @@ class ClaudeCode(Tool):
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         }
         (run.work / "notes.md").write_text("Buy milk.\n")
+        (run.work / "CLAUDE.md").write_text("Answer in one word.\n")
+        hook = {"hookSpecificOutput": {"hookEventName": "UserPromptSubmit", "additionalContext": "It is raining."}}
+        command = {"type": "command", "command": f"echo {shlex.quote(json.dumps(hook))}"}
+        (run.home / ".claude").mkdir()
+        (run.home / ".claude/settings.json").write_text(
+            json.dumps({"hooks": {"UserPromptSubmit": [{"hooks": [command]}]}})
+        )
 
     def converse(self, run: Run) -> list[Conversation]:
         """Begins the conversations one after the other, and goes on with each by its id."""
@@ -120,6 +130,8 @@ class ClaudeCode(Tool):
             "compaction": self._compaction,
             "sub-agent": self._agent,
             "refused call": self._refused,
+            "rewind": self._rewind,
+            "picture": self._picture,
         }
         ids = {about: make(run) for about, make in makers.items()}
         return [Conversation(about, id, partial(self._say, run, id)) for about, id in ids.items()]
@@ -152,6 +164,21 @@ class ClaudeCode(Tool):
     def _refused(self, run: Run) -> str:
         answer = run("-p", "--output-format", "json", "CALL touch refused")
         return str(json.loads(answer)["session_id"])
+
+    def _rewind(self, run: Run) -> str:
+        id = self._begin(run, "Name a bird")
+        self._say(run, id, "CALL echo four")
+        self._say(run, id, "Can it swim?")
+        (transcript,) = (run.home / self.folder).glob(f"*/{id}.jsonl")
+        lines = [json.loads(line) for line in transcript.read_text().splitlines()]
+        answers = [line["uuid"] for line in lines if line["type"] == "assistant"]
+        self._begin(run, "Can it fly?", "--resume", id, "--resume-session-at", answers[0])
+        return id
+
+    def _picture(self, run: Run) -> str:
+        picture = run.work / "dot.png"
+        picture.write_bytes(base64.b64decode(_PICTURE))
+        return self._begin(run, f"USE Read {json.dumps({'file_path': str(picture)})}")
 
     def _begin(self, run: Run, prompt: str, *arguments: str) -> str:
         answer = run("-p", "--output-format", "json", "--dangerously-skip-permissions", *arguments, prompt)
