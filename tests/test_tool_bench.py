@@ -72,6 +72,19 @@ def test_a_rule_explains_the_part_that_it_concerns_and_no_other() -> None:
     ]
 
 
+def test_a_rule_may_order_what_is_said_between_two_answers() -> None:
+    """And nothing beyond an answer."""
+    first = Rule("hints first", "sent so", rank=lambda part: "" if part.content.get("text") == "(hint)" else "later")
+    hint = {"role": "user", "content": "(hint)"}
+    found = compare("anthropic", request(SAID[0], hint), request(hint, SAID[0], NEXT), "What comes next?", [first])
+    assert found.differences == [Difference(None, text("user", "(hint)")), Difference(text("user", "(hint)"), None)]
+    both = first._replace(both=True)
+    found = compare("anthropic", request(SAID[0], hint), request(hint, SAID[0], NEXT), "What comes next?", [both])
+    assert found.differences == []
+    found = compare("anthropic", request(*SAID, hint), request(hint, *SAID, NEXT), "What comes next?", [both])
+    assert [each.sent for each in found.differences] == [text("user", "(hint)"), None]
+
+
 def test_each_shape_has_its_parts() -> None:
     """A call that is missing is found in all of them."""
     call = {"id": "c", "type": "function", "function": {"name": "sh", "arguments": "{}"}}

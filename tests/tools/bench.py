@@ -4,7 +4,7 @@
 server on the loopback interface, and imports what it wrote. Then each conversation goes on in the tool. The request
 that it sends, without what was said last and without its system prompt, is what the context of the import must give.
 The token counts of the import must be those that the server handed out. What was imported grows by what was said last;
-that must be the same as importing it anew.
+that must be the same as importing it anew. Summaries are rendered in the words of the tool.
 
 A difference is explained by a named rule in the module of the tool, or it is a fault. It needs the network and minutes,
 and is no part of the gate. Status 1: there is a difference that nothing explains. A tool that cannot be installed is
@@ -94,7 +94,7 @@ def _compare(tool: Tool, run: Run, store: SessionStore, conversation: Conversati
     if id is None:
         return Compared(conversation.about, None, f"session {conversation.source_id} was not imported")
     with store.open(id) as session:
-        imported = session.build_context().to(tool.shape)
+        imported = session.build_context(render=lambda entry: entry.summary).to(tool.shape)
     before, prompt = len(run.server.asked), f"And what comes after number {number} here?"
     conversation.say(prompt)
     sent = next((each for each in run.server.asked[before:] if _asks(each, prompt)), None)

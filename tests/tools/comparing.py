@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
-from itertools import dropwhile, zip_longest
+from itertools import dropwhile, groupby, zip_longest
 from typing import Any, Literal, NamedTuple
 
 from .loopback import Asked, Handed
@@ -36,12 +36,15 @@ class Rule(NamedTuple):
         change: Returns the part as the import has it, in one or several; none for a part that is on no disk, the part
             itself if the rule does not concern it.
         both: It also changes parts of the import, for a form that both sides may choose.
+        rank: Where a part stands in its turn: what is said between two answers is sorted by it, on both sides. For
+            parts that the tool does not send in the order in which it wrote them.
     """
 
     name: str
     reason: str
-    change: Callable[[Part], Sequence[Part]]
+    change: Callable[[Part], Sequence[Part]] = lambda part: [part]
     both: bool = False
+    rank: Callable[[Part], str] = lambda _: ""
 
 
 class Uncounted(NamedTuple):
@@ -142,7 +145,14 @@ def _changed(parts: Iterable[Part], rules: Sequence[Rule], explained: Counter[st
             after = rule.change(part)
             explained[rule.name] += list(after) != [part]
             changed += after
+        ranked = [part for _, turn in groupby(changed, _answers) for part in sorted(turn, key=rule.rank)]
+        explained[rule.name] += sum(part is not other for part, other in zip(changed, ranked, strict=True))
+        changed = ranked
     return changed
+
+
+def _answers(part: Part) -> bool:
+    return part.role in ("assistant", "model")
 
 
 def _differences(mine: list[Part], other: list[Part]) -> Iterable[Difference]:
