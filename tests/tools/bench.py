@@ -32,7 +32,10 @@ from .comparing import Comparison, Counted, Difference, compare, count
 from .loopback import Asked, Handed, Loopback
 from .tool import Conversation, Failed, NotToBeHad, Run, Tool
 
-MODULES = ("claude_code",)
+MODULES = (
+    "claude_code",
+    "codex",
+)
 _SHOWN = 600  # characters of a part in a report
 
 
@@ -94,7 +97,7 @@ def _compare(tool: Tool, run: Run, store: SessionStore, conversation: Conversati
     if id is None:
         return Compared(conversation.about, None, f"session {conversation.source_id} was not imported")
     with store.open(id) as session:
-        imported = session.build_context(render=lambda entry: entry.summary).to(tool.shape)
+        imported = session.build_context(render=tool.render).to(tool.shape)
     before, prompt = len(run.server.asked), f"And what comes after number {number} here?"
     conversation.say(prompt)
     sent = next((each for each in run.server.asked[before:] if _asks(each, prompt)), None)

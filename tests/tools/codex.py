@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from .comparing import Part, Rule
@@ -25,6 +26,9 @@ base_url = "{url}/v1"
 wire_api = "responses"
 env_key = "LOOPBACK_KEY"
 """
+_RED = (  # a picture
+    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGP4z8AARAwQCgAf7gP9i18U1AAAAABJRU5ErkJggg=="
+)
 #: what Codex writes before a summary
 _SUMMARY = "Another language model started to solve this problem and produced a summary"
 
@@ -33,9 +37,12 @@ def _not_of_the_developer(part: Part) -> list[Part]:
     return [] if part.role == "developer" else [part]
 
 
-def _without_ids(part: Part) -> list[Part]:
+def _plain(part: Part) -> list[Part]:
     """Takes off what the provider gave an item; it may come back or not."""
-    return [Part(part.role, {name: value for name, value in part.content.items() if name not in ("id", "status")})]
+    content = {name: value for name, value in part.content.items() if name not in ("id", "status", "annotations")}
+    return [
+        Part(part.role, content | {"type": str(content.get("type")).removeprefix("input_").removeprefix("output_")})
+    ]
 
 
 def _is_summary(part: Part) -> str:
@@ -53,10 +60,13 @@ class Codex(Tool):
     rules = (
         Rule(
             "instructions",
-            "Codex sends them as messages of the developer; here they are the `instructions` of the request",
+            "Codex sends them as messages of the developer; here those before the conversation are its `instructions`",
             _not_of_the_developer,
+            both=True,
         ),
-        Rule("ids of items", "`id` and `status` of an item name it at the provider", _without_ids, both=True),
+        Rule(
+            "form of items", "`id` and `status` are the provider's, and a text may say who says it", _plain, both=True
+        ),
         Rule(
             "place of a summary",
             "Codex puts it behind the messages that it keeps; here it comes before them",
@@ -70,6 +80,7 @@ class Codex(Tool):
         folder = run.home / self.folder
         folder.mkdir()
         (folder / "config.toml").write_text(_CONFIG.format(url=run.server.url))
+        (run.work / "red.png").write_bytes(b64decode(_RED))
         run.environment |= {"CODEX_HOME": str(folder), "LOOPBACK_KEY": "none"}
 
     def converse(self, run: Run) -> list[Conversation]:
@@ -94,9 +105,15 @@ class Codex(Tool):
             client.compact(compacted)
             client.say(compacted, "After the compaction")
             caller = client.begin()
-            client.say(caller, 'USE spawn_agent {"message": "CALL echo agent"}')
+            client.say(caller, 'USE multi_agent_v1.spawn_agent {"message": "CALL echo agent"}')
+            agent = client.wait_for_another()
+            stopped = client.begin()
+            client.say(stopped, "Name a sea")
+            client.interrupt(stopped, "CALL sleep 30")
+            shown = client.begin()
+            client.say(shown, "What is this?", run.work / "red.png")
         named = {"turns": plain, "fork": fork, "fork of a fork": nested, "revert": reverted, "compaction": compacted}
-        named["sub-agent"] = caller
+        named |= {"sub-agent": caller, "the agent itself": agent, "interrupt": stopped, "picture": shown}
         return [Conversation(about, id, partial(_say, run, id)) for about, id in named.items()]
 
 
@@ -123,6 +140,8 @@ class _Client:
         self._run = run
         self._server = server
         self._calls = 0
+        self._own: set[str] = set()
+        self._ended: list[str] = []  # the conversations whose turns have ended
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Calls a method and returns its result."""
@@ -135,18 +154,41 @@ class _Client:
 
     def begin(self) -> str:
         """Begins a conversation and returns its id."""
-        return str(self.call("thread/start", cwd=str(self._run.work))["thread"]["id"])
+        thread = str(self.call("thread/start", cwd=str(self._run.work))["thread"]["id"])
+        self._own.add(thread)
+        return thread
 
-    def say(self, thread: str, prompt: str) -> str:
+    def say(self, thread: str, prompt: str, picture: Path | None = None) -> str:
         """Says something, waits for the end of the turn, and returns the id of the turn."""
-        turn = self.call("turn/start", threadId=thread, input=[{"type": "text", "text": prompt}])["turn"]["id"]
+        turn = self._begin_turn(thread, prompt, picture)
         self._wait_for_turn(thread)
-        return str(turn)
+        return turn
+
+    def interrupt(self, thread: str, prompt: str) -> None:
+        """Says something that makes it call its shell, and interrupts that."""
+        turn = self._begin_turn(thread, prompt)
+        self._server.wait(lambda line: line.get("method") == "item/started" and "commandExecution" in json.dumps(line))
+        self.call("turn/interrupt", threadId=thread, turnId=turn)
+        self._wait_for_turn(thread)
+
+    def wait_for_another(self) -> str:
+        """Waits for the end of a turn in a conversation that this client has not begun; returns its id."""
+        while not (others := [each for each in self._ended if each not in self._own]):
+            self._wait_for_any_turn()
+        return others[0]
+
+    def _begin_turn(self, thread: str, prompt: str, picture: Path | None = None) -> str:
+        said: list[dict[str, str]] = [{"type": "text", "text": prompt}]
+        if picture is not None:
+            said.append({"type": "localImage", "path": str(picture)})
+        return str(self.call("turn/start", threadId=thread, input=said)["turn"]["id"])
 
     def fork(self, thread: str, last_turn: str | None = None) -> str:
         """Forks a conversation behind a turn, and returns the id of the fork."""
         where = {} if last_turn is None else {"lastTurnId": last_turn}
-        return str(self.call("thread/fork", threadId=thread, **where)["thread"]["id"])
+        fork = str(self.call("thread/fork", threadId=thread, **where)["thread"]["id"])
+        self._own.add(fork)
+        return fork
 
     def compact(self, thread: str) -> None:
         """Compacts a conversation."""
@@ -154,9 +196,13 @@ class _Client:
         self._wait_for_turn(thread)
 
     def _wait_for_turn(self, thread: str) -> None:
-        self._server.wait(
-            lambda line: line.get("method") == "turn/completed" and line["params"].get("threadId") == thread
-        )
+        while self._wait_for_any_turn() != thread:
+            pass
+
+    def _wait_for_any_turn(self) -> str:
+        ended = self._server.wait(lambda line: line.get("method") == "turn/completed")
+        self._ended.append(ended["params"]["threadId"])
+        return self._ended[-1]
 
 
 TOOL = Codex()

@@ -272,7 +272,9 @@ def responses(asked: Asked, number: int) -> tuple[Any, list[Any]]:
     }
     item: dict[str, Any] = {"type": "message", "id": f"msg_{number:06}", "role": "assistant", "status": "completed"}
     if asked.call:
-        item = {"type": "function_call", "id": f"fc_{number:06}", "status": "completed", "name": asked.call.name}
+        namespace, _, name = asked.call.name.rpartition(".")
+        item = {"type": "function_call", "id": f"fc_{number:06}", "status": "completed", "name": name}
+        item |= {"namespace": namespace} if namespace else {}
         item |= {"call_id": f"call_{number:06}", "arguments": json.dumps(asked.call.arguments)}
     else:
         item["content"] = [{"type": "output_text", "text": asked.text, "annotations": []}]

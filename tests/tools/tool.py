@@ -21,9 +21,11 @@ import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
+
+from convtree import BranchSummaryEntry, CompactionEntry
 
 from .comparing import Rule, Shape, Uncounted
 from .loopback import Loopback
@@ -159,6 +161,10 @@ class Tool(ABC):
     @abstractmethod
     def converse(self, run: Run) -> list[Conversation]:
         """Holds a conversation: several turns and a call, and what else the tool can do without a person."""
+
+    def render(self, entry: CompactionEntry | BranchSummaryEntry) -> str | Mapping[str, Any] | list[Mapping[str, Any]]:
+        """Returns a summary as the tool shows it to its model: as the user, in its own words."""
+        return entry.summary
 
     def install(self, place: Path) -> Path:
         """Installs the newest version below `place`, or keeps it if it is there; returns the program.
