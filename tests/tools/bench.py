@@ -35,6 +35,7 @@ from .tool import Conversation, Failed, NotToBeHad, Run, Tool
 MODULES = (
     "claude_code",
     "codex",
+    "opencode",
 )
 _SHOWN = 600  # characters of a part in a report
 

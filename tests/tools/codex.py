@@ -12,7 +12,7 @@ from typing import Any
 
 from .comparing import Part, Rule
 from .line_server import LineServer
-from .tool import Conversation, Run, Tool
+from .tool import PICTURE, Conversation, Run, Tool
 
 _CONFIG = """
 model = "gpt-5.5"
@@ -26,9 +26,6 @@ base_url = "{url}/v1"
 wire_api = "responses"
 env_key = "LOOPBACK_KEY"
 """
-_RED = (  # a picture
-    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGP4z8AARAwQCgAf7gP9i18U1AAAAABJRU5ErkJggg=="
-)
 #: what Codex writes before a summary
 _SUMMARY = "Another language model started to solve this problem and produced a summary"
 
@@ -80,7 +77,7 @@ class Codex(Tool):
         folder = run.home / self.folder
         folder.mkdir()
         (folder / "config.toml").write_text(_CONFIG.format(url=run.server.url))
-        (run.work / "red.png").write_bytes(b64decode(_RED))
+        (run.work / "a.png").write_bytes(b64decode(PICTURE))
         run.environment |= {"CODEX_HOME": str(folder), "LOOPBACK_KEY": "none"}
 
     def converse(self, run: Run) -> list[Conversation]:
@@ -111,7 +108,7 @@ class Codex(Tool):
             client.say(stopped, "Name a sea")
             client.interrupt(stopped, "CALL sleep 30")
             shown = client.begin()
-            client.say(shown, "What is this?", run.work / "red.png")
+            client.say(shown, "What is this?", run.work / "a.png")
         named = {"turns": plain, "fork": fork, "fork of a fork": nested, "revert": reverted, "compaction": compacted}
         named |= {"sub-agent": caller, "the agent itself": agent, "interrupt": stopped, "picture": shown}
         return [Conversation(about, id, partial(_say, run, id)) for about, id in named.items()]

@@ -23,12 +23,15 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from convtree import BranchSummaryEntry, CompactionEntry
 
 from .comparing import Rule, Shape, Uncounted
 from .loopback import Loopback
+
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+"""A PNG of one pixel in Base64, for tools that take pictures."""
 
 _TIMEOUT_S = 120  # of one command of a tool
 _QUIET_S = 1.5  # without output, after which a terminal is taken to wait for a key
@@ -162,7 +165,7 @@ class Tool(ABC):
     def converse(self, run: Run) -> list[Conversation]:
         """Holds a conversation: several turns and a call, and what else the tool can do without a person."""
 
-    def render(self, entry: CompactionEntry | BranchSummaryEntry) -> str | Mapping[str, Any] | list[Mapping[str, Any]]:
+    def render(self, entry: CompactionEntry | BranchSummaryEntry) -> str | Sequence[Mapping[str, Any]]:
         """Returns a summary as the tool shows it to its model: as the user, in its own words."""
         return entry.summary
 
@@ -178,10 +181,14 @@ class Tool(ABC):
         place.mkdir(parents=True, exist_ok=True)
         command = [npm, "install", "--prefix", str(place), "--no-audit", "--no-fund", f"{self.package}@latest"]
         ended = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=900, check=False)
-        program = place / "node_modules" / ".bin" / self.command
+        program = self.program(place)
         if ended.returncode or not program.exists():
             raise NotToBeHad(f"npm install {self.package}: {ended.stderr.strip()[-300:] or 'no program in it'}")
         return program
+
+    def program(self, place: Path) -> Path:
+        """Returns where the program is, below the place of an installation."""
+        return place / "node_modules" / ".bin" / self.command
 
     def version(self, place: Path) -> str:
         """Returns the version that is installed below `place`."""
