@@ -36,6 +36,7 @@ MODULES = (
     "claude_code",
     "codex",
     "opencode",
+    "pi",
 )
 _SHOWN = 600  # characters of a part in a report
 

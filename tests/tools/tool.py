@@ -142,6 +142,7 @@ class Tool(ABC):
     Attributes:
         name: Its name, that of its module.
         package: Its package on npm.
+        needs: Other packages that it runs with, with their versions.
         command: The name of its program.
         folder: Where it keeps its sessions, below its home. All of it is imported.
         shape: The shape of its requests.
@@ -151,6 +152,7 @@ class Tool(ABC):
 
     name: ClassVar[str]
     package: ClassVar[str]
+    needs: ClassVar[Sequence[str]] = ()
     command: ClassVar[str]
     folder: ClassVar[str]
     shape: ClassVar[Shape]
@@ -179,7 +181,16 @@ class Tool(ABC):
         if npm is None:
             raise NotToBeHad("npm is not installed")
         place.mkdir(parents=True, exist_ok=True)
-        command = [npm, "install", "--prefix", str(place), "--no-audit", "--no-fund", f"{self.package}@latest"]
+        command = [
+            npm,
+            "install",
+            "--prefix",
+            str(place),
+            "--no-audit",
+            "--no-fund",
+            f"{self.package}@latest",
+            *self.needs,
+        ]
         ended = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=900, check=False)
         program = self.program(place)
         if ended.returncode or not program.exists():
