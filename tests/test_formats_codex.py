@@ -204,6 +204,39 @@ def test_totals_count_what_they_grew_by(tmp_path: Path) -> None:
     assert [(row.provider, row.model) for row in both.usage(HOME, by="model")] == [("openai", "gpt-5.5")]
 
 
+def old(lines: list[bytes], second: int) -> list[bytes]:
+    """Lines as older versions wrote them: without an ordinal; all of a copy have one time."""
+    fields = [json.loads(each) for each in lines]
+    stamp = {"timestamp": f"2026-11-28T11:00:{second:02}.000Z"}
+    return [json.dumps({name: each[name] for name in ("type", "payload")} | stamp).encode() + b"\n" for each in fields]
+
+
+def test_a_fork_of_an_older_version_counts_its_own_lines(tmp_path: Path, store: SessionStore) -> None:
+    """They copy the history into the file of the fork. Without the parent's file it is its own."""
+    first = [meta(0, HOME), said(1, "user", "Name a city"), said(2, "assistant", "Rome"), counted(3, 10, 10)]
+    begun = meta(0, FORK, forked_from_id=HOME, timestamp="2026-11-28T11:00:05.000Z")
+    own = [said(4, "user", "In the fork"), said(5, "assistant", "Yes"), counted(6, 14, 4)]
+    path = write(tmp_path, FORK, old([begun, *first, *own], 9))
+    imported(path, alone := open_store("memory:"))
+    assert alone.info(FORK).usage.total_tokens == 2 * 14
+    write(tmp_path, HOME, old([*first, said(7, "user", "Elsewhere")], 1))
+    imported(tmp_path, store)
+    assert (store.info(HOME).usage.total_tokens, store.info(FORK).usage.total_tokens) == (2 * 10, 2 * 4)
+    with store.open(FORK) as fork:
+        assert texts(fork) == ["Name a city", "Rome", "In the fork", "Yes"]
+        assert fork.header.copied_to == fork.path()[4].id
+
+
+def test_a_fork_may_have_copied_nothing(tmp_path: Path, store: SessionStore) -> None:
+    """A parent that begins with other lines says nothing about the fork."""
+    write(tmp_path, HOME, old([meta(0, HOME, cwd="/elsewhere")], 1))
+    begun = meta(0, FORK, forked_from_id=HOME, timestamp="2026-11-28T11:00:05.000Z")
+    write(tmp_path, FORK, old([begun, said(1, "user", "In the fork")], 9))
+    imported(tmp_path, store)
+    with store.open(FORK) as fork:
+        assert (fork.header.copied_to, texts(fork)) == (None, ["In the fork"])
+
+
 def test_the_first_message_is_what_a_person_typed(tmp_path: Path, store: SessionStore) -> None:
     """Newer files mark what Codex says for the user; in older ones it is known by its words. The model sees both."""
     kinds = {"content_item_kinds": ["environments.environment_context"]}
