@@ -32,7 +32,11 @@ from .comparing import Comparison, Counted, Difference, compare, count
 from .loopback import Asked, Handed, Loopback
 from .tool import Conversation, Failed, NotToBeHad, Run, Tool
 
-MODULES = ("claude_code",)
+MODULES = (
+    "claude_code",
+    "gemini_cli",
+    "qwen_code",
+)
 _SHOWN = 600  # characters of a part in a report
 
 
