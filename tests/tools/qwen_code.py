@@ -3,11 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from functools import partial
 from uuid import NAMESPACE_URL, uuid5
 
+from .comparing import Part, Rule
 from .tool import Conversation, Run, Tool
+
+_AT_REQUEST = tuple(
+    f"<system-reminder>\n{start}"
+    for start in (
+        "The following skills are available",
+        "This is the Qwen Code. We are setting up the context",
+        "The following tools are reachable",
+        "The current date is:",
+    )
+)
+
+
+_RESTORED = re.compile(r"<system-reminder>\n\d+ background agents? ")
+
+
+def _without_restored(part: Part) -> Sequence[Part]:
+    return [] if part.role == "user" and _RESTORED.match(str(part.content.get("text"))) else [part]
+
+
+def _without_reminders(part: Part) -> Sequence[Part]:
+    return [] if part.role == "user" and str(part.content.get("text")).startswith(_AT_REQUEST) else [part]
+
+
+def _with_one_text(part: Part) -> Sequence[Part]:
+    """Returns the result of a call with its texts as one."""
+    content = part.content.get("content")
+    if part.role != "tool" or not isinstance(content, list):
+        return [part]
+    return [Part(part.role, {**part.content, "content": "\n".join(block["text"] for block in content)})]
+
+
+def _lines(part: Part) -> Sequence[Part]:
+    if part.role != "user" or part.content.get("type") != "text":
+        return [part]
+    lines = (line for line in part.content["text"].split("\n") if line)
+    return [Part(part.role, {"type": "text", "text": line}) for line in lines]
 
 
 class QwenCode(Tool):
@@ -18,6 +56,29 @@ class QwenCode(Tool):
     command = "qwen"
     folder = ".qwen"
     shape = "openai-chat"
+    rules = (
+        Rule(
+            "reminders of a request",
+            "the date, the project, skills and tools are said anew in each request, and are on no disk",
+            _without_reminders,
+        ),
+        Rule(
+            "restored agents",
+            "said with the next prompt, and on the disk in its message, which comes after the import",
+            _without_restored,
+        ),
+        Rule(
+            "texts of a result",
+            "a result is a text or a list of texts; both say the same",
+            _with_one_text,
+        ),
+        Rule(
+            "lines of a prompt",
+            "a prompt with files is sent in several texts; a context joins them with line ends",
+            _lines,
+            both=True,
+        ),
+    )
 
     def configure(self, run: Run) -> None:
         """Everything by environment, and a file of the project."""
