@@ -85,6 +85,15 @@ def test_a_rule_may_order_what_is_said_between_two_answers() -> None:
     assert [each.sent for each in found.differences] == [text("user", "(hint)"), None]
 
 
+def test_a_rule_may_know_of_parts_that_are_sent_twice() -> None:
+    """The same part in a later turn is another one."""
+    twice = Rule("twice", "sent so", repeats=lambda part: part.content.get("text") == "Name a city")
+    found = compare("anthropic", request(*SAID), request(SAID[0], *SAID, NEXT), "What comes next?", [twice])
+    assert (found.differences, found.explained) == ([], Counter({"twice": 1}))
+    found = compare("anthropic", request(*SAID), request(*SAID, SAID[0], NEXT), "What comes next?", [twice])
+    assert found.differences == [Difference(None, text("user", "Name a city"))]
+
+
 def test_each_shape_has_its_parts() -> None:
     """A call that is missing is found in all of them."""
     call = {"id": "c", "type": "function", "function": {"name": "sh", "arguments": "{}"}}

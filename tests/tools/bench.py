@@ -35,8 +35,10 @@ from .tool import Conversation, Failed, NotToBeHad, Run, Tool
 MODULES = (
     "claude_code",
     "codex",
+    "gemini_cli",
     "opencode",
     "pi",
+    "qwen_code",
 )
 _SHOWN = 600  # characters of a part in a report
 

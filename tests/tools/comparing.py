@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
-from itertools import dropwhile, groupby, zip_longest
+from itertools import chain, dropwhile, groupby, zip_longest
 from typing import Any, Literal, NamedTuple
 
 from .loopback import Asked, Handed
@@ -38,6 +38,7 @@ class Rule(NamedTuple):
         both: It also changes parts of the import, for a form that both sides may choose.
         rank: Where a part stands in its turn: what is said between two answers is sorted by it, on both sides. For
             parts that the tool does not send in the order in which it wrote them.
+        repeats: Whether a part is one that the tool sends several times in a turn. Then the first one counts.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Rule(NamedTuple):
     change: Callable[[Part], Sequence[Part]] = lambda part: [part]
     both: bool = False
     rank: Callable[[Part], str] = lambda _: ""
+    repeats: Callable[[Part], bool] = lambda _: False
 
 
 class Uncounted(NamedTuple):
@@ -63,7 +65,7 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What was found: messages of the tool's request, differences, and parts explained by rule."""
+    """What was found: messages of the tool's request, differences, and parts that each rule changed on either side."""
 
     messages: int
     differences: list[Difference]
@@ -117,11 +119,12 @@ def compare(
     theirs = messages_of(shape, sent)
     found = parts_of(shape, theirs)
     end = next((at for at, part in enumerate(found) if said_next in _json(part.content)), len(found))
+    changed: Counter[str] = Counter()
     explained: Counter[str] = Counter()
-    mine = _changed(parts_of(shape, messages_of(shape, imported)), [rule for rule in rules if rule.both], Counter())
+    mine = _changed(parts_of(shape, messages_of(shape, imported)), [rule for rule in rules if rule.both], changed)
     other = _changed(found[:end], rules, explained)
     before = next((at for at, message in enumerate(theirs) if said_next in _json(message)), len(theirs))
-    return Comparison(before, list(_differences(mine, other)), explained)
+    return Comparison(before, list(_differences(mine, other)), changed | explained)
 
 
 def count(requests: Sequence[Asked], imported: Handed, uncounted: Sequence[Uncounted] = ()) -> Counted:
@@ -145,8 +148,13 @@ def _changed(parts: Iterable[Part], rules: Sequence[Rule], explained: Counter[st
             after = rule.change(part)
             explained[rule.name] += list(after) != [part]
             changed += after
-        ranked = [part for _, turn in groupby(changed, _answers) for part in sorted(turn, key=rule.rank)]
-        explained[rule.name] += sum(part is not other for part, other in zip(changed, ranked, strict=True))
+        turns = [list(turn) for _, turn in groupby(changed, _answers)]
+        once = [
+            [part for at, part in enumerate(turn) if not (rule.repeats(part) and part in turn[:at])] for turn in turns
+        ]
+        ranked = [part for turn in once for part in sorted(turn, key=rule.rank)]
+        moved = sum(part is not other for part, other in zip(chain.from_iterable(once), ranked, strict=True))
+        explained[rule.name] += moved + len(changed) - len(ranked)
         changed = ranked
     return changed
 
