@@ -36,6 +36,7 @@ MODULES = (
     "claude_code",
     "codex",
     "gemini_cli",
+    "kit",
     "opencode",
     "pi",
     "qwen_code",
