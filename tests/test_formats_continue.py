@@ -102,6 +102,21 @@ def test_a_session_grows(tmp_path: Path, store: SessionStore) -> None:
         assert (compaction.summary, texts) == ("It was about a.", ["Go on"])
 
 
+def test_a_summary_comes_later(tmp_path: Path, store: SessionStore) -> None:
+    """A person may condense up to any message. What follows is copied below the summary, and was paid for once."""
+    imported(write(tmp_path, [item("user", "Hi"), *HISTORY]), store)
+    condensed = item("user", "Hi", conversationSummary="They met.")
+    assert imported(write(tmp_path, [condensed, *HISTORY]), store) == 1 + 6
+    with store.open(ID) as session:
+        texts = [each.text for each in session.build_context().entries if isinstance(each, MessageEntry)]
+        assert texts == ["text of b", "What is in a?", "", "I look.", "", "Text."]
+    assert store.info(ID).usage.input_tokens == 80
+    assert imported(write(tmp_path, [condensed, *HISTORY, item("user", "Go on")]), store) == 1
+    assert imported(write(tmp_path, [condensed, *HISTORY, item("user", "Go on")]), store) == 0
+    with store.open(ID) as session:
+        assert [each.text for each in session.path() if isinstance(each, MessageEntry)][-1] == "Go on"
+
+
 def test_a_summary_is_not_said_twice(tmp_path: Path) -> None:
     """The command line writes it as a message, too, and forgets what was before."""
     message = {"usage": USAGE, "note": "by hand"}

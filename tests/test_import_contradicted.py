@@ -107,6 +107,29 @@ def test_references_lead_to_the_branch(tmp_path: Path) -> None:
     assert labels == [("three", "here"), ("drei", "here")]
 
 
+def test_a_parent_that_appears(tmp_path: Path) -> None:
+    """What hung in the air is copied below it; the first copy stays where it was."""
+    path, store = write(tmp_path / "s.jsonl", *FIRST[2:]), open_store("memory:")
+    report = imported(path, store)
+    assert [finding.code for finding in report.findings] == ["source_orphan"]
+    assert imported(write(path, *FIRST), store).written == 4
+    assert texts(store) == ["one", "two", "three", "four"]
+    assert texts(store, "d") == ["three", "four"]
+    assert (imported(path, store).written, store.info("s1").usage.total_tokens) == (0, 302)
+
+
+def test_what_a_vacuum_dropped_does_not_come_back(tmp_path: Path) -> None:
+    """Its children are below the entry that stands for it, and stay there."""
+    kept = {"type": "compaction", "id": "k", "parentId": "d", "timestamp": STAMP, "summary": "So far"}
+    lines = [*FIRST, kept | {"firstKeptEntryId": "d"}, said("e", "k", "five")]
+    path, store = write(tmp_path / "s.jsonl", *lines), open_store("memory:")
+    imported(path, store)
+    store.vacuum("s1")
+    assert imported(path, store).written == 0
+    assert imported(write(path, *lines, said("f", "e", "six")), store).written == 1
+    assert texts(store) == ["four", "five", "six"]
+
+
 def test_a_secret_that_was_removed_does_not_come_back(tmp_path: Path) -> None:
     """An import without the redaction that an earlier one had is refused."""
     path = write(tmp_path / "s.jsonl", said("a", None, "my key is sk-ant-api03-" + "x" * 60))

@@ -80,14 +80,15 @@ def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
 
 def _nodes(history: list[Any], ids: Ids, span: SourceSpan, findings: Findings) -> Iterator[Node]:
     tip: str | None = None
+    said: str | None = None  # the tip without summaries: one may come later, and what follows it stays the same
     answered = {str(each.get("toolCallId")) for item in objects(history) for each in _states(item)}
     for number, item in enumerate(history):
         fields = item if isinstance(item, dict) else {"message": item}
         if not isinstance(fields.get("message"), dict):
             findings.add("source_bad_record", span)
         for part in _parts(fields, answered):
-            node = node_by_content(ids, part, span, tip, str(number))
-            tip = node.id
+            node = node_by_content(ids, part, span, said, str(number))._replace(parent_id=tip)
+            tip, said = node.id, said if "summary" in part else node.id
             yield node
         for log in objects(fields.get("promptLogs")):
             for name in sorted(log.keys() & {"prompt", "completion"}):

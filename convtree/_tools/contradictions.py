@@ -42,7 +42,7 @@ class Extending:
             As `Session.extend`.
         """
         with suppress(IdConflict):  # then nothing of the batch was written
-            if not self._moved:
+            if not self._moved and not self._session._client.ask(_has_moved, batch):
                 return self._extend(batch, move_leaf)
         return self._extend([self._placed(record) for record in batch], move_leaf)
 
@@ -77,7 +77,7 @@ class Extending:
             return followed  # another redaction, not another content
         stored = codec.decode(line)
         is_same = codec.same_content(codec.assemble(*encoded, record.id, None, None), line)
-        is_there = "parent_id" not in new or getattr(stored, "parent_id", None) == new["parent_id"]
+        is_there = not self._session._client.ask(_has_moved, [followed])
         return followed if is_same and is_there else self._sibling(encoded, stored, is_same)
 
     def _sibling(self, encoded: EncodedRecord, stored: Entry | Mark, is_same: bool) -> Record:
@@ -93,6 +93,19 @@ class Extending:
         if (usage := getattr(record, "usage", None)) is not None and usage == getattr(stored, "usage", None):
             changed["usage"] = None
         return replace(record, **changed)
+
+
+def _has_moved(view: SessionView, records: list[Record]) -> bool:
+    """Returns whether one of these records is stored below another entry. A parent that was dropped is no other."""
+    tree, lost = view.index.tree, view.index.state.lost
+    for record in records:
+        if not isinstance(record, Entry) or record.parent_id is None or record.id in lost:
+            continue
+        row = tree.find(record.id)
+        is_elsewhere = row is not None and tree.parents[row] != tree.find(record.parent_id)
+        if is_elsewhere and not view.index.was_dropped(record.parent_id):
+            return True
+    return False
 
 
 def _line_of(view: SessionView, id: str) -> bytes | None:

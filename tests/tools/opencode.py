@@ -17,7 +17,7 @@ from urllib.error import URLError
 from convtree import BranchSummaryEntry, CompactionEntry
 
 from .comparing import Part, Rule, Uncounted
-from .loopback import Asked
+from .loopback import Asked, last_prompt
 from .tool import PICTURE, Conversation, Failed, Run, Tool
 
 _PACKAGE = "opencode-linux-x64"
@@ -38,7 +38,7 @@ def _is_for_a_title(asked: Asked) -> bool:
 
 
 def _is_reverted(asked: Asked) -> bool:
-    return "To be reverted" in json.dumps(asked.body)
+    return last_prompt(asked.body) == "To be reverted"
 
 
 class OpenCode(Tool):
@@ -115,10 +115,16 @@ class OpenCode(Tool):
             client.post(f"/session/{compacted}/summarize", {"providerID": "loopback", "modelID": "m"})
             client.say(compacted, "After the compaction")
             reverted = client.begin("Name a tree", "CALL echo tree", "To be reverted")
-            client.post(f"/session/{reverted}/revert", {"messageID": client.messages(reverted)[-2]["info"]["id"]})
+            client.revert(reverted)
             client.say(reverted, "After the revert")
+            pending = client.begin("Name a flower", "CALL echo flower", "To be reverted")
+            client.revert(pending)
+            in_part = client.begin("Name a bird")
+            client.say(in_part, "And its song", {"type": "text", "text": "To be reverted"})
+            client.revert(in_part, part=1)
         named = {"turns": plain, "fork": fork, "file, picture": files, "sub-agent": caller, "the agent itself": agent}
-        named |= {"compaction": compacted, "revert": reverted}
+        named |= {"compaction": compacted, "revert": reverted, "a revert that is pending": pending}
+        named["and one of a part"] = in_part
         return [Conversation(about, id, partial(_say, run, id)) for about, id in named.items()]
 
 
@@ -194,6 +200,12 @@ class _Client:
     def fork(self, id: str, count: int) -> str:
         """Forks a conversation behind its first messages; returns the id of the fork."""
         return str(self.post(f"/session/{id}/fork", {"messageID": self.messages(id)[count]["info"]["id"]})["id"])
+
+    def revert(self, id: str, part: int = 0) -> None:
+        """Reverts the last prompt and its answer, from one of its parts on."""
+        prompt = self.messages(id)[-2]
+        at = {"messageID": prompt["info"]["id"]} | ({"partID": prompt["parts"][part]["id"]} if part else {})
+        self.post(f"/session/{id}/revert", at)
 
     def _ask(self, method: str, path: str, body: bytes | None, timeout_s: float = _TIMEOUT_S) -> Any:
         request = urllib.request.Request(self._url + path, method=method, data=body)
