@@ -77,8 +77,7 @@ class Result(NamedTuple):
 
 def measure(tool: Tool, program: Path, home: Path, version: str = "") -> Result:
     """Lets a tool talk, and compares what is imported with what it sends."""
-    with Loopback() as server:
-        run = Run(program, home, server)
+    with Loopback() as server, Run(program, home, server) as run:
         tool.configure(run)
         conversations = tool.converse(run)
         grown, fresh = open_store("memory:"), open_store("memory:")

@@ -125,17 +125,12 @@ class OpenCode(Tool):
         named = {"turns": plain, "fork": fork, "file, picture": files, "sub-agent": caller, "the agent itself": agent}
         named |= {"compaction": compacted, "revert": reverted, "a revert that is pending": pending}
         named["and one of a part"] = in_part
-        return [Conversation(about, id, partial(_say, run, id)) for about, id in named.items()]
+        resumed = run.kept.enter_context(_server(run))
+        return [Conversation(about, id, partial(resumed.say, id)) for about, id in named.items()]
 
 
 def _file(mime: str, url: str) -> dict[str, str]:
     return {"type": "file", "mime": mime, "filename": "a", "url": url}
-
-
-def _say(run: Run, id: str, prompt: str) -> None:
-    """Goes on with a conversation in a new process."""
-    with _server(run) as client:
-        client.say(id, prompt)
 
 
 @contextmanager

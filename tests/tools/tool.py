@@ -22,8 +22,9 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 from convtree import BranchSummaryEntry, CompactionEntry
 
@@ -61,7 +62,10 @@ class Failed(Exception):
 
 
 class Run:
-    """One tool at work: its home, which is also where it works, its program, and the server that it asks."""
+    """One tool at work: its home, which is also where it works, its program, and the server that it asks.
+
+    A context manager: what a tool leaves running until the end is entered into `kept`.
+    """
 
     def __init__(self, program: Path, home: Path, server: Loopback) -> None:
         self.program = program
@@ -69,6 +73,7 @@ class Run:
         self.work = home / "work"
         self.work.mkdir(parents=True)
         self.server = server
+        self.kept = ExitStack()
         inherited = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
         self.environment = inherited | {
             "HOME": str(home),
@@ -77,6 +82,12 @@ class Run:
             "XDG_CACHE_HOME": str(home / ".cache"),
             "TERM": "xterm-256color",
         }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kept.close()
 
     def __call__(self, *arguments: str, timeout_s: float = _TIMEOUT_S) -> str:
         """Runs the program in the working directory; returns what it printed.
