@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from convtree import SessionStore, open_store
 from convtree.exchange import import_into
 
-from .comparing import Comparison, Counted, Difference, compare, count
+from .comparing import Comparison, Counted, Difference, Rule, compare, count
 from .loopback import Asked, Handed, Loopback
 from .tool import Conversation, Failed, NotToBeHad, Run, Tool
 
@@ -45,11 +45,12 @@ _SHOWN = 600  # characters of a part in a report
 
 
 class Compared(NamedTuple):
-    """A conversation, and how its import compares."""
+    """A conversation, how its import compares, and by which rules."""
 
     about: str
     comparison: Comparison | None
     fault: str | None = None
+    rules: Sequence[Rule] = ()
 
 
 class Result(NamedTuple):
@@ -107,7 +108,8 @@ def _compare(tool: Tool, run: Run, store: SessionStore, conversation: Conversati
     sent = next((each for each in run.server.asked[before:] if _asks(each, prompt)), None)
     if sent is None:
         return Compared(conversation.about, None, "the tool did not send what was said next")
-    return Compared(conversation.about, compare(tool.shape, imported, sent.body, prompt, tool.rules))
+    rules = (*conversation.rules, *tool.rules)
+    return Compared(conversation.about, compare(tool.shape, imported, sent.body, prompt, rules), rules=rules)
 
 
 def _asks(asked: Asked, prompt: str) -> bool:
@@ -189,7 +191,7 @@ def _shown(difference: Difference, side: str) -> str:
 
 def as_json(result: Result) -> dict[str, Any]:
     """Returns a result as plain values."""
-    reasons = {rule.name: rule.reason for rule in result.tool.rules}
+    reasons = {rule.name: rule.reason for each in result.conversations for rule in each.rules}
     reasons |= {rule.name: rule.reason for rule in result.tool.uncounted}
     return {
         "tool": result.tool.name,

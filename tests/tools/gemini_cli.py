@@ -12,6 +12,7 @@ from .comparing import Part, Rule, Uncounted
 from .tool import Conversation, Run, Tool
 
 _PLACEHOLDER = "skip_thought_signature_validator"
+_ENTER, _UP, _CLEAR = "\r", "\x1b[A", "\x15"
 _NAMED = ("functionCall", "functionResponse")
 
 
@@ -29,8 +30,15 @@ def _without_placeholder(part: Part) -> Sequence[Part]:
     return [Part(part.role, {name: value for name, value in part.content.items() if name != "thoughtSignature"})]
 
 
+_PUT_BACK = Rule(
+    "session context put back",
+    "a rewind leaves it out, on the disk and in what is sent; a process that resumes the session says it again",
+    lambda part: [] if str(part.content.get("text")).startswith("<session_context>") else [part],
+)
+
+
 class GeminiCli(Tool):
-    """What it can do without a terminal, by `-p` and `--resume`."""
+    """Turns, compression and a sub-agent by `-p` and `--resume`; a rewind in a terminal."""
 
     name = "gemini-cli"
     package = "@google/gemini-cli"
@@ -60,6 +68,11 @@ class GeminiCli(Tool):
             "routing",
             "which model to use for a prompt is asked of a small one; its tokens are written nowhere",
             lambda asked: asked.schema is not None,
+        ),
+        Uncounted(
+            "titles",
+            "in a terminal, a title of an older session is asked for; its tokens are written nowhere",
+            lambda asked: "Summarize the user's primary intent" in json.dumps(asked.body["contents"]),
         ),
         Uncounted(
             "summaries",
@@ -92,12 +105,14 @@ class GeminiCli(Tool):
             "turns": self._turns,
             "compaction": self._compaction,
             "sub-agent": self._agent,
+            "rewind": self._rewind,
         }
         conversations = []
         for about, make in makers.items():
             id = str(uuid5(NAMESPACE_URL, about))
             make(run, id)
-            conversations.append(Conversation(about, id, partial(self._say, run, id)))
+            rules = (_PUT_BACK,) if about == "rewind" else ()
+            conversations.append(Conversation(about, id, partial(self._say, run, id), rules))
         return conversations
 
     def _turns(self, run: Run, id: str) -> None:
@@ -116,6 +131,12 @@ class GeminiCli(Tool):
     def _agent(self, run: Run, id: str) -> None:
         task = {"agent_name": "codebase_investigator", "prompt": "Find a lake"}
         self._begin(run, id, f"USE invoke_agent {json.dumps(task)}")
+
+    def _rewind(self, run: Run, id: str) -> None:
+        self._begin(run, id, "Name a bird")
+        self._say(run, id, "Can it swim?")
+        take_back = ["/rewind", _ENTER, _UP, _ENTER, _ENTER]  # the last prompt, which is then in the input
+        run.type(["-y", "--resume", id], [*take_back, _CLEAR, "Can it fly", _ENTER, "/quit", _ENTER])
 
     def _begin(self, run: Run, id: str, prompt: str) -> None:
         run("-y", "--session-id", id, "-p", prompt)

@@ -12,13 +12,16 @@ folder, says something new in each, and compares what was imported with what the
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import select
 import shutil
 import signal
+import struct
 import subprocess
+import termios
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +38,8 @@ PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADh
 """A PNG of one pixel in Base64, for tools that take pictures."""
 
 _TIMEOUT_S = 120  # of one command of a tool
-_QUIET_S = 1.5  # without output, after which a terminal is taken to wait for a key
+_START_S, _QUIET_S = 8, 2.5  # without output, after which a terminal is taken to wait for a key
+_SIZE = 40, 120  # lines and columns of a terminal
 
 
 class NotToBeHad(Exception):
@@ -50,11 +54,13 @@ class Conversation(NamedTuple):
         source_id: The id of its session in the tool.
         say: Goes on with it: sends a prompt, and returns when it was answered. None for the session of a sub-agent
             that cannot be continued: its entries are only counted.
+        rules: Differences that only this conversation has, beside those of the tool.
     """
 
     about: str
     source_id: str
     say: Callable[[str], None] | None
+    rules: Sequence[Rule] = ()
 
 
 class Failed(Exception):
@@ -124,12 +130,13 @@ class Run:
         if pid == 0:
             os.chdir(self.work)
             os.execve(self.program, [str(self.program), *arguments], self.environment)
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *_SIZE, 0, 0))
         shown, until = b"", time.monotonic() + timeout_s
         try:
-            for text in (*keys, None):
-                shown += _output(terminal, until)
-                if text is not None:
-                    os.write(terminal, text.encode())
+            shown += _output(terminal, _START_S, until)
+            for text in keys:
+                os.write(terminal, text.encode())
+                shown += _output(terminal, _QUIET_S, until)
         except OSError:
             pass  # it has closed the terminal
         finally:
@@ -139,10 +146,10 @@ class Run:
         return shown.decode(errors="replace")
 
 
-def _output(terminal: int, until: float) -> bytes:
+def _output(terminal: int, quiet_s: float, until: float) -> bytes:
     """Returns what a terminal shows until it goes quiet."""
     shown = b""
-    while (left := until - time.monotonic()) > 0 and select.select([terminal], [], [], min(_QUIET_S, left))[0]:
+    while (left := until - time.monotonic()) > 0 and select.select([terminal], [], [], min(quiet_s, left))[0]:
         shown += os.read(terminal, 2**16)
     return shown
 
