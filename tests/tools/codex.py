@@ -101,15 +101,27 @@ class Codex(Tool):
                 client.say(compacted, prompt)
             client.compact(compacted)
             client.say(compacted, "After the compaction")
+            nested_compaction = client.fork(compacted)
+            client.say(nested_compaction, "In the fork of the compaction")
+            client.compact(nested_compaction)
+            taken_back = client.begin()
+            turns = [client.say(taken_back, prompt) for prompt in ("Name an isle", "And its port?")]
+            client.compact(taken_back)
+            client.call("thread/revert", threadId=taken_back, beforeTurnId=turns[1])
+            client.say(taken_back, "After the compaction was taken back")
             caller = client.begin()
             client.say(caller, 'USE multi_agent_v1.spawn_agent {"message": "CALL echo agent"}')
             agent = client.wait_for_another()
+            client.say(caller, 'USE multi_agent_v1.spawn_agent {"message": "CALL echo it", "fork_context": true}')
+            forked = client.wait_for_another()
             stopped = client.begin()
             client.say(stopped, "Name a sea")
             client.interrupt(stopped, "CALL sleep 30")
             shown = client.begin()
             client.say(shown, "What is this?", run.work / "a.png")
         named = {"turns": plain, "fork": fork, "fork of a fork": nested, "revert": reverted, "compaction": compacted}
+        named |= {"fork and second compaction": nested_compaction, "revert before a compaction": taken_back}
+        named |= {"an agent with a copy of the context": forked}
         named |= {"sub-agent": caller, "the agent itself": agent, "interrupt": stopped, "picture": shown}
         return [Conversation(about, id, partial(_say, run, id)) for about, id in named.items()]
 
@@ -172,6 +184,7 @@ class _Client:
         """Waits for the end of a turn in a conversation that this client has not begun; returns its id."""
         while not (others := [each for each in self._ended if each not in self._own]):
             self._wait_for_any_turn()
+        self._own.add(others[0])
         return others[0]
 
     def _begin_turn(self, thread: str, prompt: str, picture: Path | None = None) -> str:

@@ -49,6 +49,22 @@ class Rule(NamedTuple):
     repeats: Callable[[Part], bool] = lambda _: False
 
 
+def _without_error(part: Part) -> list[Part]:
+    text = part.content.get("content")
+    if part.role != "tool" or not isinstance(text, str):
+        return [part]
+    return [Part(part.role, {**part.content, "content": text.removeprefix("Error: ")})]
+
+
+FAILED_RESULTS = Rule(
+    "failed results",
+    "a request of chat completions cannot mark a result as failed; convtree says so in its text",
+    _without_error,
+    both=True,
+)
+"""For the tools that send chat completions."""
+
+
 class Uncounted(NamedTuple):
     """Requests whose tokens the tool writes nowhere, by name: for titles, for example."""
 

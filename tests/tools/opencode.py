@@ -16,7 +16,7 @@ from urllib.error import URLError
 
 from convtree import BranchSummaryEntry, CompactionEntry
 
-from .comparing import Part, Rule, Uncounted
+from .comparing import FAILED_RESULTS, Part, Rule, Uncounted
 from .loopback import Asked, last_prompt
 from .tool import PICTURE, Conversation, Failed, Run, Tool
 
@@ -49,7 +49,10 @@ class OpenCode(Tool):
     command = "opencode"
     folder = ".local/share/opencode"
     shape = "openai-chat"
-    rules = (Rule("lines", "texts of a message may be one part or several", _texts_of_one_message, both=True),)
+    rules = (
+        Rule("lines", "texts of a message may be one part or several", _texts_of_one_message, both=True),
+        FAILED_RESULTS,
+    )
     uncounted = (
         Uncounted("titles", "opencode keeps a title, and not what it cost", _is_for_a_title),
         Uncounted("reverted", "opencode deletes what was reverted when something else is said", _is_reverted),
@@ -114,6 +117,13 @@ class OpenCode(Tool):
             compacted = client.begin("Name a mountain", "CALL echo mountain")
             client.post(f"/session/{compacted}/summarize", {"providerID": "loopback", "modelID": "m"})
             client.say(compacted, "After the compaction")
+            nested = client.fork(compacted)
+            client.say(nested, "In the fork of the compaction")
+            failed = client.begin("Name a bird", 'USE read {"filePath": "/nonexistent"}', 'USE nothing {"a": 1}')
+            client.post(f"/session/{failed}/shell", {"agent": "build", "command": "echo typed by a person"})
+            planned = client.begin("Name a shrub")
+            client.say(planned, "Plan it", agent="plan")
+            client.say(planned, "Build it", agent="build")
             reverted = client.begin("Name a tree", "CALL echo tree", "To be reverted")
             client.revert(reverted)
             client.say(reverted, "After the revert")
@@ -124,7 +134,8 @@ class OpenCode(Tool):
             client.revert(in_part, part=1)
         named = {"turns": plain, "fork": fork, "file, picture": files, "sub-agent": caller, "the agent itself": agent}
         named |= {"compaction": compacted, "revert": reverted, "a revert that is pending": pending}
-        named["and one of a part"] = in_part
+        named |= {"and one of a part": in_part, "fork of a compaction": nested, "failed calls, a shell": failed}
+        named["plan and build"] = planned
         resumed = run.kept.enter_context(_server(run))
         return [Conversation(about, id, partial(resumed.say, id)) for about, id in named.items()]
 
@@ -184,17 +195,18 @@ class _Client:
             self.say(id, prompt)
         return id
 
-    def say(self, id: str, prompt: str, *parts: Mapping[str, Any]) -> None:
+    def say(self, id: str, prompt: str, *parts: Mapping[str, Any], **more: Any) -> None:
         """Says something, and waits for the answer."""
-        self.post(f"/session/{id}/message", {"parts": [{"type": "text", "text": prompt}, *parts]})
+        self.post(f"/session/{id}/message", {"parts": [{"type": "text", "text": prompt}, *parts], **more})
 
     def messages(self, id: str) -> list[dict[str, Any]]:
         """Returns the messages of a conversation."""
         return list(self.get(f"/session/{id}/message"))
 
-    def fork(self, id: str, count: int) -> str:
-        """Forks a conversation behind its first messages; returns the id of the fork."""
-        return str(self.post(f"/session/{id}/fork", {"messageID": self.messages(id)[count]["info"]["id"]})["id"])
+    def fork(self, id: str, count: int | None = None) -> str:
+        """Forks a conversation behind its first messages, or behind all; returns the id of the fork."""
+        where = {} if count is None else {"messageID": self.messages(id)[count]["info"]["id"]}
+        return str(self.post(f"/session/{id}/fork", where)["id"])
 
     def revert(self, id: str, part: int = 0) -> None:
         """Reverts the last prompt and its answer, from one of its parts on."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from convtree import BranchSummaryEntry, CompactionEntry
 
+from .comparing import FAILED_RESULTS
 from .line_server import LineServer
 from .tool import PICTURE, Conversation, Run, Tool
 
@@ -34,6 +35,7 @@ class Pi(Tool):
     command = "pi"
     folder = ".pi/agent/sessions"
     shape = "openai-chat"
+    rules = (FAILED_RESULTS,)
 
     def render(self, entry: CompactionEntry | BranchSummaryEntry) -> str:
         """Returns a summary in pi's words."""
@@ -99,8 +101,21 @@ class Pi(Tool):
             client.call("compact")
             client.say("After the compaction")
             compacted = client.session()
+            client.call("fork", entryId=client.said("After the compaction"))
+            client.say("In the fork of the compaction")
+            nested = client.session()
+            client.call("new_session")
+            client.say("Name a bird", 'USE read {"path": "/nonexistent"}', 'USE nothing {"a": 1}')
+            client.begin("CALL sleep 20")
+            client.call("abort")
+            client.begin("CALL sleep 2")
+            client.call("steer", message="Said while it works")
+            client.call("follow_up", message="And then this")
+            client.wait_until_settled()
+            busy = client.session()
         named = {"turns, picture, notes": plain, "clone": clone, "fork": fork, "branches": branches}
         named |= {"summary of a branch": left, "compaction": compacted}
+        named |= {"fork of a compaction": nested, "failed and aborted calls, prompts in between": busy}
         return [Conversation(about, id, partial(_say, run, id)) for about, id in named.items()]
 
 
@@ -136,6 +151,11 @@ class _Client:
         for prompt in prompts:
             if self.call("prompt", message=prompt).get("disposition") == "started":
                 self.wait_until_settled()
+
+    def begin(self, prompt: str) -> None:
+        """Says something that makes it call its shell, and waits until that runs."""
+        self.call("prompt", message=prompt)
+        self._server.wait(lambda line: line.get("type") == "tool_execution_start")
 
     def show(self, prompt: str, picture: str) -> None:
         """Says something with a picture."""
