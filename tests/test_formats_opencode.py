@@ -326,6 +326,18 @@ def test_a_part_of_a_message_is_reverted(tmp_path: Path, store: SessionStore) ->
     assert [report.written for report in imported(path, store)] == [0]
 
 
+def test_a_revert_between_two_imports(tmp_path: Path, store: SessionStore) -> None:
+    """opencode has deleted what was reverted: that stays here, and the leaf is where opencode goes on."""
+    path = database(tmp_path / "o.db", TALK)
+    imported(path, store)
+    path.unlink()
+    [report] = imported(database(path, [TALK[0], asked("msg_5", text("prt_5", "Or a river"), at=5)]), store)
+    assert report.leaf_kept is False
+    with store.open("ses_1") as session:
+        texts = [entry.text for entry in session.path() if isinstance(entry, MessageEntry)]
+        assert (texts, len(session.leaves())) == (["Name a city", "Or a river"], 2)
+
+
 def test_a_message_is_reverted_at_its_first_part(tmp_path: Path) -> None:
     """Nothing of it is left: the leaf is the message before."""
     revert = '{"messageID": "msg_2", "partID": "prt_2"}'

@@ -22,7 +22,7 @@ from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
 from convtree._model.arguments import checked
 from convtree._model.batches import batched
-from convtree._model.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
+from convtree._model.entries import Entry, Finding, Header, MessageEntry, Record, SessionInfoMark
 from convtree._model.errors import NotALog, SessionExists, SessionNotFound, SeveralSessions
 from convtree._session.session import Session
 from convtree._session.view import SessionView
@@ -348,9 +348,7 @@ def _import_session(
 ) -> ImportReport:
     records = _CountedRecords(read, report_progress)
     last_said = session._client.ask(SessionView.last_said)
-    # What was said here has a time and no source. Anything else comes from an earlier state of the source.
-    is_own = last_said is not None and last_said.timestamp is not None and last_said.source_id is None
-    continued_here: bool | None = None if is_own else False
+    continued_here: bool | None = None if _may_be_own(last_said, found.form.NAME) else False
     written, kept, extending = 0, False, Extending(session)
     for batch in batched(records):
         if continued_here is None and last_said is not None:
@@ -371,6 +369,16 @@ def _import_session(
         source=str(found.source.path),
         leaf_kept=kept,
     )
+
+
+def _may_be_own(entry: Entry | None, name: str) -> bool:
+    """Returns whether an entry may have been said here: it has a time, and neither a source nor a shape of the format.
+
+    Anything else comes from an earlier state of the source.
+    """
+    if entry is None or entry.timestamp is None or entry.source_id is not None:
+        return False
+    return not (isinstance(entry, MessageEntry) and (entry.shape or "").startswith(f"{name}."))
 
 
 def _progress_reporter(progress: Progress | None, before: int, size: int, total: int) -> Callable[[int], None]:
