@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tools import bench
-from tools.comparing import Difference, Part, Rule, Uncounted, compare, count
+from tools.comparing import FAILED_RESULTS, Difference, Part, Rule, Uncounted, compare, count
 from tools.loopback import Asked, Call, Handed, Loopback, respond
 from tools.tool import Conversation, NotToBeHad, Run, Tool
 
@@ -241,3 +241,12 @@ def test_a_prompt_can_ask_for_any_call() -> None:
     answer, kind = respond(server, "/v1/messages", body)
     assert (json.loads(answer)["content"], kind) == ([{"type": "text", "text": "Answer 3."}], "application/json")
     server._server.server_close()
+
+
+def test_a_failed_result_may_say_so() -> None:
+    """Of the role of a tool only, and on both sides."""
+    result: dict[str, Any] = {"role": "tool", "tool_call_id": "c", "content": "No such file"}
+    answer: dict[str, Any] = {"role": "assistant", "content": "Error: that is odd"}
+    mine = request(result | {"content": "Error: No such file"}, answer)
+    found = compare("openai-chat", mine, request(result, answer, NEXT), "What comes next?", [FAILED_RESULTS])
+    assert (found.differences, found.explained) == ([], Counter({"failed results": 1}))
