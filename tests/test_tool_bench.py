@@ -193,6 +193,22 @@ def test_a_tool_that_writes_what_it_sends_has_no_difference(tmp_path: Path) -> N
     ]
 
 
+def test_a_rule_is_reported_with_its_reason(tmp_path: Path) -> None:
+    def shouted(part: Part) -> list[Part]:
+        return [text(part.role, part.content["text"].upper())]
+
+    class Shouting(Parrot):
+        rules = (Rule("capitals", "sent so", shouted, both=True), Rule("unused", "never"))
+        uncounted = (Uncounted("all", "written nowhere", lambda _: True),)
+
+    result = bench.measure(Shouting(), tmp_path / "parrot", tmp_path / "home")
+    assert bench.reasons(result) == {"all": "written nowhere", "capitals": "sent so"}
+    assert bench.as_json(result)["explained"] == [
+        {"rule": "all", "reason": "written nowhere", "times": 3},
+        {"rule": "capitals", "reason": "sent so", "times": 4},
+    ]
+
+
 @pytest.mark.parametrize(
     ("fault", "differences", "is_right"), [("message", 2, False), ("text", 2, True), ("count", 0, False)]
 )

@@ -189,17 +189,23 @@ def _shown(difference: Difference, side: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"
 
 
+def reasons(result: Result) -> dict[str, str]:
+    """Returns why the rules that explain something do so, by their names."""
+    known = {rule.name: rule.reason for each in result.conversations for rule in each.rules}
+    known |= {rule.name: rule.reason for rule in result.tool.uncounted}
+    return {name: known[name] for name in sorted(result.explained)}
+
+
 def as_json(result: Result) -> dict[str, Any]:
     """Returns a result as plain values."""
-    reasons = {rule.name: rule.reason for each in result.conversations for rule in each.rules}
-    reasons |= {rule.name: rule.reason for rule in result.tool.uncounted}
     return {
         "tool": result.tool.name,
         "version": result.version,
         "unexplained": result.unexplained,
         "faults": result.faults,
         "explained": [
-            {"rule": name, "reason": reasons[name], "times": times} for name, times in result.explained.items()
+            {"rule": name, "reason": reason, "times": result.explained[name]}
+            for name, reason in reasons(result).items()
         ],
         "counts": {"imported": result.counted.imported._asdict(), "handed_out": result.counted.handed._asdict()},
         "conversations": [
@@ -259,7 +265,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps([as_json(result) for result in results], indent=1))
     else:
-        print("\n".join([*(line for result in results for line in details(result)), table(results)]))
+        print("\n".join([*(line for result in results for line in details(result)), table(results), ""]))
+        print(
+            "\n".join(f"- {each.tool.name}, {name}: {why}." for each in results for name, why in reasons(each).items())
+        )
     return int(broken or any(result.unexplained for result in results))
 
 
