@@ -97,6 +97,12 @@ def fork_lines() -> list[bytes]:
     return [begun, said(6, "user", "And its river?"), said(7, "assistant", "The Tiber"), paid(8, 300)]
 
 
+def reverted_lines() -> list[bytes]:
+    """The second file of the session, behind its first answer."""
+    begun = meta(5, HOME, timestamp="2026-11-28T12:00:00.000Z", **base(FIRST, 5))
+    return [begun, said(6, "user", "Its river?"), said(7, "assistant", "Tiber"), paid(8, 50)]
+
+
 def test_a_model_is_of_the_provider_of_its_file(tmp_path: Path, store: SessionStore) -> None:
     """What a fork continues keeps its own; the lines of the fork have that of the fork."""
     write(tmp_path, HOME, FIRST)
@@ -123,6 +129,17 @@ def test_a_fork_begins_with_what_it_continues(tmp_path: Path, store: SessionStor
     assert {report.written for report in imported(tmp_path, store).values()} == {0}
 
 
+def test_a_relative_path_leads_to_the_same_files(
+    tmp_path: Path, store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of a session are the same ones however the folder was named."""
+    write(tmp_path, HOME, FIRST)
+    write(tmp_path, f"{HOME}_{SEGMENT}", reverted_lines())
+    monkeypatch.chdir(tmp_path)
+    reports = [each for each in import_into("sessions", store) if each.status != "skipped"]
+    assert [(each.status, each.session_id, each.written) for each in reports] == [("imported", HOME, 12)]
+
+
 def test_the_beginning_of_a_fork_may_be_missing(tmp_path: Path) -> None:
     """Without the other file there is a finding, and what the fork has itself."""
     session, report = read_foreign(write(tmp_path, FORK, fork_lines()))
@@ -140,12 +157,7 @@ def test_a_fork_of_a_changed_file_is_torn_off(tmp_path: Path) -> None:
 def test_a_revert_is_a_branch(tmp_path: Path, store: SessionStore) -> None:
     """A second file of the same session continues an earlier place. One import has all of both."""
     write(tmp_path, HOME, FIRST)
-    begun = meta(5, HOME, timestamp="2026-11-28T12:00:00.000Z", **base(FIRST, 5))
-    write(
-        tmp_path,
-        f"{HOME}_{SEGMENT}",
-        [begun, said(6, "user", "Its river?"), said(7, "assistant", "Tiber"), paid(8, 50)],
-    )
+    write(tmp_path, f"{HOME}_{SEGMENT}", reverted_lines())
     assert [(each.session_id, each.written) for each in imported(tmp_path, store).values()] == [(HOME, 12)]
     assert {report.written for report in imported(tmp_path, store).values()} == {0}
     with store.open(HOME) as session:
@@ -161,8 +173,7 @@ def test_a_revert_is_a_branch(tmp_path: Path, store: SessionStore) -> None:
 def test_any_file_of_a_session_can_be_named(tmp_path: Path) -> None:
     """The whole session is read, whichever of its files is given."""
     first = write(tmp_path, HOME, FIRST)
-    begun = meta(5, HOME, timestamp="2026-11-28T12:00:00.000Z", **base(FIRST, 5))
-    second = write(tmp_path, f"{HOME}_{SEGMENT}", [begun, said(6, "user", "Its river?")])
+    second = write(tmp_path, f"{HOME}_{SEGMENT}", reverted_lines()[:2])
     assert import_file(second, tmp_path / "a.jsonl").written == 10
     assert import_file(first, tmp_path / "a.jsonl").written == 0
 
@@ -173,8 +184,7 @@ def test_a_session_grows_and_is_reverted_between_imports(tmp_path: Path, store: 
     assert [each.written for each in imported(tmp_path, store).values()] == [4]
     path.write_bytes(b"".join(FIRST))
     assert [each.written for each in imported(tmp_path, store).values()] == [4]
-    begun = meta(5, HOME, timestamp="2026-11-28T12:00:00.000Z", **base(FIRST, 5))
-    write(tmp_path, f"{HOME}_{SEGMENT}", [begun, said(6, "user", "Its river?")])
+    write(tmp_path, f"{HOME}_{SEGMENT}", reverted_lines()[:2])
     assert [each.written for each in imported(tmp_path, store).values()] == [2]
     with store.open(HOME) as session:
         assert texts(session) == ["Name a city", "Rome", "Its river?"]
@@ -192,6 +202,39 @@ def test_totals_count_what_they_grew_by(tmp_path: Path) -> None:
     imported(write(tmp_path, HOME, [*FIRST[:5], counted(5, 100, 100), counted(6, 300, 200)]), both)
     assert both.info(HOME).usage.total_tokens == 105
     assert [(row.provider, row.model) for row in both.usage(HOME, by="model")] == [("openai", "gpt-5.5")]
+
+
+def old(lines: list[bytes], second: int) -> list[bytes]:
+    """Lines as older versions wrote them: without an ordinal; all of a copy have one time."""
+    fields = [json.loads(each) for each in lines]
+    stamp = {"timestamp": f"2026-11-28T11:00:{second:02}.000Z"}
+    return [json.dumps({name: each[name] for name in ("type", "payload")} | stamp).encode() + b"\n" for each in fields]
+
+
+def test_a_fork_of_an_older_version_counts_its_own_lines(tmp_path: Path, store: SessionStore) -> None:
+    """They copy the history into the file of the fork. Without the parent's file it is its own."""
+    first = [meta(0, HOME), said(1, "user", "Name a city"), said(2, "assistant", "Rome"), counted(3, 10, 10)]
+    begun = meta(0, FORK, forked_from_id=HOME, timestamp="2026-11-28T11:00:05.000Z")
+    own = [said(4, "user", "In the fork"), said(5, "assistant", "Yes"), counted(6, 14, 4)]
+    path = write(tmp_path, FORK, old([begun, *first, *own], 9))
+    imported(path, alone := open_store("memory:"))
+    assert alone.info(FORK).usage.total_tokens == 2 * 14
+    write(tmp_path, HOME, old([*first, said(7, "user", "Elsewhere")], 1))
+    imported(tmp_path, store)
+    assert (store.info(HOME).usage.total_tokens, store.info(FORK).usage.total_tokens) == (2 * 10, 2 * 4)
+    with store.open(FORK) as fork:
+        assert texts(fork) == ["Name a city", "Rome", "In the fork", "Yes"]
+        assert fork.header.copied_to == fork.path()[4].id
+
+
+def test_a_fork_may_have_copied_nothing(tmp_path: Path, store: SessionStore) -> None:
+    """A parent that begins with other lines says nothing about the fork."""
+    write(tmp_path, HOME, old([meta(0, HOME, cwd="/elsewhere")], 1))
+    begun = meta(0, FORK, forked_from_id=HOME, timestamp="2026-11-28T11:00:05.000Z")
+    write(tmp_path, FORK, old([begun, said(1, "user", "In the fork")], 9))
+    imported(tmp_path, store)
+    with store.open(FORK) as fork:
+        assert (fork.header.copied_to, texts(fork)) == (None, ["In the fork"])
 
 
 def test_the_first_message_is_what_a_person_typed(tmp_path: Path, store: SessionStore) -> None:

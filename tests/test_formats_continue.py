@@ -102,6 +102,33 @@ def test_a_session_grows(tmp_path: Path, store: SessionStore) -> None:
         assert (compaction.summary, texts) == ("It was about a.", ["Go on"])
 
 
+def test_a_summary_comes_later(tmp_path: Path, store: SessionStore) -> None:
+    """A person may condense up to any message. What follows is copied below the summary, and was paid for once."""
+    imported(write(tmp_path, [item("user", "Hi"), *HISTORY]), store)
+    condensed = item("user", "Hi", conversationSummary="They met.")
+    assert imported(write(tmp_path, [condensed, *HISTORY]), store) == 1 + 6
+    with store.open(ID) as session:
+        texts = [each.text for each in session.build_context().entries if isinstance(each, MessageEntry)]
+        assert texts == ["text of b", "What is in a?", "", "I look.", "", "Text."]
+    assert store.info(ID).usage.input_tokens == 80
+    assert imported(write(tmp_path, [condensed, *HISTORY, item("user", "Go on")]), store) == 1
+    assert imported(write(tmp_path, [condensed, *HISTORY, item("user", "Go on")]), store) == 0
+    with store.open(ID) as session:
+        assert [each.text for each in session.path() if isinstance(each, MessageEntry)][-1] == "Go on"
+
+
+def test_a_summary_is_not_said_twice(tmp_path: Path) -> None:
+    """The command line writes it as a message, too, and forgets what was before."""
+    message = {"usage": USAGE, "note": "by hand"}
+    summary = item("assistant", "It was about a.", message=message, conversationSummary="It was about a.", isAuto=True)
+    session, report = read_foreign(write(tmp_path, [item("system", "Be kind."), summary, item("user", "Go on")]))
+    assert [each.type for each in session.path()] == ["message", "compaction", "message"]
+    [compaction] = [each for each in session.path() if isinstance(each, CompactionEntry)]
+    assert (compaction.summary, compaction.usage) == ("It was about a.", USAGE)
+    assert compaction.details == {"continue": {"note": "by hand", "item": {"isAuto": True}}}
+    assert report.findings == ()
+
+
 def test_what_a_call_came_to(tmp_path: Path) -> None:
     """Without output Continue says so to the model."""
     states = [STATE | {"status": status} for status in ("done", "errored", "canceled")]

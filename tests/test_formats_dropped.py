@@ -9,31 +9,49 @@ import pytest
 from click.testing import CliRunner
 from foreign import KIT, PI, encoded
 
+from convtree import MessageEntry
 from convtree._cli.app import app
 from convtree._formats.common import base
 from convtree._formats.common.base import Findings, SourceSpan
-from convtree.exchange import read_foreign
+from convtree.exchange import export_file, read_foreign
 
-SAMPLES = {"pi": (PI, 3), "kit": (KIT, 2)}  # with the first message
+SAMPLES = {"pi": (PI, 2), "kit": (KIT, 1)}  # with the change of the model
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_field_is_named_once_with_its_count(name: str, tmp_path: Path) -> None:
     """Of all lines that have it; another field is another finding."""
     lines, first = SAMPLES[name]
-    coloured = [line | ({"colour": "red"} if line["type"] == "message" else {}) for line in lines]
+    again = lines[first] | {"id": "00000fff"}
+    coloured = [line | ({"colour": "red"} if line["type"] == "model_change" else {}) for line in [*lines, again]]
     coloured[first] |= {"taste": "sour"}
     (tmp_path / "any").write_bytes(encoded(*coloured))
     _, report = read_foreign(tmp_path / "any")
-    count = sum(line["type"] == "message" for line in lines)
     found = [(each.code, each.line, each.about, each.times) for each in report.findings]
     at = first + 1
-    assert found == [("source_field_dropped", at, "colour", count), ("source_field_dropped", at, "taste", 1)]
+    assert found == [("source_field_dropped", at, "colour", 2), ("source_field_dropped", at, "taste", 1)]
+
+
+@pytest.mark.parametrize("name", ["pi", "kit"])
+def test_other_fields_of_a_message_are_kept(name: str, tmp_path: Path) -> None:
+    """They are its `extra`, and an export has them where they were; those of a summary are in its details."""
+    lines = {"pi": PI, "kit": KIT}[name]
+    kinds = ("message", "custom_message", "branch_summary", "compaction")
+    coloured = [line | ({"colour": "deep red"} if line["type"] in kinds else {}) for line in lines]
+    (tmp_path / "any").write_bytes(encoded(*coloured))
+    session, report = read_foreign(tmp_path / "any")
+    assert [each.code for each in report.findings if each.about] == []
+    messages = [each for _, each in session.records() if isinstance(each, MessageEntry)]
+    assert [each.extra for each in messages] == [{"colour": "deep red"}] * 3
+    export_file(session, tmp_path / "again", name)
+    written = [json.loads(line) for line in (tmp_path / "again").read_bytes().splitlines()]
+    assert [each.get("colour") for each in written if each["type"] in kinds] == ["deep red"] * 5
 
 
 def test_the_name_and_the_count_are_shown(tmp_path: Path) -> None:
     """In the line of the finding, and as members of its object."""
-    coloured = [line | ({"colour": "red"} if line["type"] == "message" else {}) for line in PI]
+    coloured = [line | ({"colour": "red"} if line["type"] == "thinking_level_change" else {}) for line in PI]
+    coloured.append(coloured[5] | {"id": "00000fff"})
     (tmp_path / "any").write_bytes(encoded(*coloured))
     arguments = ["import", str(tmp_path / "any"), str(tmp_path / "log")]
     runner = CliRunner(env={"NO_COLOR": "1"})

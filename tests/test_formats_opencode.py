@@ -304,6 +304,48 @@ def test_a_compaction_may_keep_an_unfinished_answer(tmp_path: Path) -> None:
     assert [entry.text for entry in session.path() if isinstance(entry, MessageEntry)] == ["Name a city", "Ro"]
 
 
+def test_a_part_of_a_message_is_reverted(tmp_path: Path, store: SessionStore) -> None:
+    """Its first parts are the leaf. When something else is said, opencode deletes the others: a branch, too."""
+    first, second = text("prt_3", "Rome"), text("prt_4", "or Oslo")
+    path = database(tmp_path / "o.db", [TALK[0], answered("msg_2", first, second)])
+    imported(path, store)
+    revert = '{"messageID": "msg_2", "partID": "prt_4"}'
+    path.unlink()
+    imported(database(path, [TALK[0], answered("msg_2", first, second)], revert=revert), store)
+    with store.open("ses_1") as session:
+        assert [entry.text for entry in session.path() if isinstance(entry, MessageEntry)] == ["Name a city", "Rome"]
+        assert len(session.leaves()) == 2
+    path.unlink()
+    later = [TALK[0], answered("msg_2", first), asked("msg_5", text("prt_5", "Why?"), at=5)]
+    [report] = imported(database(path, later), store)
+    assert [finding.code for finding in report.findings] == ["source_contradicted"]
+    with store.open("ses_1") as session:
+        texts = [entry.text for entry in session.path() if isinstance(entry, MessageEntry)]
+        assert texts == ["Name a city", "Rome", "Why?"]
+    assert store.info("ses_1").usage.output_tokens == 16 + 6
+    assert [report.written for report in imported(path, store)] == [0]
+
+
+def test_a_revert_between_two_imports(tmp_path: Path, store: SessionStore) -> None:
+    """opencode has deleted what was reverted: that stays here, and the leaf is where opencode goes on."""
+    path = database(tmp_path / "o.db", TALK)
+    imported(path, store)
+    path.unlink()
+    [report] = imported(database(path, [TALK[0], asked("msg_5", text("prt_5", "Or a river"), at=5)]), store)
+    assert report.leaf_kept is False
+    with store.open("ses_1") as session:
+        texts = [entry.text for entry in session.path() if isinstance(entry, MessageEntry)]
+        assert (texts, len(session.leaves())) == (["Name a city", "Or a river"], 2)
+
+
+def test_a_message_is_reverted_at_its_first_part(tmp_path: Path) -> None:
+    """Nothing of it is left: the leaf is the message before."""
+    revert = '{"messageID": "msg_2", "partID": "prt_2"}'
+    session, _ = read_foreign(database(tmp_path / "o.db", TALK, revert=revert))
+    assert [entry.text for entry in session.path() if isinstance(entry, MessageEntry)] == ["Name a city"]
+    assert len(said(session)) == 2
+
+
 def test_a_sub_agent_is_a_task(tmp_path: Path, store: SessionStore) -> None:
     """Of the session that called it, also where its messages are older than it."""
     path = database(tmp_path / "o.db", TALK)

@@ -23,7 +23,7 @@ from convtree import (
 from convtree._formats.common.base import Source
 from convtree._formats.common.ids import derive_id
 from convtree._formats.pi import reader as pi
-from convtree.exchange import ImportReport, import_file, import_into, read_foreign
+from convtree.exchange import ImportReport, export_lines, import_file, import_into, read_foreign
 
 HEADER: dict[str, Any] = {
     "type": "session",
@@ -386,6 +386,19 @@ def test_other_fields_of_a_summary_go_into_its_details(tmp_path: Path) -> None:
     expected = [{"pi": {"usage": [1], "model": 7}}, {"x": 1, "pi": {"fromHook": True}}, "x", None]
     assert expected == [getattr(entry, "details", None) for entry in session.path()]
     assert [(finding.code, finding.entry_id) for finding in report.findings] == [("source_field_dropped", "3")]
+
+
+def test_what_was_paid_beside_the_messages_counts(tmp_path: Path) -> None:
+    """It keeps all fields, so that pi gets back what it wrote."""
+    paid: dict[str, Any] = {"kind": "cache_warm", "provider": "lo", "model": "m", "note": "n"}
+    paid["usage"] = {"input": 3, "cacheRead": 500}
+    report, session = imported(tmp_path, encoded(HEADER, line("usage", "1", None, **paid)))
+    [entry] = session.path()
+    assert isinstance(entry, ExtensionDataEntry)
+    assert (entry.ext_type, entry.data, report.findings) == ("pi.usage", paid, ())
+    assert (entry.usage, entry.provider, entry.model) == (paid["usage"], "lo", "m")
+    again = [json.loads(each) for each in export_lines(session, "pi")]
+    assert [{name: each[name] for name in paid} for each in again if each["type"] == "usage"] == [paid]
 
 
 def test_a_system_message_survives_a_compaction(tmp_path: Path) -> None:

@@ -165,6 +165,29 @@ def test_what_the_tool_says_is_not_typed(more: dict[str, Any], tmp_path: Path) -
     assert (seen, texts(session)) == (["model", "all"], ["<task-notification>", "Hello"])
 
 
+def test_requests_of_the_tool_itself_count(tmp_path: Path) -> None:
+    """Compressions and the extraction of memories are in the telemetry alone; sub-agents have transcripts."""
+
+    def telemetry(id: str, parent: str, prompt_id: str) -> dict[str, Any]:
+        counts = {"input_token_count": 70, "output_token_count": 9, "cached_content_token_count": 20}
+        event = {"event.name": "qwen-code.api_response", "model": "qwen3-coder-plus", "prompt_id": prompt_id} | counts
+        return system(id, parent, "ui_telemetry", {"uiEvent": event})
+
+    session, _ = opened(
+        tmp_path,
+        *LINES,
+        telemetry("u6", "u5", f"{SESSION}########1"),
+        telemetry("u7", "u6", f"{SESSION}#managed-auto-memory-extractor-8cfb4fd0#0"),
+        telemetry("u8", "u7", f"{SESSION}#general-purpose-call_1#0"),
+        telemetry("u9", "u8", "compress-1795950382832"),
+    )
+    kept = [each for each in session.path() if isinstance(each, ExtensionDataEntry)]
+    assert [each.model for each in kept] == [None, None, "qwen3-coder-plus", None, "qwen3-coder-plus"]
+    answers = Usage(input_tokens=120 + 150 - 2 * 20, output_tokens=2 * (14 + 5), cache_read_tokens=2 * 20)
+    own = Usage(input_tokens=2 * (70 - 20), output_tokens=2 * 9, cache_read_tokens=2 * 20)
+    assert paid(tmp_path) == answers + own
+
+
 def test_a_fork_and_a_task_name_their_session(tmp_path: Path) -> None:
     """A fork begins with copies; the file of an agent is a session of its own."""
     copies = [each | {"forkedFrom": {"sessionId": MAIN, "messageUuid": each["uuid"]}} for each in LINES]

@@ -25,12 +25,13 @@ from foreign_stores import (
     write_lines,
 )
 
-from convtree import CompactionEntry, MessageEntry, ModelChangeEntry
+from convtree import CompactionEntry, MessageEntry, ModelChangeEntry, open_store
 from convtree._formats import atuin_ai, chatgpt, claude_ai, goose, kubectl_ai, librechat, openwebui, picoclaw
 from convtree._formats.common.base import Format
 from convtree._formats.common.ids import derive_id
 from convtree._formats.llm import reader as llm
 from convtree._formats.opencode import reader as opencode
+from convtree.exchange import import_into
 
 # --- goose ---
 
@@ -117,6 +118,24 @@ def test_a_compaction_of_goose_shows_what_goose_shows(tmp_path: Path) -> None:
     assert shown(session) == ["user: summary", "assistant: new"]
     assert [said_by(entry) for entry in session.path()][:2] == ["user: old", "assistant: older"]
     assert shown(session, "msg_2") == ["user: old", "assistant: older"]
+
+
+def test_a_message_of_goose_is_edited(tmp_path: Path) -> None:
+    """goose drops what followed it, and goes on from there; here it is a branch, and goes on there, too."""
+    rows = [goose_row(1, "user", "one"), goose_row(2, "assistant", "two"), goose_row(3, "user", "three")]
+    path = write_database(tmp_path / "s", GOOSE, sessions=[GOOSE_SESSION], messages=rows)
+    store = open_store("memory:")
+    import_into(path, store)
+    edited = goose_row(2, "assistant", "zwei")["content_json"]
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("update messages set content_json = ? where message_id = 'msg_2'", (edited,))
+        database.execute("delete from messages where message_id = 'msg_3'")
+    write_database(path, GOOSE, messages=[goose_row(4, "user", "four")])
+    [report] = import_into(path, store)
+    assert ([each.code for each in report.findings], report.leaf_kept) == (["source_contradicted"], False)
+    with store.open("20260101_1") as session:
+        assert shown(session) == ["user: one", "assistant: zwei", "user: four"]
+        assert shown(session, "msg_3") == ["user: one", "assistant: two", "user: three"]
 
 
 def test_other_fields_of_a_goose_session(tmp_path: Path) -> None:

@@ -348,6 +348,31 @@ def test_claude_code_forks_name_the_last_copied_line(tmp_path: Path) -> None:
     assert (session.header.parent_session, session.header.copied_to) == (None, None)
 
 
+def test_claude_code_lines_that_come_again(tmp_path: Path) -> None:
+    """With the same words they are nothing new, whatever their clock; other words are a branch, and reported."""
+    said, answered = claude_said("u1", None, "ask"), claude_answered("u2", "u1", "m1", words("a"))
+    later = {"timestamp": "2026-03-04T05:06:07.000Z"}
+    again = [said | later, answered | later, claude_said("u3", "u2", "more")]
+    session, report = opened(tmp_path, said, answered, *again)
+    assert (shown(session), codes(report), len(session.leaves())) == (["ask", "a", "more"], [], 1)
+    other = claude_answered("u2", "u1", "m1", words("b"))
+    session, report = opened(tmp_path, said, answered, other)
+    assert (codes(report), len(session.leaves())) == (["source_duplicate"], 2)
+    session, report = opened(tmp_path, claude_line("system", "u1", None), said)
+    assert (shown(session), codes(report)) == (["ask"], ["source_duplicate"])
+
+
+def test_claude_code_says_that_a_task_has_ended(tmp_path: Path) -> None:
+    """In the role of the user, for the model only; what a person says by any way is for all."""
+    ended = claude_said("u3", "u2", "<task-notification>", origin={"kind": "task-notification"})
+    typed = claude_said("u4", "u3", "more", origin={"kind": "human"})
+    session, _ = opened(
+        tmp_path, claude_said("u1", None, "ask"), claude_answered("u2", "u1", "m1", words("a")), ended, typed
+    )
+    assert shown(session) == ["ask", "a", "<task-notification>", "more"]
+    assert [each.to_dict().get("visible_to", "all") for each in session.path()] == ["all", "all", "model", "all"]
+
+
 def test_claude_code_lines_without_sessions_and_parents(tmp_path: Path) -> None:
     """Are a chain, in a session that is called like the file."""
     lines = [{"type": role, "uuid": id, "timestamp": TIME, "message": {"role": role, "content": id}} for role, id in

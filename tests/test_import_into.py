@@ -105,7 +105,7 @@ def test_a_session_of_the_same_id_that_is_another_is_refused(folder: Path, store
 
 
 def test_a_problem_with_one_file_does_not_stop_the_others(folder: Path, store: SessionStore) -> None:
-    """Neither a source that breaks off, nor one that was not only appended to."""
+    """Neither a source that breaks off, nor one that was not only appended to: that one has another branch."""
     import_into(folder, store)
     (folder / "b" / "many").write_text("many\nbroken\n")
     (folder / "a.jsonl").write_bytes(encoded(PI[0], pi_said("a2", None, "changed")))
@@ -113,7 +113,7 @@ def test_a_problem_with_one_file_does_not_stop_the_others(folder: Path, store: S
         file.write(encoded(kit_said("new", "k9", "w10")))
     found = [each for each in reported(import_into(folder, store), folder) if each[1] != "skipped"]
     assert found == [
-        ("a.jsonl", "failed", "p1", 0),
+        ("a.jsonl", "imported", "p1", 1),
         ("b/deep/any", "imported", KIT[0]["id"], 1),
         ("b/many", "failed", None, 0),
         ("whole-session", "imported", "whole-session", 0),

@@ -9,7 +9,8 @@ The keys are those of continuedev/continue: `core/index.d.ts` (`Session`, `ChatH
 - `contextItems`: a message of the user before it, for the model only, because Continue puts them before what is typed.
 - `toolCallStates`: the results, below the message with the calls, once they have come. Messages of the role `tool`
   answer calls that have no state.
-- `conversationSummary`: a compaction that keeps no entry, below its item.
+- `conversationSummary`: a compaction that keeps no entry, below its item. The command line (`extensions/cli`) writes
+  an item that only repeats it; then there is no message.
 - `title`, `workspaceDirectory`: the name and the directory. Other fields, such as the sum in `usage`: metadata of the
   session under `continue`.
 
@@ -79,14 +80,15 @@ def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
 
 def _nodes(history: list[Any], ids: Ids, span: SourceSpan, findings: Findings) -> Iterator[Node]:
     tip: str | None = None
+    said: str | None = None  # the tip without summaries: one may come later, and what follows it stays the same
     answered = {str(each.get("toolCallId")) for item in objects(history) for each in _states(item)}
     for number, item in enumerate(history):
         fields = item if isinstance(item, dict) else {"message": item}
         if not isinstance(fields.get("message"), dict):
             findings.add("source_bad_record", span)
         for part in _parts(fields, answered):
-            node = node_by_content(ids, part, span, tip, str(number))
-            tip = node.id
+            node = node_by_content(ids, part, span, said, str(number))._replace(parent_id=tip)
+            tip, said = node.id, said if "summary" in part else node.id
             yield node
         for log in objects(fields.get("promptLogs")):
             for name in sorted(log.keys() & {"prompt", "completion"}):
@@ -95,7 +97,10 @@ def _nodes(history: list[Any], ids: Ids, span: SourceSpan, findings: Findings) -
 
 def _parts(item: dict[str, Any], answered: set[str]) -> Iterator[dict[str, Any]]:
     """Yields what becomes of an item: the context before it, the message, its results, a summary."""
-    message = as_object(item.get("message"))
+    message, summary = as_object(item.get("message")), text(item.get("conversationSummary"))
+    if summary and message.get("content") == summary:  # in the command line it is a message of its own
+        yield {"summary": summary, "message": without(message, "content"), "item": without(item, *_APART)}
+        return
     if context := [each for each in objects(item.get("contextItems")) if each.get("content")]:
         yield {"context": context}
     if message.get("role") == "tool" and str(message.get("toolCallId")) in answered:
@@ -107,7 +112,7 @@ def _parts(item: dict[str, Any], answered: set[str]) -> Iterator[dict[str, Any]]
     for state in _states(item):
         if _is_over(state):
             yield {"result": state}
-    if summary := text(item.get("conversationSummary")):
+    if summary:
         yield {"summary": summary}
 
 
@@ -122,7 +127,7 @@ def _is_over(state: dict[str, Any]) -> bool:
 def _make(node: Node) -> list[Entry]:
     fields = node.fields
     if "summary" in fields:
-        return [CompactionEntry(summary=fields["summary"], first_kept_entry_id=None)]
+        return [_compaction(fields["summary"], as_object(fields.get("message")), as_object(fields.get("item")))]
     if "repeated" in fields:
         return make_messages(NAME, "tool", [], {"repeated": fields["repeated"]})
     if "context" in fields:
@@ -133,6 +138,14 @@ def _make(node: Node) -> list[Entry]:
     if "result" in fields:
         return _result(fields["result"])
     return _message(fields["message"], fields["item"], fields["model"])
+
+
+def _compaction(summary: str, message: dict[str, Any], item: dict[str, Any]) -> Entry:
+    usage = as_object(message.get("usage")) or None
+    details = without(message, "role", "usage") | without({"item": item})
+    return CompactionEntry(
+        summary=summary, first_kept_entry_id=None, usage=usage, details={NAME: details} if details else None
+    )
 
 
 def _message(message: Any, item: dict[str, Any], model: dict[str, Any]) -> list[Entry]:

@@ -16,12 +16,15 @@ Mapping:
   session. A fork begins with copies (`forkedFrom`); the header names the parent and the last of them.
 
 All other fields of a line are the `extra` of its entry. Of fields that most lines repeat, only values that differ from
-those of the first line are kept. The leaf is the last line: Qwen Code continues there. The usage of answers counts; the
-telemetry, which repeats it, is data.
+those of the first line are kept. The leaf is the last line: Qwen Code continues there.
+
+The usage of answers counts. The telemetry repeats it, and is data; but for a compression, and for what the tool asks to
+extract memories, it has the only counts.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -50,6 +53,17 @@ _COMPRESSED = "compressed"  # a message that a compression left to the model; no
 _BY_THE_TOOL = ("notification", "cron")
 _PLACED = frozenset({"uuid", "parentUuid", "sessionId", "timestamp", "type", "message", "model", "usageMetadata"})
 _REPEATED = frozenset({"cwd", "version", "gitBranch", "agentId"})
+_RESPONSE = "qwen-code.api_response"
+#: what is in the id of a request that the tool makes for itself; its answer is in no transcript
+_OWN_REQUESTS = re.compile(r"compress-|[^#]*#managed-")
+#: counts in the telemetry, as answers spell them
+_COUNTS = {
+    "input_token_count": "promptTokenCount",
+    "output_token_count": "candidatesTokenCount",
+    "cached_content_token_count": "cachedContentTokenCount",
+    "thoughts_token_count": "thoughtsTokenCount",
+    "total_token_count": "totalTokenCount",
+}
 
 
 def recognises(source: Source) -> bool:
@@ -223,10 +237,13 @@ class _Reader:
 
     def _cost(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Returns model and usage of an answer; of a later line of it, what it adds to the usage."""
-        if fields.get("type") != "assistant":
+        if fields.get("type") == "assistant":
+            answer, counts = fields, fields.get("usageMetadata")
+        elif answer := _own_answer(fields):
+            counts = {name: answer[old] for old, name in _COUNTS.items() if old in answer}
+        else:
             return {}
-        usage = self._usage.record(fields["uuid"], fields.get("usageMetadata"))
-        return {"model": text(fields.get("model")) or None, "usage": usage}
+        return {"model": text(answer.get("model")) or None, "usage": self._usage.record(fields["uuid"], counts)}
 
     def _compaction(self, node: Node, envelope: dict[str, Any]) -> CompactionEntry:
         payload: dict[str, Any] = node.fields["systemPayload"]
@@ -261,6 +278,13 @@ def _is_typed(fields: dict[str, Any]) -> bool:
     """Returns whether a message is not one that the tool put into the mouth of the user."""
     is_users = fields.get("provenance") in (None, "real_user") and fields.get("subtype") not in _BY_THE_TOOL
     return is_users or fields.get("type") != "user"
+
+
+def _own_answer(fields: dict[str, Any]) -> dict[str, Any]:
+    """Returns what the telemetry says about an answer that is in no transcript; empty for any other line."""
+    event = as_object(as_object(fields.get("systemPayload")).get("uiEvent"))
+    is_own = event.get("event.name") == _RESPONSE and _OWN_REQUESTS.match(text(event.get("prompt_id")) or "")
+    return event if is_own and fields.get("subtype") == "ui_telemetry" else {}
 
 
 def _others(fields: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -22,10 +22,11 @@ from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
 from convtree._model.arguments import checked
 from convtree._model.batches import batched
-from convtree._model.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
+from convtree._model.entries import Entry, Finding, Header, MessageEntry, Record, SessionInfoMark
 from convtree._model.errors import NotALog, SessionExists, SessionNotFound, SeveralSessions
 from convtree._session.session import Session
 from convtree._session.view import SessionView
+from convtree._tools.contradictions import Extending
 from convtree._tools.known_sources import (
     FAILURES,
     KnownSource,
@@ -91,14 +92,15 @@ def import_file(
         durability: "power" survives a power cut, "process" the death of every process.
         progress: Called as `progress(done, total)`, in bytes of the source.
         redact: Removes secrets from what is written (`convtree.redact`, for example). Use the same one in later
-            imports: a record that would now be written differently is an `IdConflict`, and the import stops there.
+            imports: a record with more or fewer secrets removed than the stored one is an `IdConflict`, and the
+            import stops there.
 
     Raises:
         NotALog: The source is of no known format, or the target is not a convtree log. Neither was changed.
         SeveralSessions: The source holds more than one session; use `import_into`. Nothing was written.
         SessionExists: The target is the log of another session. It was not changed.
-        IdConflict, InvalidCompaction: The source was changed since the last import, not only appended to, or a missing
-            parent has appeared. What was imported before stays.
+        IdConflict: An earlier import had another `redact`. What it has imported stays.
+        InvalidCompaction: A missing parent has appeared since the last import. What was imported before stays.
         OSError: Reading or writing failed. Records written before are valid; import again to continue.
     """
     found = recognise(path_of("source", source))
@@ -346,10 +348,8 @@ def _import_session(
 ) -> ImportReport:
     records = _CountedRecords(read, report_progress)
     last_said = session._client.ask(SessionView.last_said)
-    # What was said here has a time and no source. Anything else comes from an earlier state of the source.
-    is_own = last_said is not None and last_said.timestamp is not None and last_said.source_id is None
-    continued_here: bool | None = None if is_own else False
-    written, kept = 0, False
+    continued_here: bool | None = None if _may_be_own(last_said, found.form.NAME) else False
+    written, kept, extending = 0, False, Extending(session)
     for batch in batched(records):
         if continued_here is None and last_said is not None:
             ids = [record.id for record in batch]
@@ -357,17 +357,28 @@ def _import_session(
                 continued_here = False
             elif not session._client.ask(SessionView.has_all, ids):
                 continued_here = all(record.id != last_said.id for record in found.read(ref).records)
-        added = session.extend(batch, move_leaf=not continued_here)
+        added = extending.add(batch, move_leaf=not continued_here)
         written, kept = written + added, kept or (continued_here is True and added > 0)
+    written += extending.finish(move_leaf=not continued_here)
     return ImportReport(
         format=found.form.NAME,
         session_id=read.header.id,
         written=written,
         already_there=records.count - written,
-        findings=tuple(read.findings),
+        findings=(*read.findings, *extending.findings.listed),
         source=str(found.source.path),
         leaf_kept=kept,
     )
+
+
+def _may_be_own(entry: Entry | None, name: str) -> bool:
+    """Returns whether an entry may have been said here: it has a time, and neither a source nor a shape of the format.
+
+    Anything else comes from an earlier state of the source.
+    """
+    if entry is None or entry.timestamp is None or entry.source_id is not None:
+        return False
+    return not (isinstance(entry, MessageEntry) and (entry.shape or "").startswith(f"{name}."))
 
 
 def _progress_reporter(progress: Progress | None, before: int, size: int, total: int) -> Callable[[int], None]:

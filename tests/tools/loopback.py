@@ -1,8 +1,9 @@
 """A server on the loopback interface that answers like the APIs of the providers, by a script in the prompts.
 
-A prompt `CALL <command>` is answered by a call of the tool's shell, any other by a text that is different each time.
-Every request is recorded with what was handed out for it, so that a test can compare what a tool wrote to its disk with
-what it has asked, and its counts with what the server has said.
+A prompt `CALL <command>` is answered by a call of the tool's shell, `USE <name> <arguments as JSON>` by a call of any
+of its tools, any other by a text that is different each time. Every request is recorded with what was handed out for
+it, so that a test can compare what a tool wrote to its disk with what it has asked, and its counts with what the server
+has said.
 
 The shapes: Anthropic messages, OpenAI chat completions and responses, Gemini; streamed if that was asked for.
 """
@@ -27,13 +28,21 @@ class Handed(NamedTuple):
     output: int
 
 
-class Asked(NamedTuple):
-    """One request: its path, its body, and what was answered: a text or a command."""
+class Call(NamedTuple):
+    """A call of one of the tools."""
 
+    name: str
+    arguments: dict[str, Any]
+
+
+class Asked(NamedTuple):
+    """One request: its number from 1, its path, its body, and what was answered: a text or a call."""
+
+    number: int
     path: str
     body: dict[str, Any]
     text: str | None
-    command: str | None
+    call: Call | None
     usage: Handed
 
     @property
@@ -71,8 +80,8 @@ class Loopback:
         with self._lock:
             number = len(self.asked) + 1
             usage = Handed(1000 + 7 * number, 100 + number, 10 + 3 * number)
-            command = last.removeprefix("CALL ") if last.startswith("CALL ") and body.get("tools") else None
-            asked = Asked(path, body, None if command else f"Answer {number}.", command, usage)
+            call = called_by(last, body) if body.get("tools") else None
+            asked = Asked(number, path, body, None if call else f"Answer {number}.", call, usage)
             self.asked.append(asked)
         return asked
 
@@ -122,7 +131,8 @@ def respond(server: Loopback, path: str, body: dict[str, Any]) -> tuple[bytes, s
         write = gemini
     if write is None:
         return b"{}", "application/json"
-    whole, events = write(server.answer(path, body), len(server.asked))
+    asked = server.answer(path, body)
+    whole, events = write(asked, asked.number)
     if not streams:
         return json.dumps(whole).encode(), "application/json"
     named = write in (anthropic, responses)
@@ -174,13 +184,20 @@ def _shell(body: dict[str, Any]) -> str:
     return next((name for name in SHELLS if name in names), "shell")
 
 
-def _arguments(asked: Asked) -> dict[str, Any]:
-    name = _shell(asked.body)
+def called_by(prompt: str, body: dict[str, Any]) -> Call | None:
+    """Returns the call that a prompt asks for; None if it asks for a text."""
+    word, _, rest = prompt.partition(" ")
+    if word == "USE":
+        name, _, arguments = rest.partition(" ")
+        return Call(name, json.loads(arguments))
+    if word != "CALL":
+        return None
+    name = _shell(body)
     if name == "exec_command":
-        return {"cmd": asked.command}
+        return Call(name, {"cmd": rest})
     if name == "shell":
-        return {"command": ["bash", "-lc", asked.command]}
-    return {"command": asked.command, "description": "Runs it"}
+        return Call(name, {"command": ["bash", "-lc", rest]})
+    return Call(name, {"command": rest, "description": "Runs it"})
 
 
 def anthropic(asked: Asked, number: int) -> tuple[Any, list[Any]]:
@@ -194,8 +211,8 @@ def anthropic(asked: Asked, number: int) -> tuple[Any, list[Any]]:
     usage = first | {"output_tokens": asked.usage.output}
     block: dict[str, Any] = {"type": "text", "text": asked.text}
     start, delta = {"type": "text", "text": ""}, {"type": "text_delta", "text": asked.text}
-    if asked.command:
-        block = {"type": "tool_use", "id": f"toolu_{number:06}", "name": _shell(asked.body), "input": _arguments(asked)}
+    if asked.call:
+        block = {"type": "tool_use", "id": f"toolu_{number:06}", "name": asked.call.name, "input": asked.call.arguments}
         start = block | {"input": {}}
         delta = {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
     message = {
@@ -204,7 +221,7 @@ def anthropic(asked: Asked, number: int) -> tuple[Any, list[Any]]:
         "role": "assistant",
         "model": asked.body.get("model"),
         "content": [block],
-        "stop_reason": "tool_use" if asked.command else "end_turn",
+        "stop_reason": "tool_use" if asked.call else "end_turn",
         "stop_sequence": None,
         "usage": usage,
     }
@@ -229,10 +246,10 @@ def chat(asked: Asked, number: int) -> tuple[Any, list[Any]]:
         "prompt_tokens_details": {"cached_tokens": asked.usage.cached},
     }
     message: dict[str, Any] = {"role": "assistant", "content": asked.text}
-    if asked.command:
-        function = {"name": _shell(asked.body), "arguments": json.dumps(_arguments(asked))}
+    if asked.call:
+        function = {"name": asked.call.name, "arguments": json.dumps(asked.call.arguments)}
         message["tool_calls"] = [{"index": 0, "id": f"call_{number:06}", "type": "function", "function": function}]
-    reason = "tool_calls" if asked.command else "stop"
+    reason = "tool_calls" if asked.call else "stop"
     envelope = {"id": f"chatcmpl-{number:06}", "created": 1_790_000_000, "model": asked.body.get("model")}
     whole = envelope | {"object": "chat.completion", "usage": usage}
     whole["choices"] = [{"index": 0, "message": message, "finish_reason": reason}]
@@ -254,9 +271,11 @@ def responses(asked: Asked, number: int) -> tuple[Any, list[Any]]:
         "total_tokens": asked.usage.input + asked.usage.output,
     }
     item: dict[str, Any] = {"type": "message", "id": f"msg_{number:06}", "role": "assistant", "status": "completed"}
-    if asked.command:
-        item = {"type": "function_call", "id": f"fc_{number:06}", "status": "completed", "name": _shell(asked.body)}
-        item |= {"call_id": f"call_{number:06}", "arguments": json.dumps(_arguments(asked))}
+    if asked.call:
+        namespace, _, name = asked.call.name.rpartition(".")
+        item = {"type": "function_call", "id": f"fc_{number:06}", "status": "completed", "name": name}
+        item |= {"namespace": namespace} if namespace else {}
+        item |= {"call_id": f"call_{number:06}", "arguments": json.dumps(asked.call.arguments)}
     else:
         item["content"] = [{"type": "output_text", "text": asked.text, "annotations": []}]
     response = {"id": f"resp_{number:06}", "object": "response", "model": asked.body.get("model")}
@@ -274,8 +293,8 @@ def gemini(asked: Asked, number: int) -> tuple[Any, list[Any]]:
     part: dict[str, Any] = {"text": asked.text}
     if asked.schema is not None:
         part = {"text": json.dumps(instance(asked.schema))}
-    if asked.command:
-        part = {"functionCall": {"name": _shell(asked.body), "args": _arguments(asked)}}
+    if asked.call:
+        part = {"functionCall": {"name": asked.call.name, "args": asked.call.arguments}}
     usage = {
         "promptTokenCount": asked.usage.input,
         "candidatesTokenCount": asked.usage.output,

@@ -3,25 +3,50 @@
 A copied line says so in one of two ways, by version: `forkedFrom` names the session and the line that it is a copy of;
 `requestSessionId` names the session whose request an answer is from, and only copies have it. The user's lines before
 such an answer were copied, too.
+
+In some versions, copies have no mark. Then the file of a fork begins with the same line in the tree as another file of
+its folder. Which of them was first is told by when each was begun: a fork may begin with a line about its own prompt,
+which is later than the lines that it has copied. At the same time, the one with fewer lines was first, as a fork has
+those and its own. This is seen only where the folder is read.
 """
 
 from __future__ import annotations
 
 import io
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
 
+from convtree._formats.claude_code.lines import is_node
 from convtree._formats.common.base import Findings, Source
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import Origin
 from convtree._formats.common.jsonl import LINE_LIMIT, is_record, read_objects
-from convtree._formats.common.values import as_object, key
+from convtree._formats.common.values import as_object, key, utc
+from convtree._model.errors import NotALog
 
 _MARKS = (b'"forkedFrom"', b'"requestSessionId"')
+_LOOK = 200  # lines in which the first line in the tree is
+
+
+class _Begun(NamedTuple):
+    """How a transcript begins: the id of its first line in the tree, the session of that, the first time in it."""
+
+    path: Path
+    first: str
+    session: str
+    time: str
 
 
 def origin_of(source: Source, session_id: str) -> Origin:
-    """Returns what the last copied line says; an empty origin if there is none."""
+    """Returns what the last copied line says, else what the files around it show; empty if it is no fork."""
+    marked = _marked(source.path, session_id)
+    return _copied(source) if marked.parent is None and source.folder is not None else marked
+
+
+def _marked(path: Path, session_id: str) -> Origin:
     origin = Origin()
-    with SourceFile(source.path) as file:
+    with SourceFile(path) as file:
         while line := file.readline(LINE_LIMIT):
             if not any(mark in line for mark in _MARKS):
                 continue  # nearly every line
@@ -32,3 +57,55 @@ def origin_of(source: Source, session_id: str) -> Origin:
                 if parent is not None and parent != session_id:
                     origin = Origin(parent, key(fields.get("uuid")))
     return origin
+
+
+def _copied(source: Source) -> Origin:
+    """Returns the session that shares most lines with a file, of those begun before it in its folder."""
+    families = source.see(source.path.parent, _families)
+    best, copied = Origin(), 0
+    for own, other in families.get(source.path, ()):
+        ids, theirs = source.see(own.path, _ids), source.see(other.path, _ids)
+        is_before = (other.time, len(theirs), other.session) < (own.time, len(ids), own.session)
+        if is_before and not source.see(other.path, _is_marked):
+            known = frozenset(theirs)
+            shared = next((at for at, id in enumerate(ids) if id not in known), len(ids))
+            if shared > copied:
+                best, copied = Origin(other.session, ids[shared - 1]), shared
+    return best
+
+
+def _families(folder: Path) -> dict[Path, list[tuple[_Begun, _Begun]]]:
+    """Returns each transcript of a folder with every other session's that begins with the same line."""
+    found: dict[str, list[_Begun]] = {}
+    for path in sorted(folder.glob("*.jsonl*")):
+        if path.is_file() and not path.is_symlink() and (begun := _begun(path)) is not None:
+            found.setdefault(begun.first, []).append(begun)
+    return {
+        own.path: [(own, other) for other in family if other.session != own.session]
+        for family in found.values()
+        for own in family
+    }
+
+
+def _begun(path: Path) -> _Begun | None:
+    time: str | None = None
+    try:
+        with SourceFile(path) as file:
+            for fields, _ in islice(read_objects(file, Findings(), is_record), _LOOK):
+                time = time or utc(fields.get("timestamp"))
+                if is_node(fields) and (session := key(fields.get("sessionId"))) is not None:
+                    return _Begun(path, fields["uuid"], session, time or "")
+    except (NotALog, OSError, ImportError):
+        pass  # a file that cannot be read is reported where it is imported
+    return None
+
+
+def _ids(path: Path) -> list[str]:
+    """Returns the ids of the lines in the tree, in the order of the file."""
+    with SourceFile(path) as file:
+        return [fields["uuid"] for fields, _ in read_objects(file, Findings(), is_record) if is_node(fields)]
+
+
+def _is_marked(path: Path) -> bool:
+    begun = _begun(path)
+    return begun is not None and _marked(path, begun.session).parent is not None

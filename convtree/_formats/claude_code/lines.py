@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import orjson
+
 from convtree._formats.common.values import as_object, key, text
 
 _BOOKKEEPING = (
@@ -13,6 +15,8 @@ _BOOKKEEPING = (
 #: fields that name the session
 NAMING = ("sessionId", "leafUuid", "messageId", "snapshot")
 SPOKEN = ("user", "assistant")
+#: kinds of an origin that is no person: what the tool itself says in the place of a prompt
+_OWN_ORIGINS = ("task-notification", "auto-continuation", "coordinator", "observer-activity", "plugin")
 _JOINING = ("progress", "attachment", "system")  # lines that stand between a call and its result
 
 
@@ -42,6 +46,17 @@ def has_message(fields: dict[str, Any]) -> bool:
     """Returns whether a line has a message of Anthropic's shape, not one of a tool with the same envelope."""
     message = fields.get("message")
     return isinstance(message, dict) and isinstance(message.get("content"), str | list)
+
+
+def is_hidden(fields: dict[str, Any]) -> bool:
+    """Returns whether the tool says a message in the role of the user, to the model only."""
+    return bool(fields.get("isMeta")) or as_object(fields.get("origin")).get("kind") in _OWN_ORIGINS
+
+
+def digest_of(fields: dict[str, Any]) -> int:
+    """Returns a digest of what a line says, without its place and clock. It holds for one run of the program."""
+    said = fields.get("message") if fields.get("type") in SPOKEN else fields.get("attachment")
+    return hash(orjson.dumps(said, option=orjson.OPT_SORT_KEYS))
 
 
 def is_boundary(fields: dict[str, Any]) -> bool:

@@ -3,8 +3,9 @@
 Mapping:
 
 - `user`, `assistant`: a message of Anthropic's shape, its role and content; model and usage go to the envelope. A
-  message that is hidden from the user (`isMeta`) is for the model; one for the transcript only, or of an error of the
-  API (`isApiErrorMessage`), is for the user.
+  message that the tool puts into the mouth of the user (`isMeta`, or an `origin` that is no person, such as a task that
+  has ended) is for the model; one for the transcript only, or of an error of the API (`isApiErrorMessage`), is for the
+  user.
 - One message of the model in several lines (same `message.id`): several entries, so that a longer file adds entries and
   changes none. Each line has the counts so far, so each keeps what it adds to the line before. The lines and the
   results of their calls form one chain in the order of the file: in the file, parallel calls are branches, and on each
@@ -21,7 +22,9 @@ Mapping:
 - Any other type, and any line without the fields of its type: extension data `claude-code.<type>`. Lines without a
   `uuid` form a chain of their own beside the conversation.
 
-Lines that a fork has copied say so (`forks`); the header names the parent and the last of them.
+A line that comes again with the same `uuid` and the same words is nothing new. Other words are a branch, and reported.
+
+The header of a fork names its parent, and the last line that was copied (`forks`).
 
 The leaf is the last message of the main chain that is not hidden: Claude Code resumes there. All other fields of a
 line, and what a message has besides role and content, are the `extra` of the entry. Of fields that most lines repeat,
@@ -39,8 +42,10 @@ from convtree._formats.claude_code.lines import (
     NAMING,
     SPOKEN,
     Segment,
+    digest_of,
     has_message,
     is_boundary,
+    is_hidden,
     is_line,
     is_node,
     message_id_of,
@@ -160,6 +165,7 @@ class _Reader:
         self._kept: dict[str, Segment] = {}  # by the id of the boundary, until its summary comes
         self._moved: dict[str, str] = {}  # new parents, by the last entry that a compaction kept
         self._usage = ReportedUsage()  # of the messages of the model: each of their lines has the counts so far
+        self._said: dict[str, int] = {}  # digests of lines, by their ids
         self._beside: str | None = None  # the last record outside of the tree
         self._last: str | None = None  # the last record in the tree
         self._title = 0  # rank of the name so far
@@ -175,12 +181,24 @@ class _Reader:
                 id = self._ids.claim(None, ordinal)
                 node, self._beside = Node(id, self._beside, None, span, fields), id
                 self._note(node, ordinal)
+            elif self._repeats(fields):
+                continue
             else:
                 node = self._joined(self._node(fields, span, ordinal))
             rank = self._leaf_rank(node)
             if rank >= self._rank:
                 self._rank, self._builder.leaf = rank, node
             yield node
+
+    def _repeats(self, fields: dict[str, Any]) -> bool:
+        """Returns whether a line says again what one with the same id has said; notes what it says."""
+        if fields.get("type") not in (*SPOKEN, "attachment"):
+            return False
+        uuid, digest = fields["uuid"], digest_of(fields)
+        if uuid in self._said:
+            return self._said[uuid] == digest
+        self._said[uuid] = digest
+        return False
 
     def _node(self, fields: dict[str, Any], span: SourceSpan, ordinal: int) -> Node:
         """Makes the node of a line, below its parent. A compact boundary goes below the messages that it compacts."""
@@ -305,7 +323,7 @@ class _Reader:
             more = {"provider": "anthropic", "model": model, "usage": self._added_usage(fields, message)}
         if fields.get("isVisibleInTranscriptOnly") or fields.get("isApiErrorMessage"):
             more["visible_to"] = "user"
-        elif fields.get("isMeta"):
+        elif is_hidden(fields):
             more["visible_to"] = "model"
         rest = {name: message[name] for name in message.keys() - _OF_MESSAGE}
         return MessageEntry(message=said, shape=SHAPE, extra=self._extra(fields, rest), **more, **envelope)

@@ -11,7 +11,8 @@ Mapping:
   with the newest `_RETAINED` bytes of the user's messages, so these follow.
 - `thread_rolled_back`: the newest turns become a branch that was left. The event and all later lines continue the entry
   before these turns. A roll back at the end of the file sets the leaf there.
-- `session_meta`: the header; all of it is also extension data at the root. A fork names its parent.
+- `session_meta`: the header; all of it is also extension data at the root. A fork names its parent, and the last line
+  that is a copy.
 - `token_usage_record`, or in older files the total of a `token_count` that has grown: extension data with the usage. It
   comes after the items that it counts.
 - Any other type: extension data `codex.<type>`, in its place. Events repeat the content of items, so they are not
@@ -40,7 +41,7 @@ from convtree._formats.codex.lines import (
     text_of,
     unwrapped,
 )
-from convtree._formats.codex.segments import Cut, Segment, Segments, is_main, name_of, segments_of
+from convtree._formats.codex.segments import Cut, Segment, Segments, is_main, last_copied, name_of, segments_of
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header, name_mark
@@ -96,7 +97,7 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
         cwd=meta.get("cwd"),
         parent=spawned_by or key(meta.get("forked_from_id")),
         parent_kind="fork" if spawned_by is None else "task",
-        copied_to=_last_copied(segments),
+        copied_to=_last_copied(source, segments),
         version=meta.get("cli_version"),
         git=git if isinstance(git, dict) else None,
     )
@@ -105,11 +106,12 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
     return SourceSession(header, reader.records(document), findings.listed, reader.position)
 
 
-def _last_copied(segments: Segments) -> str | None:
-    """Returns the id of the last line that a fork continues."""
+def _last_copied(source: Source, segments: Segments) -> str | None:
+    """Returns the id of the last line that a fork continues, or that was copied into it."""
     base = segments.own[0].base
     if not segments.above or base is None:
-        return None
+        last = last_copied(source, segments)
+        return None if last is None else Ids(NAME, segments.own[0].key).derive(last)
     return Ids(NAME, segments.above[-1].key).derive(base.ordinal - 1)
 
 

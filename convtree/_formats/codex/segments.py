@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +17,14 @@ from convtree._formats.codex.lines import About, about
 from convtree._formats.common.base import Findings, Source
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.jsonl import is_record, read_objects
-from convtree._formats.common.values import as_object, count, key
+from convtree._formats.common.values import as_object, count, key, without
 from convtree._model.errors import NotALog
 
 _KEPT_IN = ("sessions", "archived_sessions")
 _NAME = re.compile(r"rollout-.{19}-([0-9a-f-]{36})(?:_[0-9a-f-]{36})?\.jsonl(?:\.zst)?")
 _ORDINAL = re.compile(rb'"ordinal"\s*:\s*(\d+)')
 _START = 200  # bytes of a line in which its ordinal is
+_PLACE = ("timestamp", "ordinal")  # in which a copied line differs
 _DEPTH = 1000  # files that one continues another
 
 
@@ -64,8 +66,9 @@ class Segments(NamedTuple):
 
 def segments_of(source: Source, first: About) -> Segments:
     """Returns the files of the session that a file belongs to."""
-    files = source.see(_home_of(source.path), _by_thread)
-    own = _own(source.path, first, files.get(first.thread, []))
+    path = source.path.absolute()  # as those that are found around it
+    files = source.see(_home_of(path), _by_thread)
+    own = _own(path, first, files.get(first.thread, []))
     resolved = tuple(_resolved(each, files) for each in own)
     above: list[Segment] = []
     base = next((each.base for each in resolved if each.base is not None and not _is_in(each.base, own)), None)
@@ -79,8 +82,38 @@ def is_main(source: Source, segments: Segments) -> bool:
     """Returns whether a session is listed for this file, and not for an earlier one in the same folder."""
     if source.folder is None:
         return True
-    inside = [each.path for each in segments.own if each.path.is_relative_to(source.folder)]
-    return source.path == next(iter(inside), source.path)
+    path, folder = source.path.absolute(), source.folder.absolute()
+    inside = [each.path for each in segments.own if each.path.is_relative_to(folder)]
+    return path == next(iter(inside), path)
+
+
+def last_copied(source: Source, segments: Segments) -> int | None:
+    """Returns the ordinal, or the number, of the last line that a fork has copied; None if it has copied none.
+
+    Older versions copy the history into the file of the fork, behind its own first line and with the time of the fork.
+    It is found by a comparison with the file of the parent.
+    """
+    own = segments.own[0]
+    parent = key(own.about.meta.get("forked_from_id"))
+    if segments.above or parent is None:
+        return None
+    files = source.see(_home_of(own.path), _by_thread).get(parent, [])
+    found = (last for each in files if each != own.path and (last := _last_common(own.path, each)) is not None)
+    return max(found, default=None)
+
+
+def _last_common(path: Path, parent: Path) -> int | None:
+    """Returns the ordinal, or the number, of the last line that a file has in common with the start of its parent."""
+    last = None
+    with suppress(NotALog, OSError, ImportError), SourceFile(path) as file, SourceFile(parent) as other:
+        lines = enumerate(read_objects(file, Findings(), is_record), 1)
+        next(lines, None)  # its own metadata
+        for (number, (fields, _)), (copied, _) in zip(lines, read_objects(other, Findings(), is_record), strict=False):
+            if without(fields, *_PLACE) != without(copied, *_PLACE):
+                break
+            ordinal = fields.get("ordinal")
+            last = ordinal if isinstance(ordinal, int) else number
+    return last
 
 
 def name_of(source: Source, thread: str) -> str | None:
@@ -149,7 +182,8 @@ def _size(path: Path) -> int:
 
 def _home_of(path: Path) -> Path:
     """Returns the folder that Codex keeps its files in; for a file elsewhere, its folder."""
-    return next((each.parent for each in path.absolute().parents if each.name in _KEPT_IN), path.parent)
+    path = path.absolute()
+    return next((each.parent for each in path.parents if each.name in _KEPT_IN), path.parent)
 
 
 def _by_thread(home: Path) -> dict[str, list[Path]]:

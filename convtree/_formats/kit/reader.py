@@ -9,6 +9,7 @@ Mapping:
   the file, even of other branches; here only the path is kept. A difference is reported and noted in the details under
   `kit`.
 - `branch_summary`, `model_change`: entries of the same type.
+- Other fields: the `extra` of a message, and the details of a summary under `kit`.
 - `extension_data`: extension data; `data` stays a text, as in kit.
 - `label`, `session_info`: extension data, so that no parent changes, and a mark that says the same.
 - Any other type (`incomplete_output`, a `system_prompt` in a shared file), and any line without the fields of its type:
@@ -178,8 +179,8 @@ class _Reader:
             if make is not None:
                 self._findings.add("source_bad_record", node.span, node.id)
             return _other(fields, envelope)
-        for name in sorted(fields.keys() - _BASE - _FIELDS[str(kind)]):
-            if fields[name] not in (None, False, ""):
+        if not isinstance(entry, MessageEntry | CompactionEntry | BranchSummaryEntry):
+            for name in sorted(_more(fields)):
                 self._findings.add_once(name, "source_field_dropped", node.span, node.id)
         return entry
 
@@ -190,7 +191,8 @@ class _Reader:
         if not isinstance(message.get("parts"), list):
             return None
         provider, model = text(node.fields.get("provider")) or None, text(node.fields.get("model")) or None
-        return MessageEntry(message=message, shape=SHAPE, provider=provider, model=model, **envelope)
+        extra = _more(node.fields) or None
+        return MessageEntry(message=message, shape=SHAPE, provider=provider, model=model, extra=extra, **envelope)
 
     def _compaction(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
         fields = node.fields
@@ -206,7 +208,7 @@ class _Reader:
         return CompactionEntry(
             summary=summary,
             first_kept_entry_id=kept,
-            details={NAME: {KEEPS_MORE: True}} if is_more else None,
+            details=_details(fields, **{KEEPS_MORE: is_more}),
             tokens_before=count(fields.get("tokens_before")),
             tokens_after=count(fields.get("tokens_after")),
             messages_removed=count(fields.get("messages_removed")),
@@ -218,7 +220,7 @@ class _Reader:
     def _branch_summary(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
         if not isinstance(summary := node.fields.get("summary", ""), str):
             return None
-        return BranchSummaryEntry(from_id=node.reference, summary=summary, **envelope)
+        return BranchSummaryEntry(from_id=node.reference, summary=summary, details=_details(node.fields), **envelope)
 
     def _model_change(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
         if not (model := text(node.fields.get("model_id"))):
@@ -232,6 +234,18 @@ class _Reader:
         if ext_type.startswith("kit."):  # those are ours
             return _other(node.fields, envelope)
         return ExtensionDataEntry(ext_type=ext_type, data=node.fields.get("data"), **envelope)
+
+
+def _more(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields that an entry here has no place for."""
+    left = fields.keys() - _BASE - _FIELDS[fields["type"]]
+    return {name: value for name, value in fields.items() if name in left and value not in (None, False, "")}
+
+
+def _details(fields: Mapping[str, Any], **facts: bool) -> dict[str, Any] | None:
+    """Returns the details of a summary: kit's other fields, and facts about it that hold, under kit's name."""
+    details = _more(fields) | {name: holds for name, holds in facts.items() if holds}
+    return {NAME: details} if details else None
 
 
 def _other(fields: Mapping[str, Any], envelope: dict[str, Any]) -> ExtensionDataEntry:

@@ -20,7 +20,7 @@ from convtree._formats.common.export import (
 )
 from convtree._formats.common.shown import ShownEntries
 from convtree._formats.common.speech import Call, Image, Part, Result, Thought, speeches_of
-from convtree._formats.common.values import text
+from convtree._formats.common.values import as_object, text
 from convtree._formats.kit.order import Order
 from convtree._model.entries import (
     BranchSummaryEntry,
@@ -104,9 +104,16 @@ class _Writer(ExportWriter):
 
     def _keeps_more(self, entry: CompactionEntry) -> bool:
         """Returns whether a compaction imported from kit showed side branches there; then it does again."""
-        facts = entry.details if self._is_own else None
-        more = facts.get(NAME) if isinstance(facts, dict) else None
-        return isinstance(more, dict) and more.get(KEEPS_MORE) is True
+        return self._is_own and self._facts(entry).get(KEEPS_MORE) is True
+
+    def _facts(self, entry: CompactionEntry | BranchSummaryEntry) -> dict[str, Any]:
+        """Returns what the import has put into the details of a summary."""
+        return as_object(as_object(entry.details).get(NAME))
+
+    def _more(self, fields: dict[str, Any] | None) -> dict[str, Any]:
+        """Returns the fields that the line of an imported entry had, and that have no place here."""
+        known = (fields or {}) if self._is_own else {}
+        return {name: value for name, value in known.items() if name not in (*_LINE, KEEPS_MORE)}
 
     # --- the end ---
 
@@ -136,7 +143,8 @@ class _Writer(ExportWriter):
     # --- the entries ---
 
     def _branch_summary(self, entry: BranchSummaryEntry) -> dict[str, Any]:
-        return {"type": entry.type, "from_id": entry.from_id or "", "summary": entry.summary}
+        more = self._more(self._facts(entry))
+        return {"type": entry.type} | more | {"from_id": entry.from_id or "", "summary": entry.summary}
 
     def _model_change(self, entry: ModelChangeEntry) -> list[dict[str, Any]]:
         return [{"type": entry.type, "provider": entry.provider or "", "model_id": entry.model}]
@@ -150,7 +158,8 @@ class _Writer(ExportWriter):
         if is_hidden(entry):
             return [self._unknown(entry)]
         if entry.shape == SHAPE and isinstance(entry.message.get("role"), str):
-            return [{"type": entry.type} | {name: entry.message.get(name) for name in ("role", "parts")} | more]
+            own = {name: entry.message.get(name) for name in ("role", "parts")}
+            return [{"type": entry.type} | self._more(entry.extra) | own | more]
         bodies: list[dict[str, Any]] = []
         for role, said in speeches_of(entry.message, entry.shape):
             self._tools |= {part.id: part.name for part in said if isinstance(part, Call)}
@@ -184,6 +193,7 @@ class _Writer(ExportWriter):
         files = {"read_files": entry.read_files, "modified_files": entry.modified_files}
         return {
             "type": entry.type,
+            **self._more(self._facts(entry)),
             "summary": full_summary(entry, self._entries.context_at(entry)),
             "first_kept_entry_id": "" if kept is None else self._first_lines.get(kept, kept),
             "tokens_before": entry.tokens_before or 0,

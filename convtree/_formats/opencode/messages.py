@@ -38,7 +38,8 @@ class SessionReader:
         self._ids = ids
         self._findings = findings
         self._fields = fields
-        self._reverted = key(as_object(fields.get("revert")).get("messageID"))
+        revert = as_object(fields.get("revert"))
+        self._reverted, self._reverted_part = key(revert.get("messageID")), key(revert.get("partID"))
         self._leaf: str | None = None  # the message before the one that was reverted to
         self._tail: str | None = None  # what the compaction that is under way keeps
         self._unfinished: dict[str, str] = {}  # message -> the source id that its entry has instead
@@ -60,16 +61,30 @@ class SessionReader:
         for ordinal, message in enumerate(messages, 1):
             if message.source_id is not None and message.source_id == self._reverted:
                 self._leaf = before
+                if (start := self._start_of(message)) is not None:
+                    self._leaf = f"{message.source_id}.{derive_id(NAME, start.data, start.parts)}"
+                    yield self._named(start, self._leaf, ordinal, last)
             node = self.node(message, ordinal, last)
             last, before = node.id, self._unfinished.get(message.source_id or "", message.source_id)
             yield node
 
+    def _start_of(self, message: Message) -> Message | None:
+        """Returns a message with the parts before the one that was reverted to; None if no model sees one of them."""
+        at = next((at for at, part in enumerate(message.parts) if part.get("id") == self._reverted_part), 0)
+        if all(map(is_silent, message.parts[:at])):
+            return None
+        return message._replace(data=without(message.data, "tokens", "cost"), parts=message.parts[:at])
+
     def node(self, message: Message, ordinal: int = 1, parent_id: str | None = None) -> Node:
         """Makes the node of the `ordinal`-th message."""
-        source_id, span, data, parts = message
+        source_id, _, data, parts = message
         named = source_id
         if source_id is not None and _is_unfinished(data):
             named = self._unfinished[source_id] = f"{source_id}.{derive_id(NAME, data, parts)}"
+        return self._named(message, named, ordinal, parent_id)
+
+    def _named(self, message: Message, named: str | None, ordinal: int, parent_id: str | None) -> Node:
+        source_id, span, data, parts = message
         node = link(self._ids, self._findings, {"data": data, "parts": parts}, span, named, ordinal, parent_id)
         return node if named == source_id else node._replace(source_id=source_id)
 

@@ -14,7 +14,7 @@ id. Mapping:
 - A user's message with a `compaction` part: extension data `opencode.compaction`. The assistant's finished summary that
   follows: a compaction, which keeps the entries from `tail_start_id` on, or none without that field.
 - `modelID`, `providerID`, `tokens` and `cost`: model, provider and usage of the assistant's messages and of summaries.
-- `revert`: the leaf is the message before the reverted one.
+- `revert`: the leaf is the message before the reverted one, or a message with those of its parts that are left.
 - `title`: the session's name. `parentID`: the parent session, with the kind `task`. `time.archived`: archived. Other
   fields of a session, its to-do list and the changes that a message's `summary` lists: metadata under `opencode`.
 - A fork repeats messages with their times, so they are older than it: they are copies of the session that has them, if

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
 from convtree._formats.common.values import count, milliseconds, text, texts
@@ -28,6 +30,7 @@ _FIELDS = {  # the fields that an entry here has, too
     "model_change": {"provider", "modelId", "thinkingLevel"},
     "thinking_level_change": {"thinkingLevel"},
     "custom": {"customType", "data"},
+    "usage": {"kind", "note", *_COST},
 }
 
 
@@ -56,6 +59,7 @@ class Entries:
             "model_change": self._model_change,
             "thinking_level_change": self._thinking_level,
             "custom": self._custom,
+            "usage": self._usage,
         }
 
     def make(self, node: Node) -> Entry:
@@ -78,7 +82,8 @@ class Entries:
         return entry
 
     def _report_dropped(self, node: Node, entry: Entry) -> None:
-        is_kept = isinstance(entry, CompactionEntry | BranchSummaryEntry) and isinstance(entry.details, dict)
+        is_whole = isinstance(entry, ExtensionDataEntry) and entry.ext_type.startswith(f"{NAME}.")
+        is_kept = is_whole or isinstance(entry, MessageEntry) or isinstance(getattr(entry, "details", None), dict)
         for name in () if is_kept else sorted(_more(node.fields)):
             self._findings.add_once(name, "source_field_dropped", node.span, node.id)
 
@@ -100,13 +105,13 @@ class Entries:
             facts = {"visible_to": "user"}
         elif message.get("role") == "system":
             facts = {"pinned": True}
-        return MessageEntry(message=message, shape=SHAPE, **facts, **envelope)
+        return MessageEntry(message=message, shape=SHAPE, extra=_more(node.fields) or None, **facts, **envelope)
 
     def _custom_message(self, node: Node, envelope: dict[str, Any]) -> Entry:
         names = ("customType", "content", "display", "details")
         shown = {"role": "custom"} | {name: node.fields[name] for name in names if name in node.fields}
         shown["timestamp"] = milliseconds(node.fields.get("timestamp"))
-        return MessageEntry(message=shown, shape=SHAPE, **envelope)
+        return MessageEntry(message=shown, shape=SHAPE, extra=_more(node.fields) or None, **envelope)
 
     def _compaction(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
         fields = node.fields
@@ -163,6 +168,10 @@ class Entries:
         if ext_type.startswith("pi."):  # those are ours
             return _extension_data(node.fields, envelope)
         return ExtensionDataEntry(ext_type=ext_type, data=node.fields.get("data"), **envelope)
+
+    def _usage(self, node: Node, envelope: dict[str, Any]) -> Entry:
+        """Makes the entry of what was paid beside the messages. It keeps all fields, as lines of other types do."""
+        return replace(_extension_data(node.fields, envelope), **_cost_of(node.fields))
 
 
 def _details(fields: Mapping[str, Any]) -> Any:

@@ -33,7 +33,8 @@ def origin_of(source: Source, header: dict[str, Any]) -> Origin:
     found = _NAME.fullmatch(path.name)
     parent = found[1] if found else None
     parents_ids: set[str] | None = None
-    for folder in (source.path.parent, source.path.parent.parent / path.parent.name):
+    beside = source.path.absolute().parent
+    for folder in (beside, beside.parent / path.parent.name):
         read = _ids_in(folder / path.name)
         if read is not None:
             parent, parents_ids = read

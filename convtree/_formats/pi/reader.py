@@ -5,13 +5,14 @@ The context of an imported session has the messages that pi would show. Mapping:
 - `message`: a message, unchanged, shape `pi.message`. An assistant's provider, model and usage also go to the envelope,
   because in pi an assistant's message sets the model. A `bashExecution` that pi hides from the model is for the user. A
   system message is pinned: after a compaction pi shows all of them merged, in its `systemMessage`.
-- `custom_message`: the message that pi shows its model.
+- `custom_message`: the message that pi shows its model. Other fields of the line of a message are its `extra`.
 - `compaction`: a compaction. Its first kept entry must be an ancestor; otherwise pi keeps no entry.
 - `branch_summary`: a branch summary. `fromId` is `root` if no branch was left, which is None here. The `usage` of
   both is what the summary cost. Other fields (`fromHook`, `systemMessage`) are in the details under `pi`.
 - `model_change`, `thinking_level_change`: a model change; the level is the setting `thinkingLevel`. A level that comes
   before any model is extension data, and joins the settings of the next model change below it.
 - `custom`: extension data of the extension's own type.
+- `usage`: extension data `pi.usage` with the usage, and with the model that was paid.
 - `label`, `session_info`: extension data, so that no parent changes, and a mark that says the same.
 - Any other type, and any line without the fields of its type: extension data `pi.<type>`.
 

@@ -116,9 +116,10 @@ class _Writer(ExportWriter):
         if entry.shape == SHAPE and message.get("role") == "custom" and message.get("timestamp") == time:
             names = ("customType", "content", "display", "details")
             if not message.keys() - {"role", "timestamp", *names}:
-                return [{"type": "custom_message"} | {name: message[name] for name in names if name in message}]
+                shown = {name: message[name] for name in names if name in message}
+                return [{"type": "custom_message"} | self._extra(entry) | shown]
         if entry.shape == SHAPE and (not is_hidden(entry) or message.get("excludeFromContext")):
-            return [{"type": "message", "message": message}]
+            return [{"type": "message"} | self._extra(entry) | {"message": message}]
         if is_hidden(entry):
             return [self._unknown(entry)]
         speeches = speeches_of(message, entry.shape)
@@ -129,6 +130,11 @@ class _Writer(ExportWriter):
             for number, speech in enumerate(speeches)  # usage is counted once: with the last words of the model
             for body in self._spoken(entry, speech, (entry.usage if number == last else None) or {}, time or 0)
         ]
+
+    def _extra(self, entry: MessageEntry) -> dict[str, Any]:
+        """Returns the fields that the line of a message had beside it."""
+        extra = (entry.extra or {}) if self._is_own else {}
+        return {name: value for name, value in extra.items() if name not in _LINE}
 
     def _spoken(self, entry: MessageEntry, speech: Speech, usage: dict[str, Any], time: int) -> list[dict[str, Any]]:
         """Converts what one speaker says in a message of another format."""

@@ -1,0 +1,114 @@
+"""Records of a source that contradict what was imported of it before.
+
+A tool may change a message that it has written. What was imported stays as it is, so the record becomes a sibling of it
+with an id of its content, and the records below it in the source follow it there. The same source gives the same ids
+again. What a message had used counts where it was imported first.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from msgspec.structs import replace
+
+from convtree._engine import codec
+from convtree._engine.write_batch import EncodedRecord, encode_imported
+from convtree._formats.common.base import Findings, SourceSpan
+from convtree._formats.common.ids import derive_id
+from convtree._model.entries import Entry, LeafMark, Mark, Record
+from convtree._model.errors import IdConflict
+from convtree._session.session import Session
+from convtree._session.view import SessionView
+
+_REFERENCES = ("parent_id", "replaces", "reply_to", "first_kept_entry_id", "from_id", "target_id")
+_REDACTED = b"[REDACTED:"
+
+
+class Extending:
+    """Adds the records of a source to a session; keeps which of them got another id."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._moved: dict[str, str] = {}  # ids of records -> ids that they got
+        self._leaf: str | None = None  # where the source goes on
+        self.findings = Findings()
+
+    def add(self, batch: list[Record], *, move_leaf: bool) -> int:
+        """Adds records; returns how many were written.
+
+        Raises:
+            IdConflict: A record would now be stored with secrets that were removed from the stored one, or the reverse.
+            As `Session.extend`.
+        """
+        with suppress(IdConflict):  # then nothing of the batch was written
+            if not self._moved and not self._session._client.ask(_has_moved, batch):
+                return self._extend(batch, move_leaf)
+        return self._extend([self._placed(record) for record in batch], move_leaf)
+
+    def finish(self, *, move_leaf: bool) -> int:
+        """Moves the leaf to where the source goes on, which may be an entry that was stored before."""
+        if not move_leaf or not self._moved or self._leaf == self._session.leaf_id:
+            return 0
+        return self._session.extend([LeafMark(id=self._leaf_id("leaf", self._leaf), target_id=self._leaf)])
+
+    def _extend(self, records: list[Record], move_leaf: bool) -> int:
+        written = self._session.extend(records, move_leaf=move_leaf)
+        ends = (each for each in reversed(records) if isinstance(each, Entry | LeafMark))
+        if (end := next(ends, None)) is not None:
+            self._leaf = end.target_id if isinstance(end, LeafMark) else end.id
+        return written
+
+    def _leaf_id(self, *parts: str | None) -> str:
+        """Returns the id of a mark of the leaf that comes after what was moved so far."""
+        return derive_id(*parts, next(reversed(self._moved.values())))
+
+    def _placed(self, record: Record) -> Record:
+        """Returns a record below what it continues, with another id if its own belongs to other content."""
+        new = {name: self._moved[id] for name in _REFERENCES if (id := getattr(record, name, None)) in self._moved}
+        followed = replace(record, **new)
+        if isinstance(followed, LeafMark) and self._moved:  # the stored one may have the same id and another target
+            return replace(followed, id=self._leaf_id(record.id, followed.target_id))
+        line = self._session._client.ask(_line_of, record.id)
+        if line is None:
+            return followed
+        encoded = encode_imported(self._session._client.without_secrets(followed))
+        if line.count(_REDACTED) != encoded.fields.count(_REDACTED):
+            return followed  # another redaction, not another content
+        stored = codec.decode(line)
+        is_same = codec.same_content(codec.assemble(*encoded, record.id, None, None), line)
+        is_there = not self._session._client.ask(_has_moved, [followed])
+        return followed if is_same and is_there else self._sibling(encoded, stored, is_same)
+
+    def _sibling(self, encoded: EncodedRecord, stored: Entry | Mark, is_same: bool) -> Record:
+        """Returns a record with an id of its content and its parent."""
+        record, fields = encoded
+        id = derive_id(record.id, getattr(record, "parent_id", None), fields.decode())
+        changed: dict[str, Any] = {"id": id}
+        if isinstance(record, Entry):
+            self._moved[record.id] = id
+            changed["source_id"] = record.source_id or record.id
+            if not is_same:
+                self.findings.add("source_contradicted", SourceSpan(1, 0, 0), id)
+        if (usage := getattr(record, "usage", None)) is not None and usage == getattr(stored, "usage", None):
+            changed["usage"] = None
+        return replace(record, **changed)
+
+
+def _has_moved(view: SessionView, records: list[Record]) -> bool:
+    """Returns whether one of these records is stored below another entry. A parent that was dropped is no other."""
+    tree, lost = view.index.tree, view.index.state.lost
+    for record in records:
+        if not isinstance(record, Entry) or record.parent_id is None or record.id in lost:
+            continue
+        row = tree.find(record.id)
+        is_elsewhere = row is not None and tree.parents[row] != tree.find(record.parent_id)
+        if is_elsewhere and not view.index.was_dropped(record.parent_id):
+            return True
+    return False
+
+
+def _line_of(view: SessionView, id: str) -> bytes | None:
+    """Returns the line of a record; None if the log has none, or has lost it."""
+    row = view.index.tree.find(id)
+    return None if row is None or id in view.index.state.lost else view.index.line(row)
