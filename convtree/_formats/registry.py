@@ -13,6 +13,7 @@ from convtree._formats import (
     goose,
     kubectl_ai,
     librechat,
+    lmstudio,
     openai_agents,
     openwebui,
     picoclaw,
@@ -36,7 +37,7 @@ from convtree._formats.pi import reader as pi
 
 FORMATS: tuple[Format, ...] = (
     *(kit, pi, qwen_code, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
-    *(cline, aider, continue_dev, sillytavern, vscode_chat),
+    *(cline, aider, continue_dev, sillytavern, vscode_chat, lmstudio),
     *(chatgpt, claude_ai, openwebui, librechat),
     *(goose, crush, atuin_ai, llm, opencode),
     *(openai_agents, langgraph, pydantic_ai),
