@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import test_formats_kimi as kimi
 import test_formats_lmstudio as lmstudio
 from foreign_stores import write_json
-from foreign_sums import Counts, Sample, kinds, total, words
+from foreign_sums import Counts, Sample, kinds, lines_of, total, words
 
 
 def write_lmstudio(folder: Path) -> Path:
@@ -37,7 +38,72 @@ def count_lmstudio(path: Path) -> Counts:
     )
 
 
+def write_kimi_cli(folder: Path) -> Path:
+    """A turn with a call, and one that is told beside it."""
+    told = kimi.wire("Notification", title="viridian", created_at=4711.5, body="")
+    event = {"type": "StatusUpdate", "payload": kimi.status(555, 222)["message"]["payload"]}
+    kimi.cli(folder, [*kimi.TURN, told, kimi.wire("SubagentEvent", agent_id="a1b2c3", event=event)])
+    return folder / "sessions"
+
+
+def count_kimi_cli(path: Path) -> Counts:
+    """By the lines of its wire."""
+    (wire,) = path.rglob("wire.jsonl")
+    lines = [line["message"] for line in lines_of(wire)[1:]]
+    events = [line["payload"]["event"] if line["type"] == "SubagentEvent" else line for line in lines]
+    paid = [event["payload"]["token_usage"] for event in events if event["type"] == "StatusUpdate"]
+    names = [line["type"] for line in lines]
+    return Counts(
+        total(paid, "input_other"),
+        total(paid, "output"),
+        total(paid, "input_cache_read"),
+        messages=sum(names.count(each) for each in ("TurnBegin", "ContentPart", "ToolCall", "ToolResult")),
+        calls=names.count("ToolCall"),
+        results=names.count("ToolResult"),
+    )
+
+
+def write_kimi_code(folder: Path) -> Path:
+    """A turn with a call that was taken back, and another one."""
+    undone = [kimi.record("context.undo", count=1), kimi.said("Say beta", shade="viridian"), *kimi.step(3)]
+    return kimi.code(folder, [*kimi.TALK, *undone], custom={"number": 4711})
+
+
+def count_kimi_code(path: Path) -> Counts:
+    """By the records of its wire; the system prompt is a message, and what was taken back is a branch."""
+    (wire,) = path.rglob("wire.jsonl")
+    lines = lines_of(wire)
+    paid = [line["usage"] for line in lines if line["type"] == "usage.record"]
+    events = [line["event"]["type"] for line in lines if line["type"] == "context.append_loop_event"]
+    calls, results = events.count("tool.call"), events.count("tool.result")
+    said = kinds(lines, "context.append_message", "profile.bind") + events.count("content.part")
+    return Counts(
+        total(paid, "inputOther"),
+        total(paid, "output"),
+        total(paid, "inputCacheRead"),
+        messages=said + calls + results,
+        calls=calls,
+        results=results,
+        leaves=1 + kinds(lines, "context.undo"),
+    )
+
+
+KIMI_WORDS = (
+    "TurnBegin",
+    "StepBegin",
+    "TurnEnd",
+    "ContentPart",
+    "ToolCall",
+    "ToolResult",
+    "StatusUpdate",
+    "Notification",
+    "SubagentEvent",
+    "function",
+)
+LOOP_WORDS = ("context.append_loop_event", "context.undo", "content.part", "tool.call", "tool.result", "step.begin")
 CHATS = {
+    "kimi-cli": Sample(write_kimi_cli, count_kimi_cli, words(*KIMI_WORDS)),
+    "kimi-code": Sample(write_kimi_code, count_kimi_code, words("context.append_message", *LOOP_WORDS)),
     "lmstudio": Sample(
         write_lmstudio, count_lmstudio, words("multiStep", "singleStep", "toolCallRequest", "toolCallResult")
     ),

@@ -27,6 +27,8 @@ from convtree._formats.codex import reader as codex
 from convtree._formats.common.base import Format
 from convtree._formats.gemini_cli import checkpoint as gemini_checkpoint
 from convtree._formats.gemini_cli import reader as gemini_cli
+from convtree._formats.kimi import cli as kimi_cli
+from convtree._formats.kimi import code as kimi_code
 from convtree._formats.kit import reader as kit
 from convtree._formats.langgraph import reader as langgraph
 from convtree._formats.llm import reader as llm
@@ -37,6 +39,7 @@ from convtree._formats.pi import reader as pi
 
 FORMATS: tuple[Format, ...] = (
     *(kit, pi, qwen_code, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
+    *(kimi_cli, kimi_code),
     *(cline, aider, continue_dev, sillytavern, vscode_chat, lmstudio),
     *(chatgpt, claude_ai, openwebui, librechat),
     *(goose, crush, atuin_ai, llm, opencode),
