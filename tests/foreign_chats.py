@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import test_formats_copilot_cli as copilot
 import test_formats_kimi as kimi
 import test_formats_lmstudio as lmstudio
-from foreign_stores import write_json
+from foreign_stores import write_json, write_lines
 from foreign_sums import Counts, Sample, kinds, lines_of, total, words
 
 
@@ -88,6 +89,28 @@ def count_kimi_code(path: Path) -> Counts:
     )
 
 
+def write_copilot(folder: Path) -> Path:
+    """A turn with a call, and a call to the model that the sums alone tell."""
+    more = [copilot.asked("f1", "e9", "Thanks", shade="cerulean"), copilot.sums("f2", "f1", 5555, 4711, 333)]
+    return write_lines(folder / "events.jsonl", [*copilot.TALK, *more])
+
+
+def count_copilot(path: Path) -> Counts:
+    """By its last sums."""
+    lines = lines_of(path)
+    usage = lines[-1]["data"]["modelMetrics"]["gpt-5.1"]["usage"]
+    asked, said = kinds(lines, "user.message"), kinds(lines, "system.message", "assistant.message")
+    results = kinds(lines, "tool.execution_complete")
+    return Counts(
+        usage["inputTokens"] - usage["cacheReadTokens"],
+        usage["outputTokens"],
+        usage["cacheReadTokens"],
+        messages=asked + said + results,
+        calls=sum(len(line["data"].get("toolRequests", ())) for line in lines),
+        results=results,
+    )
+
+
 KIMI_WORDS = (
     "TurnBegin",
     "StepBegin",
@@ -101,7 +124,9 @@ KIMI_WORDS = (
     "function",
 )
 LOOP_WORDS = ("context.append_loop_event", "context.undo", "content.part", "tool.call", "tool.result", "step.begin")
+EVENTS = words("session.start", "user.message", "system.message", "assistant.message", "tool.execution_complete")
 CHATS = {
+    "copilot-cli": Sample(write_copilot, count_copilot, EVENTS),
     "kimi-cli": Sample(write_kimi_cli, count_kimi_cli, words(*KIMI_WORDS)),
     "kimi-code": Sample(write_kimi_code, count_kimi_code, words("context.append_message", *LOOP_WORDS)),
     "lmstudio": Sample(

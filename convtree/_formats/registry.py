@@ -9,6 +9,7 @@ from convtree._formats import (
     chatgpt,
     claude_ai,
     continue_dev,
+    copilot_cli,
     crush,
     goose,
     kubectl_ai,
@@ -39,7 +40,7 @@ from convtree._formats.pi import reader as pi
 
 FORMATS: tuple[Format, ...] = (
     *(kit, pi, qwen_code, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
-    *(kimi_cli, kimi_code),
+    *(copilot_cli, kimi_cli, kimi_code),
     *(cline, aider, continue_dev, sillytavern, vscode_chat, lmstudio),
     *(chatgpt, claude_ai, openwebui, librechat),
     *(goose, crush, atuin_ai, llm, opencode),
