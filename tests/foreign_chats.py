@@ -8,8 +8,9 @@ from pathlib import Path
 import test_formats_copilot_cli as copilot
 import test_formats_kimi as kimi
 import test_formats_lmstudio as lmstudio
+import test_formats_zed as zed
 from foreign_stores import write_json, write_lines
-from foreign_sums import Counts, Sample, kinds, lines_of, total, words
+from foreign_sums import Counts, Sample, kinds, lines_of, rows_of, total, words
 
 
 def write_lmstudio(folder: Path) -> Path:
@@ -111,6 +112,32 @@ def count_copilot(path: Path) -> Counts:
     )
 
 
+def write_zed(folder: Path) -> Path:
+    """Two turns with their usage."""
+    more = [zed.user("u2", {"Text": "Thanks"}), {"Agent": {"content": [{"Text": "Welcome."}], "tool_results": {}}}]
+    usage = zed.PAID | {"u2": {"input_tokens": 555, "output_tokens": 222}}
+    data = zed.thread([*zed.MESSAGES, *more], request_token_usage=usage, profile="viridian", number=4711)
+    packed = json.dumps(data).encode()
+    return zed.write(folder, zed.row(data, data_type="json", data=packed, folder_paths="/viridian"))
+
+
+def count_zed(path: Path) -> Counts:
+    """By the thread; each usage is a leaf beside the conversation."""
+    ((data,),) = rows_of(path, "select data from threads")
+    thread = json.loads(data)
+    paid = list(thread["request_token_usage"].values())
+    agents = [message["Agent"] for message in thread["messages"] if "Agent" in message]
+    return Counts(
+        total(paid, "input_tokens"),
+        total(paid, "output_tokens"),
+        total(paid, "cache_read_input_tokens"),
+        messages=len(thread["messages"]),
+        calls=sum("ToolUse" in part for agent in agents for part in agent["content"]),
+        results=sum(len(agent["tool_results"]) for agent in agents),
+        leaves=1 + len(paid),
+    )
+
+
 KIMI_WORDS = (
     "TurnBegin",
     "StepBegin",
@@ -127,6 +154,7 @@ LOOP_WORDS = ("context.append_loop_event", "context.undo", "content.part", "tool
 EVENTS = words("session.start", "user.message", "system.message", "assistant.message", "tool.execution_complete")
 CHATS = {
     "copilot-cli": Sample(write_copilot, count_copilot, EVENTS),
+    "zed": Sample(write_zed, count_zed, words("json", '{"path":"a"}')),
     "kimi-cli": Sample(write_kimi_cli, count_kimi_cli, words(*KIMI_WORDS)),
     "kimi-code": Sample(write_kimi_code, count_kimi_code, words("context.append_message", *LOOP_WORDS)),
     "lmstudio": Sample(

@@ -21,6 +21,7 @@ from convtree._formats import (
     qwen_code,
     sillytavern,
     vscode_chat,
+    zed,
 )
 from convtree._formats.claude_code import reader as claude_code
 from convtree._formats.cline import reader as cline
@@ -43,7 +44,7 @@ FORMATS: tuple[Format, ...] = (
     *(copilot_cli, kimi_cli, kimi_code),
     *(cline, aider, continue_dev, sillytavern, vscode_chat, lmstudio),
     *(chatgpt, claude_ai, openwebui, librechat),
-    *(goose, crush, atuin_ai, llm, opencode),
+    *(goose, crush, zed, atuin_ai, llm, opencode),
     *(openai_agents, langgraph, pydantic_ai),
     message_list,  # the last: it takes what any reader of messages understands
 )
