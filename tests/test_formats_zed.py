@@ -102,7 +102,7 @@ def test_a_thread(tmp_path: Path, store: SessionStore) -> None:
         assert said[0].message["zed"]["content"] == [{"uri": {"File": {"abs_path": "/w/b"}}}]
         assert (said[1].provider, said[1].model, session.header.cwd) == ("anthropic", "opus", "/w")
         assert session.header.timestamp == "2026-01-01T00:00:00.000000Z"
-        assert session.metadata["zed"] == {"version": "0.3.0", "profile": "write"}
+        assert session.metadata["zed"] == {"updated_at": STAMP, "version": "0.3.0", "profile": "write"}
 
 
 def test_an_edit_is_a_branch(tmp_path: Path, store: SessionStore) -> None:

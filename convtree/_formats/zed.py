@@ -37,7 +37,7 @@ from convtree._model.entries import Entry, ExtensionDataEntry, Header, LeafMark,
 NAME = "zed"
 _TABLES = {"threads": frozenset({"id", "summary", "updated_at", "data_type", "data"})}
 _ROW = "id parent_id folder_paths summary updated_at created_at data_type"
-_SEEN = ("title", "summary", "messages", "request_token_usage", "model", "updated_at")
+_SEEN = ("title", "summary", "messages", "request_token_usage", "model")
 _RESUME = "Continue where you left off"
 _RESULT = ("tool_use_id", "content", "is_error")
 
