@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import test_formats_copilot_cli as copilot
+import test_formats_cursor as cursor
 import test_formats_kimi as kimi
 import test_formats_lmstudio as lmstudio
 import test_formats_zed as zed
@@ -138,6 +139,41 @@ def count_zed(path: Path) -> Counts:
     )
 
 
+def write_cursor(folder: Path) -> Path:
+    """A session, and a message that its order does not name."""
+    lost = cursor.bubble("b9", 2, "viridian", number=4711)
+    return cursor.write(folder, cursor.rows([*cursor.BUBBLES, lost], 4, shade="cerulean")[:-1])
+
+
+def count_cursor(path: Path) -> Counts:
+    """By its rows."""
+    found = [json.loads(value) for _, value in rows_of(path, "select * from cursorDiskKV where key like 'bubbleId%'")]
+    paid = [bubble["tokenCount"] for bubble in found]
+    calls = [bubble["toolFormerData"] for bubble in found if "toolFormerData" in bubble]
+    ((session,),) = rows_of(path, "select value from cursorDiskKV where key like 'composerData%'")
+    lost = len(found) - len(json.loads(session)["fullConversationHeadersOnly"])
+    return Counts(
+        total(paid, "inputTokens"),
+        total(paid, "outputTokens"),
+        messages=len(found),
+        calls=len(calls),
+        results=sum("result" in call for call in calls),
+        leaves=1 + lost,
+    )
+
+
+def write_cursor_agent(folder: Path) -> Path:
+    """A transcript with a call."""
+    return write_lines(folder / "1.jsonl", [*cursor.TRANSCRIPT, cursor.line("user", cursor.words("cerulean"), n=4711)])
+
+
+def count_cursor_agent(path: Path) -> Counts:
+    """By its lines."""
+    said = [line for line in lines_of(path) if "role" in line]
+    blocks = [block for line in said for block in line["message"]["content"]]
+    return Counts(messages=len(said), calls=kinds(blocks, "tool_use"))
+
+
 KIMI_WORDS = (
     "TurnBegin",
     "StepBegin",
@@ -151,9 +187,12 @@ KIMI_WORDS = (
     "function",
 )
 LOOP_WORDS = ("context.append_loop_event", "context.undo", "content.part", "tool.call", "tool.result", "step.begin")
+CURSOR_KEYS = (f"composerData:{cursor.ID}", *(f"bubbleId:{cursor.ID}:b{number}" for number in (1, 2, 3, 4, 9)))
 EVENTS = words("session.start", "user.message", "system.message", "assistant.message", "tool.execution_complete")
 CHATS = {
     "copilot-cli": Sample(write_copilot, count_copilot, EVENTS),
+    "cursor": Sample(write_cursor, count_cursor, words(*CURSOR_KEYS)),
+    "cursor-agent": Sample(write_cursor_agent, count_cursor_agent),
     "zed": Sample(write_zed, count_zed, words("json", '{"path":"a"}')),
     "kimi-cli": Sample(write_kimi_cli, count_kimi_cli, words(*KIMI_WORDS)),
     "kimi-code": Sample(write_kimi_code, count_kimi_code, words("context.append_message", *LOOP_WORDS)),

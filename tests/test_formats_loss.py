@@ -51,7 +51,7 @@ def facts_of(path: Path) -> Iterator[tuple[Place, Any]]:
     if path.is_dir():
         for each in sorted(path.iterdir()):
             yield from facts_of(each)
-    elif path.suffix == ".db":
+    elif path.suffix in (".db", ".vscdb"):
         with closing(sqlite3.connect(path)) as connection:
             connection.row_factory = sqlite3.Row
             tables = connection.execute(
