@@ -13,6 +13,7 @@ from typing import Any
 from foreign import TIME, call, claude_answered, claude_said, codex_line, codex_said, encoded, kit_line, pi_line
 from foreign import result as claude_result
 from foreign_agents import AGENTS
+from foreign_chats import CHATS
 from foreign_stores import write_database, write_json, write_lines
 from foreign_sums import Counts, Sample, kinds, leaves_of, lines_of, rows_of, total, words
 from test_formats_exports import (
@@ -456,20 +457,24 @@ def count_opencode(path: Path) -> Counts:
     )
 
 
-SAMPLES = {
-    "pi": Sample(write_pi, count_pi),
-    "kit": Sample(write_kit, count_kit),
-    "claude-code": Sample(write_claude, count_claude),
-    "codex": Sample(write_codex, count_codex, words("turn_context", "response_item")),
-    "picoclaw": Sample(write_claw, count_claw),
-    "kubectl_ai": Sample(write_kubectl, count_kubectl, words("model", "tool-call-request", "tool-call-response")),
-    "chatgpt": Sample(write_chatgpt, count_chatgpt, words("text", "root")),
-    "claude_ai": Sample(write_claude_ai, count_claude_ai, words("human", "text", CLAUDE_ROOT)),
-    "openwebui": Sample(write_webui, count_webui, words("function_call", "function_call_output", "output_text")),
-    "librechat": Sample(write_libre, count_libre, words("tool_call", "text", LIBRE_ROOT)),
-    "goose": Sample(write_goose, count_goose, words("toolRequest", "toolResponse", "success")),
-    "atuin_ai": Sample(write_atuin, count_atuin, words("user_message", "tool_call", "text")),
-    "llm": Sample(write_llm_old, count_llm_old),
-    "llm, new": Sample(write_llm_new, count_llm_new, words("tool_call", "tool", "text")),
-    "opencode": Sample(write_opencode, count_opencode),
-} | AGENTS
+SAMPLES = (
+    {
+        "pi": Sample(write_pi, count_pi),
+        "kit": Sample(write_kit, count_kit),
+        "claude-code": Sample(write_claude, count_claude),
+        "codex": Sample(write_codex, count_codex, words("turn_context", "response_item")),
+        "picoclaw": Sample(write_claw, count_claw),
+        "kubectl_ai": Sample(write_kubectl, count_kubectl, words("model", "tool-call-request", "tool-call-response")),
+        "chatgpt": Sample(write_chatgpt, count_chatgpt, words("text", "root")),
+        "claude_ai": Sample(write_claude_ai, count_claude_ai, words("human", "text", CLAUDE_ROOT)),
+        "openwebui": Sample(write_webui, count_webui, words("function_call", "function_call_output", "output_text")),
+        "librechat": Sample(write_libre, count_libre, words("tool_call", "text", LIBRE_ROOT)),
+        "goose": Sample(write_goose, count_goose, words("toolRequest", "toolResponse", "success")),
+        "atuin_ai": Sample(write_atuin, count_atuin, words("user_message", "tool_call", "text")),
+        "llm": Sample(write_llm_old, count_llm_old),
+        "llm, new": Sample(write_llm_new, count_llm_new, words("tool_call", "tool", "text")),
+        "opencode": Sample(write_opencode, count_opencode),
+    }
+    | AGENTS
+    | CHATS
+)

@@ -203,6 +203,29 @@ def test_items_that_are_no_messages_are_kept(tmp_path: Path, value: Any) -> None
     assert (last.ext_type, last.data, found.codes) == ("openai-agents.item", value, ["source_bad_record"])
 
 
+def test_the_tables_have_any_name(tmp_path: Path) -> None:
+    """As the SDK takes them, with several pairs in one database; a key names the other table, else there is one."""
+    named = ADVANCED.replace("agent_sessions", "order").replace("agent_messages", "talks")
+    tables = {"talks" if name == "agent_messages" else name: found for name, found in AGENT_TABLES.items()}
+    tables["order"] = tables.pop("agent_sessions")
+    schema = named.replace("table if not exists order", 'table "order"')
+    found = read_one(openai_agents, write_database(tmp_path / "one", schema, **tables))
+    assert texts(found.session) == ["one", "a1", "two", "a2"]
+    assert found.session.labels != {}
+    key = "created_at timestamp, foreign key (session_id) references {} (session_id))"
+    pairs = "".join(
+        "create table {0}_s (session_id text primary key, created_at timestamp, updated_at timestamp);"
+        "create table {0}_m (id integer primary key, session_id text, message_data text, {1};".format(
+            name, key.format(f"{name}_s")
+        )
+        for name in ("b", "a")
+    )
+    rows = {f"{name}_s": [SESSION | {"session_id": name}] for name in ("a", "b")}
+    rows |= {f"{name}_m": [item(1, asked(f"in {name}"), name)] for name in ("a", "b")}
+    path = write_database(tmp_path / "two", pairs, **rows)
+    assert [texts(each.session) for each in read(openai_agents, path)] == [["in a"], ["in b"]]
+
+
 def test_messages_of_a_session_without_a_row(tmp_path: Path) -> None:
     """They are a session, and that is reported."""
     rows = [item(1, asked("one")), item(2, asked("stray"), session="gone")]

@@ -33,6 +33,8 @@ def leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
     elif isinstance(value, list):
         for each in value:
             yield from leaves(each, place)
+    elif isinstance(value, bytes) and value.startswith(b"{"):
+        yield from leaves(json.loads(value), place)
     elif isinstance(value, bytes):
         yield from leaves(msgspec.msgpack.decode(value, ext_hook=lambda _, inside: bytes(inside)), place)
     elif isinstance(value, str) and value[:1] in ("{", "[", '"'):
@@ -49,7 +51,7 @@ def facts_of(path: Path) -> Iterator[tuple[Place, Any]]:
     if path.is_dir():
         for each in sorted(path.iterdir()):
             yield from facts_of(each)
-    elif path.suffix == ".db":
+    elif path.suffix in (".db", ".vscdb"):
         with closing(sqlite3.connect(path)) as connection:
             connection.row_factory = sqlite3.Row
             tables = connection.execute(

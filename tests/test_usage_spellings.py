@@ -392,6 +392,14 @@ CASES: dict[str, Case] = {
             "totalTokens": count.total,
         }
     ),
+    "LM Studio": Case(
+        lambda count: {
+            "promptTokensCount": count.prompt,
+            "predictedTokensCount": count.output,
+            "totalTokensCount": count.total,
+        },
+        ("read", "written"),
+    ),
     "Kimi CLI": Case(
         lambda count: {
             "input_other": count.plain,

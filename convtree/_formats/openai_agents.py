@@ -1,8 +1,9 @@
 """Databases of OpenAI's Agents SDK: `SQLiteSession`, and `AdvancedSQLiteSession` with branches and usage.
 
 The tables are those of openai-agents 0.24: `agents/memory/sqlite_session.py` and
-`agents/extensions/memory/advanced_sqlite_session.py`, with their default names. One session for each row of
-`agent_sessions`, and for each session id of messages without a row. Mapping:
+`agents/extensions/memory/advanced_sqlite_session.py`. The two tables of a session can have other names than the default
+ones below; there may be several pairs. One session for each row of `agent_sessions`, and for each session id of
+messages without a row. Mapping:
 
 - `agent_messages`: items of OpenAI's Responses API, each a message, unchanged. An item that is not understood:
   extension data `openai-agents.item` (reported).
@@ -27,21 +28,22 @@ from typing import Any
 import msgspec
 
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
-from convtree._formats.common.databases import Belonging, Found, find_sessions, list_database, read_row
+from convtree._formats.common.databases import Found, find_sessions, list_database, read_row
 from convtree._formats.common.headers import make_header
 from convtree._formats.common.ids import Ids, derive_id
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
-from convtree._formats.common.sqlite import Database, has_tables, parse_cell
+from convtree._formats.common.sqlite import Database, has_tables_like, parse_cell
 from convtree._formats.common.values import as_text, key, moment, without
 from convtree._formats.message_list.conversations import entry_of
 from convtree._model.entries import LABEL_LIMIT, Entry, ExtensionDataEntry, Header, LabelMark, Record
 
 NAME = "openai-agents"
-_TABLES = {
-    "agent_sessions": frozenset({"session_id", "created_at", "updated_at"}),
-    "agent_messages": frozenset({"id", "session_id", "message_data", "created_at"}),
-}
+_SESSIONS = frozenset({"session_id", "created_at", "updated_at"})
+_MESSAGES = frozenset({"id", "session_id", "message_data", "created_at"})
+_DEFAULT = "agent_sessions"
+_STRUCTURE = "message_structure"
+_TABLE = "table of its messages"  # in a row; no column has this name
 _MAIN = "main"
 _MESSAGE = "id message_data created_at"
 _USAGE = "input_tokens output_tokens total_tokens input_tokens_details output_tokens_details requests"
@@ -50,13 +52,12 @@ _OF_SESSION = "session_id is ?"
 
 def recognises(source: Source) -> bool:
     """Recognises the database by its tables."""
-    return has_tables(source, _TABLES)
+    return has_tables_like(source, _MESSAGES, _SESSIONS)
 
 
 def sessions(source: Source) -> Iterator[SessionRef]:
     """Lists the sessions of a database."""
-    belonging = Belonging("message_structure", "message_id", "agent_messages")
-    return list_database(source, NAME, _rows, belonging)
+    return list_database(source, NAME, _rows)
 
 
 def read(source: Source, ref: SessionRef) -> SourceSession:
@@ -65,19 +66,33 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
 
 
 def _rows(database: Database) -> Iterator[Found]:
-    return find_sessions(database, "agent_sessions", "*", "agent_messages", "session_id")
+    structured = database.referenced_by(_STRUCTURE)
+    for messages, table in _pairs(database):
+        for found in find_sessions(database, table, "*", messages, "session_id"):
+            yield found._replace(row=found.row._replace(values=found.row.values | {_TABLE: messages}))
+        if messages in structured or not structured:
+            database.report_strays(_STRUCTURE, "message_id", messages, "id")
+
+
+def _pairs(database: Database) -> Iterator[tuple[str, str]]:
+    """Yields the tables of messages, each with the table of their sessions."""
+    tables = database.tables_like(_SESSIONS)
+    for messages in database.tables_like(_MESSAGES):
+        named = [*database.referenced_by(messages), _DEFAULT, *tables]
+        yield messages, next(each for each in named if each in tables)
 
 
 def _session(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
     header = make_header(NAME, id, time=found.row.values.get("created_at"))
-    return header, _Session(id, found.source_id, database).records()
+    return header, _Session(id, found.source_id, found.row.values[_TABLE], database).records()
 
 
 class _Session:
     """One session of a database: the tree of its messages, in the order in which they were written."""
 
-    def __init__(self, id: str, session_id: Any, database: Database) -> None:
+    def __init__(self, id: str, session_id: Any, table: str, database: Database) -> None:
         self._id = id
+        self._table = table
         self._key = session_id
         self._database = database
         self._ids = Ids(NAME, id)
@@ -100,9 +115,7 @@ class _Session:
         turns: dict[Any, Any] = {}  # the turn that each branch is in
         structure = "branch_id message_id user_turn_number"
         order = "sequence_number, id"
-        for row, _ in self._database.rows(
-            "message_structure", structure, where=_OF_SESSION, order=order, values=(self._key,)
-        ):
+        for row, _ in self._database.rows(_STRUCTURE, structure, where=_OF_SESSION, order=order, values=(self._key,)):
             branch, turn, message = row.get("branch_id"), row.get("user_turn_number"), row.get("message_id")
             if turns.get(branch, turn) != turn:
                 yield from self._paid(branch, usage.pop((branch, turns[branch]), None))
@@ -131,7 +144,7 @@ class _Session:
 
     def _messages(self, branch: Any, where: str, *values: Any) -> Iterator[Node]:
         """Yields messages at the end of a branch."""
-        for row, span in self._database.rows("agent_messages", _MESSAGE, where=where, order="id", values=values):
+        for row, span in self._database.rows(self._table, _MESSAGE, where=where, order="id", values=values):
             item = parse_cell(row.get("message_data"), span, self._database.findings)
             node = self._node(branch, span, {"item": item, "time": row.get("created_at")}, row.get("id"))
             self._placed[row.get("id")] = node.id

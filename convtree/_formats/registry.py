@@ -9,23 +9,30 @@ from convtree._formats import (
     chatgpt,
     claude_ai,
     continue_dev,
+    copilot_cli,
     crush,
     goose,
     kubectl_ai,
     librechat,
+    lmstudio,
     openai_agents,
     openwebui,
     picoclaw,
     qwen_code,
     sillytavern,
     vscode_chat,
+    zed,
 )
 from convtree._formats.claude_code import reader as claude_code
 from convtree._formats.cline import reader as cline
 from convtree._formats.codex import reader as codex
 from convtree._formats.common.base import Format
+from convtree._formats.cursor import desktop as cursor
+from convtree._formats.cursor import transcript as cursor_agent
 from convtree._formats.gemini_cli import checkpoint as gemini_checkpoint
 from convtree._formats.gemini_cli import reader as gemini_cli
+from convtree._formats.kimi import cli as kimi_cli
+from convtree._formats.kimi import code as kimi_code
 from convtree._formats.kit import reader as kit
 from convtree._formats.langgraph import reader as langgraph
 from convtree._formats.llm import reader as llm
@@ -36,9 +43,10 @@ from convtree._formats.pi import reader as pi
 
 FORMATS: tuple[Format, ...] = (
     *(kit, pi, qwen_code, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
-    *(cline, aider, continue_dev, sillytavern, vscode_chat),
+    *(copilot_cli, cursor_agent, kimi_cli, kimi_code),
+    *(cline, aider, continue_dev, sillytavern, vscode_chat, lmstudio),
     *(chatgpt, claude_ai, openwebui, librechat),
-    *(goose, crush, atuin_ai, llm, opencode),
+    *(goose, crush, zed, cursor, atuin_ai, llm, opencode),
     *(openai_agents, langgraph, pydantic_ai),
     message_list,  # the last: it takes what any reader of messages understands
 )

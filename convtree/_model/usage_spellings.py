@@ -380,6 +380,15 @@ SPELLINGS = (
         input_has_cache=False,
         output_has_reasoning=True,
     ),
+    # lmstudio-ai/lmstudio-js, LLMPredictionStats.ts: the tokens supplied, those predicted, and their sum.
+    Spelling(
+        name="LM Studio",
+        input=_paths("promptTokensCount"),
+        output=_paths("predictedTokensCount"),
+        total=_paths("totalTokensCount"),
+        input_has_cache=True,
+        output_has_reasoning=True,
+    ),
     # MoonshotAI/kimi-cli, kosong, TokenUsage: the four are disjoint, "other" is what no cache had or took.
     Spelling(
         name="Kimi CLI",

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import orjson
 
 from convtree._formats.common.values import as_text, key, moment, text
@@ -54,6 +55,17 @@ def make_messages(
         )
         for at, message in enumerate(messages)
     ]
+
+
+def make_typed(name: str, typed: str, sent: MessageEntry) -> list[Entry]:
+    """Makes the two messages of what a person typed, for the user, and what a tool sends for it, for the model."""
+    seen = MessageEntry(
+        timestamp=sent.timestamp,
+        message={"role": "user", "content": typed},
+        shape=f"{name}.message",
+        visible_to="user",
+    )
+    return [seen, msgspec.structs.replace(sent, visible_to="model")]
 
 
 def make_extension_data(name: str, kind: str, data: Any, time: Any = None) -> list[Entry]:

@@ -24,6 +24,7 @@ _END, _END_SIZE = b"PK\x05\x06", 22  # the record at the end of an archive
 _WIDE_END = b"PK\x06\x06"  # the record before it, if a number has no place in it
 _IN_WIDE_END = 0xFFFFFFFF
 _END_LIMIT = 2**16 + 200  # bytes at the end in which both are
+_CONTENT_LIMIT = 64 * 2**20  # bytes of what is unpacked as a whole
 _STEP = 2**14  # bytes that are lost at most where an archive is damaged
 _DIRECTORY_LIMIT = 16 * 2**20  # bytes of the directory of an archive: some 150,000 members
 _MEMBER_LIMIT = 10_000  # members with conversations
@@ -49,10 +50,20 @@ def open_compressed(file: io.FileIO) -> Unpacked | None:
     return None
 
 
+def unpack_zstandard(data: bytes) -> bytes:
+    """Returns the content of bytes that Zstandard packed, up to its first damage, and no more than a file may hold.
+
+    Raises:
+        ImportError: the library for it is missing.
+    """
+    with _Zstandard(io.BytesIO(data)) as stream:
+        return io.BufferedReader(stream).read(_CONTENT_LIMIT)
+
+
 class Unpacked(io.RawIOBase):
     """A decompressed stream. It ends at the first damage."""
 
-    def __init__(self, file: io.FileIO, *failures: type[Exception]) -> None:
+    def __init__(self, file: io.FileIO | io.BytesIO, *failures: type[Exception]) -> None:
         self.is_cut = False
         self._file = file
         self._failures = failures
@@ -82,7 +93,7 @@ class Unpacked(io.RawIOBase):
 class _Zstandard(Unpacked):
     """The content of a Zstandard file."""
 
-    def __init__(self, file: io.FileIO) -> None:
+    def __init__(self, file: io.FileIO | io.BytesIO) -> None:
         try:
             import zstandard
         except ImportError:

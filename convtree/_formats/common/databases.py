@@ -71,6 +71,6 @@ def find_sessions(database: Database, table: str, columns: str, messages: str, o
     """Yields the sessions in a table, whose ids are in the column `own`, then those that only messages name."""
     for row in database.rows(table, columns):
         yield Found(row.values.get(own), row)
-    strays = f"session_id not in (select {own} from {table} where {own} is not null) or session_id is null"
+    strays = f'session_id not in (select {own} from "{table}" where {own} is not null) or session_id is null'
     for row in database.rows(messages, "session_id", where=f"({strays}) group by session_id"):
         yield Found(row.values.get("session_id"), Row({own: row.values.get("session_id")}, row.span), is_missing=True)

@@ -9,7 +9,8 @@ one database may cause is limited by its size, and so is the length of a value.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +22,7 @@ from convtree._formats.common.sqlite_opening import connect, has_news, size_of
 if TYPE_CHECKING:
     import sqlite3
 
+_PLAIN = re.compile(r"\w+")  # a name of a table that a query can name
 _MAGIC = b"SQLite format 3\0"
 _SUFFIXES = (".db", ".sqlite", ".sqlite3", ".db3", ".vscdb")
 _CELL_LIMIT = 64 * 2**20  # bytes of a value that is still taken
@@ -38,6 +40,20 @@ class Row(NamedTuple):
 
 def has_tables(source: Source, *tables: Mapping[str, frozenset[str]]) -> bool:
     """Returns whether a source is a database with all tables of one of the given sets, each with these columns."""
+
+    def has(database: Database) -> bool:
+        return any(all(names <= database.columns(table) for table, names in each.items()) for each in tables)
+
+    return _is_database(source, has)
+
+
+def has_tables_like(source: Source, *columns: frozenset[str]) -> bool:
+    """Returns whether a source is a database with a table, of whatever name, for each of the sets of columns."""
+    return _is_database(source, lambda database: all(database.tables_like(each) for each in columns))
+
+
+def _is_database(source: Source, has: Callable[[Database], bool]) -> bool:
+    """Returns whether a source is a database that has something, without its journal or with it."""
     if not source.beginning.startswith(_MAGIC):
         return False
     import sqlite3
@@ -45,7 +61,7 @@ def has_tables(source: Source, *tables: Mapping[str, frozenset[str]]) -> bool:
     for takes_journal in (False, True) if has_news(source.path) else (False,):
         try:
             with open_database(source, Findings(), takes_journal=takes_journal) as database:
-                if any(all(names <= database.columns(table) for table, names in each.items()) for each in tables):
+                if has(database):
                     return True
         except sqlite3.Error:
             continue
@@ -133,6 +149,17 @@ class Database:
             found = self._cells("select name from pragma_table_info(?)", (table,)) if is_table else ()
             self._state.columns[table] = frozenset(str(name) for (name,) in found)
         return self._state.columns[table]
+
+    def tables_like(self, columns: frozenset[str]) -> list[str]:
+        """Returns the names of the tables that have these columns."""
+        stored = "select name from sqlite_master where type = 'table' and rootpage > 0 order by name"
+        names = [str(name) for (name,) in self._cells(stored, ())]
+        return [name for name in names if _PLAIN.fullmatch(name) and columns <= self.columns(name)]
+
+    def referenced_by(self, table: str) -> list[str]:
+        """Returns the names of the tables that foreign keys of a table name."""
+        found = self._cells('select "table" from pragma_foreign_key_list(?) order by id', (table,))
+        return [str(name) for (name,) in found]
 
     def rows(
         self,

@@ -1,0 +1,76 @@
+"""What the sessions of Kimi CLI and of Kimi Code share: parts of messages, files beside a session, names of records."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from convtree._formats.common.base import Findings, Source
+from convtree._formats.common.blocks import text_block
+from convtree._formats.common.files import SourceFile
+from convtree._formats.common.jsonl import has_known_line, read_document
+from convtree._formats.common.values import as_object, as_text, objects, text, without
+
+_LOOK = 50  # lines in which a file is recognised
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_INVALID = re.compile(r"[^a-z0-9_.-]")
+_KIND = 48  # characters
+
+
+def is_wire(source: Source, is_known: Callable[[dict[str, Any]], bool]) -> bool:
+    """Returns whether a file has a line that a format knows, also if the first ones are longer than the beginning."""
+    if not source.beginning.lstrip().startswith(b"{"):
+        return False
+    found = has_known_line(source.beginning, is_known, _LOOK)
+    return bool(found)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Returns the object in a file; an empty one if there is none that can be read."""
+    try:
+        with SourceFile(path) as file:
+            found = read_document(file, Findings())
+    except (OSError, ValueError):
+        return {}
+    return {} if found is None else found.fields
+
+
+def kind_of(name: Any) -> str:
+    """Returns the name of a record as the type of extension data may have it: in small letters."""
+    return _INVALID.sub("_", _HUMP.sub("_", text(name) or "unknown").lower())[:_KIND]
+
+
+def blocks_of(content: Any) -> list[dict[str, Any]]:
+    """Returns the parts of a message as blocks of Anthropic's; a part without a counterpart as it is."""
+    if isinstance(content, list):
+        return [_block(part) if isinstance(part, dict) else text_block(part) for part in content]
+    return [_block(content)] if isinstance(content, dict) else [text_block(content)] if content else []
+
+
+def texts_of(content: Any) -> str:
+    """Returns the texts of a content in one."""
+    return "\n".join(as_text(part.get("text")) for part in objects(content) if part.get("type") == "text")
+
+
+def _block(part: dict[str, Any]) -> dict[str, Any]:
+    match part.get("type"):
+        case "text":
+            return part if isinstance(part.get("text"), str) else text_block(part.get("text"))
+        case "think":
+            signed = without({"signature": part.get("encrypted")})
+            return {"type": "thinking", "thinking": as_text(part.get("think"))} | signed
+        case "image_url":
+            image = as_object(part.get("image_url")) or as_object(part.get("imageUrl"))
+            return _image(text(image.get("url")) or "")
+    return part if isinstance(part.get("type"), str) else text_block(part)
+
+
+def _image(url: str) -> dict[str, Any]:
+    head, _, data = url.partition(";base64,")
+    if head.startswith("data:") and data:
+        source = {"type": "base64", "media_type": head.removeprefix("data:"), "data": data}
+    else:
+        source = {"type": "url", "url": url}
+    return {"type": "image", "source": source}
