@@ -9,4 +9,5 @@ WRITERS = {
     "kit": "convtree._formats.kit.writer",
     "json": "convtree._formats.documents.json",
     "markdown": "convtree._formats.documents.markdown",
+    "claude-code": "convtree._formats.claude_code.writer",
 }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from convtree._formats.common.kept import OURS
 from convtree._formats.common.values import as_object, key, text
 
 _BOOKKEEPING = (
     *("summary", "custom-title", "ai-title", "tag", "last-prompt", "mode", "permission-mode", "queue-operation"),
     *("file-history-snapshot", "content-replacement", "pr-link"),
 )
+TITLE = "custom-title"  # the name that a person gave the session
+LAST_PROMPT = "last-prompt"  # names the leaf
 #: fields that name the session
 NAMING = ("sessionId", "leafUuid", "messageId", "snapshot")
 SPOKEN = ("user", "assistant")
@@ -47,6 +50,11 @@ def has_message(fields: dict[str, Any]) -> bool:
 def is_boundary(fields: dict[str, Any]) -> bool:
     """Returns whether a line is a compact boundary: a compaction follows."""
     return fields.get("type") == "system" and fields.get("subtype") == "compact_boundary"
+
+
+def is_kept_whole(fields: dict[str, Any]) -> bool:
+    """Returns whether a line of an export holds an entry that Claude Code has no line for, or another one for."""
+    return isinstance(kept := fields.get(OURS), dict) and "type" in kept and is_node(fields)
 
 
 def segment_of(boundary: dict[str, Any]) -> Segment | None:
