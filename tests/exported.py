@@ -77,6 +77,23 @@ def said(session: Session) -> list[str]:
     return found
 
 
+def asked(session: Session) -> list[tuple[Any, Any]]:
+    """What a request for the context says: the role and the text of a message; a call; what a result says."""
+    request = session.build_context().to("openai-responses", unknown="text")
+    first = request.get("instructions")
+    found: list[tuple[Any, Any]] = [("developer", [text]) for text in (first.split("\n\n") if first else [])]
+    for item in request["input"]:
+        if item.get("type", "message") == "message":
+            content = item["content"]
+            blocks = [{"text": content}] if isinstance(content, str) else content
+            found.append((item["role"], [block.get("text") or block["image_url"] for block in blocks]))
+        elif item["type"] == "function_call":
+            found.append((item["name"], json.loads(item["arguments"])))
+        else:
+            found.append((item["type"], item.get("output")))
+    return found
+
+
 def parents(session: Session, known: set[str]) -> dict[str, str | None]:
     """The nearest ancestor of every known entry that is known, too."""
     above = {entry.id: entry.parent_id for _, entry in session.records() if isinstance(entry, Entry)}

@@ -10,4 +10,5 @@ WRITERS = {
     "json": "convtree._formats.documents.json",
     "markdown": "convtree._formats.documents.markdown",
     "claude-code": "convtree._formats.claude_code.writer",
+    "codex": "convtree._formats.codex.writer",
 }

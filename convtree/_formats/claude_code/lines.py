@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from convtree._formats.common.kept import OURS
+from convtree._formats.common.kept import OURS, is_whole
 from convtree._formats.common.values import as_object, key, text
 
 _BOOKKEEPING = (
@@ -54,7 +54,7 @@ def is_boundary(fields: dict[str, Any]) -> bool:
 
 def is_kept_whole(fields: dict[str, Any]) -> bool:
     """Returns whether a line of an export holds an entry that Claude Code has no line for, or another one for."""
-    return isinstance(kept := fields.get(OURS), dict) and "type" in kept and is_node(fields)
+    return is_whole(fields.get(OURS)) and is_node(fields)
 
 
 def segment_of(boundary: dict[str, Any]) -> Segment | None:

@@ -12,7 +12,6 @@ import msgspec
 from convtree._formats.common.export import as_data
 from convtree._model.entries import (
     BranchSummaryEntry,
-    CompactionEntry,
     Entry,
     ExtensionDataEntry,
     MessageEntry,
@@ -38,6 +37,11 @@ def kept_of(entry: Entry, *names: str) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(entry, name)) is not None}
 
 
+def is_whole(kept: Any) -> bool:
+    """Returns whether a line keeps a whole entry, and not only fields of its own."""
+    return isinstance(kept, dict) and "type" in kept
+
+
 def restored(kept: Any, envelope: dict[str, Any]) -> Entry:
     """Returns an entry that was kept whole, at the place of its line; as extension data if it is of no such type."""
     kind = kept.get("type") if isinstance(kept, dict) else None
@@ -52,7 +56,7 @@ def restored(kept: Any, envelope: dict[str, Any]) -> Entry:
     return ExtensionDataEntry(ext_type=f"{OURS}.{kind if isinstance(kind, str) else 'unknown'}", data=kept, **envelope)
 
 
-def completed(entry: MessageEntry | CompactionEntry, kept: Any) -> Entry:
+def completed(entry: Entry, kept: Any) -> Entry:
     """Returns an entry with the fields that its line kept; as it is if they are none of an entry."""
     if not isinstance(kept, dict):
         return entry
