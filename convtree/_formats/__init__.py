@@ -11,4 +11,6 @@ WRITERS = {
     "markdown": "convtree._formats.documents.markdown",
     "claude-code": "convtree._formats.claude_code.writer",
     "codex": "convtree._formats.codex.writer",
+    "openai-jsonl": "convtree._formats.message_list.writer",
+    "picoclaw": "convtree._formats.picoclaw",
 }

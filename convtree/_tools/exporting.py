@@ -39,7 +39,7 @@ def export_file(
     Args:
         session: The session to write.
         path: The file to create, or the folder to create it in, under the name by which the tool finds it.
-        format: "pi", "kit", "json", "markdown", "claude-code" or "codex".
+        format: "pi", "kit", "json", "markdown", "claude-code", "codex", "openai-jsonl" or "picoclaw".
         replace: Overwrite the file if it exists.
         redact: Removes secrets from the texts, see `export_lines`.
 
