@@ -20,6 +20,7 @@ from convtree._formats import (
     sillytavern,
     vscode_chat,
 )
+from convtree._formats.atif import reader as atif
 from convtree._formats.claude_code import reader as claude_code
 from convtree._formats.cline import reader as cline
 from convtree._formats.codex import reader as codex
@@ -38,6 +39,7 @@ FORMATS: tuple[Format, ...] = (
     *(kit, pi, qwen_code, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
     *(cline, aider, continue_dev, sillytavern, vscode_chat),
     *(chatgpt, claude_ai, openwebui, librechat),
+    atif,
     *(goose, crush, atuin_ai, llm, opencode),
     *(openai_agents, langgraph, pydantic_ai),
     message_list,  # the last: it takes what any reader of messages understands

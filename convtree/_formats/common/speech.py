@@ -69,7 +69,7 @@ def speech_of(message: Mapping[str, Any], shape: str | None = None) -> Speech:
     """Returns a message of any known shape as neutral parts. `shape` is that of its entry."""
     source = reading.read(message, shape)
     role = SPEAKERS.get(source.role or "", "user")
-    return Speech(role, [said for part in source.parts for said in _said(part)])
+    return Speech(role, said_in(source.parts))
 
 
 def speeches_of(message: Mapping[str, Any], shape: str | None = None) -> list[Speech]:
@@ -80,8 +80,13 @@ def speeches_of(message: Mapping[str, Any], shape: str | None = None) -> list[Sp
     source = reading.read(message, shape)
     speeches: list[Speech] = []
     for role, parts in by_speaker(source.parts):
-        speeches.append(Speech(role, [said for part in parts for said in _said(part)]))
+        speeches.append(Speech(role, said_in(parts)))
     return speeches or [Speech(SPEAKERS.get(source.role or "", "user"), [])]
+
+
+def said_in(parts: Iterable[read.Part]) -> list[Part]:
+    """Returns parts in their neutral form."""
+    return [said for part in parts for said in _said(part)]
 
 
 def by_speaker(parts: Iterable[read.Part]) -> Iterator[tuple[Role, list[read.Part]]]:
