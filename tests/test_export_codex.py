@@ -48,6 +48,11 @@ def resumed(lines: list[Fields]) -> list[tuple[str, Any]]:
     return [(each.get("role") or each["type"], each.get("content") or each.get("output")) for each in items]
 
 
+def kind_of(entry: Entry) -> str | None:
+    """The type of an entry with data of an extension."""
+    return entry.ext_type if isinstance(entry, ExtensionDataEntry) else None
+
+
 def text(words: str, kind: str = "input_text") -> list[Fields]:
     """The content of a message."""
     return [{"type": kind, "text": words}]
@@ -87,6 +92,21 @@ def test_a_conversation_of_another_provider_is_in_items(tmp_path: Path) -> None:
         ("export_left_out", "message of another branch"),
         ("export_left_out", "label start"),
         ("export_left_out", "name of the session, which Codex keeps in another file"),
+    ]
+
+
+def test_codex_is_given_what_it_shows() -> None:
+    """The words of the user and of the model, and pictures; what only the model sees is not shown."""
+    session = chat_session()
+    session.append({"role": "user", "content": "reminder"}, visible_to="model")
+    shown = [each["payload"] for each in exported(session, "codex") if each["type"] == "event_msg"]
+    picture = f"data:image/png;base64,{PIXEL}"
+    assert shown == [
+        {"type": "user_message", "message": "Look", "images": []},
+        {"type": "agent_message", "message": "I look"},
+        {"type": "agent_message", "message": "Done"},
+        {"type": "user_message", "message": "And this?", "images": [picture]},
+        {"type": "agent_message", "message": "One pixel"},
     ]
 
 
@@ -158,7 +178,7 @@ def test_what_codex_has_no_line_for_comes_back() -> None:
     with Session.memory() as session:
         for entry in entries:
             session.append(entry)
-        back = read_back(session, "codex").path()[1:]
+        back = [each for each in read_back(session, "codex").path() if not str(kind_of(each)).startswith("codex.")]
     names = ("visible_to", "provider", "model", "status", "summary", "settings", "ext_type", "data")
     assert [type(each) for each in entries] == [type(each) for each in back]
     assert [[getattr(each, name, None) for name in names] for each in entries] == [

@@ -39,6 +39,7 @@ def write(session: Exported, findings: Findings) -> Iterator[bytes]:
 
     * A session that came from Codex gets its own lines back, without the turns that were rolled back.
     * Messages become items of OpenAI's Responses, a message of the system the developer's: Codex has its own prompt.
+    * What Codex shows of a message is a line of its own, as in its files.
     * A compaction becomes a `compacted` line with what the model sees from there on.
     * What Codex has no line for becomes one of the type `convtree`, which it passes over.
     * Other branches are left out.
@@ -126,6 +127,7 @@ class _Writer:
             while number < len(items) and before[number] <= place:
                 said = entries[places[items[number][0]]]
                 yield self._item(items[number][1], said, alone=counts[said.id] == 1, is_last=last[said.id] == number)
+                yield from self._display(items[number][1], said)
                 number += 1
             yield from self._beside(entry, is_said=entry.id in last)
 
@@ -139,7 +141,7 @@ class _Writer:
             by_entry.setdefault(id, []).append(item)
         found: dict[str, list[Item]] = {}
         for entry, message in zip(context.entries, context.messages, strict=True):
-            is_own = isinstance(entry, MessageEntry) and entry.shape == RESPONSES
+            is_own = isinstance(entry, MessageEntry) and self._is_items(entry)
             found[entry.id] = [message] if is_own else by_entry.get(entry.id, [])
         return [(id, item) for id, items in found.items() for item in items]
 
@@ -147,7 +149,7 @@ class _Writer:
         if not isinstance(entry, MessageEntry):
             self._findings.lose("branch summary, as a message", entry.id, "export_reworded")
             return self._line("response_item", _stored(item), entry.timestamp, **{OURS: kept_whole(entry)})
-        extra = as_object(entry.extra) if self._is_own and entry.shape == RESPONSES else {}
+        extra = as_object(entry.extra) if self._is_items(entry) else {}
         payload = _stored(item) | as_object(extra.get("item"))
         names = ["provider", "model", "status", "reply_to"] + ([] if extra else ["extra"])
         kept = kept_of(entry, *names) if is_last else {}
@@ -161,6 +163,23 @@ class _Writer:
             self._findings.lose("pin, which keeps a message in front of a summary", entry.id)
         more = {name: value for name, value in extra.items() if name != "item"}
         return self._line("response_item", payload, entry.timestamp, **more, **({OURS: kept} if kept else {}))
+
+    def _display(self, item: Item, entry: Entry) -> Iterator[bytes]:
+        """Yields what Codex shows of a message; without any, it lists no session. Its own files have such lines."""
+        if not isinstance(entry, MessageEntry) or entry.visible_to != "all" or self._is_items(entry):
+            return
+        said, role = _stored(item), item.get("role")
+        blocks = said["content"] if role in ("user", "assistant") else []
+        text = "\n".join(block["text"] for block in blocks if "text" in block)
+        if role == "user":
+            images = [block["image_url"] for block in blocks if "image_url" in block]
+            yield self._line("event_msg", {"type": "user_message", "message": text, "images": images}, entry.timestamp)
+        elif text:
+            yield self._line("event_msg", {"type": "agent_message", "message": text}, entry.timestamp)
+
+    def _is_items(self, entry: MessageEntry) -> bool:
+        """Returns whether a message came from Codex."""
+        return self._is_own and entry.shape == RESPONSES
 
     def _beside(self, entry: Entry, *, is_said: bool) -> Iterator[bytes]:
         """Yields what stands in the file besides the items of an entry."""
