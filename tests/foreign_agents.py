@@ -322,7 +322,56 @@ def count_langgraph(path: Path) -> Counts:
     )
 
 
+def write_atif(folder: Path) -> Path:
+    """A prompt, a call that used a cache, its result, and an answer that was counted where it comes from."""
+    metrics = {"prompt_tokens": 1110, "completion_tokens": 222, "cached_tokens": 333, "cost_usd": 0.25}
+    call = {"tool_call_id": "call_7", "function_name": "bash", "arguments": {"cmd": "echo alpha"}}
+    result = {"source_call_id": "call_7", "content": "alpha", "extra": {"shade": "viridian"}}
+    event = {"content": "The machine was restarted"}
+    picture = {"type": "image", "source": {"media_type": "image/png", "path": "shots/one.png"}}
+    steps: list[dict[str, Any]] = [
+        {"step_id": 1, "source": "system", "message": "Be brief", "timestamp": TIME},
+        {"step_id": 2, "source": "user", "message": [{"type": "text", "text": "Say alpha"}, picture]},
+        {
+            "step_id": 3,
+            "source": "agent",
+            "model_name": "model-y",
+            "reasoning_content": "Hm, alpha",
+            "reasoning_effort": "high",
+            "message": "Right away",
+            "tool_calls": [call | {"extra": {"timeout": 4711}}],
+            "observation": {"results": [result, event]},
+            "metrics": metrics | {"extra": {"cache_creation_input_tokens": 444, "shade": "cerulean"}},
+            "extra": {"shade": "crimson"},
+        },
+        {"step_id": 4, "source": "agent", "message": "Done", "metrics": metrics, "is_copied_context": True},
+    ]
+    agent = {"name": "robot", "version": "2.5.1", "model_name": "model-x", "extra": {"shade": "indigo"}}
+    document = {"schema_version": "ATIF-v1.8", "session_id": "run_4711", "agent": agent, "steps": steps}
+    document |= {"notes": "nothing special", "final_metrics": {"total_steps": 4712}}
+    return write_json(folder / "trajectory.json", document)
+
+
+def count_atif(path: Path) -> Counts:
+    """By its steps; the prompt's tokens include those of the cache."""
+    steps = json.loads(path.read_text())["steps"]
+    paid = [step["metrics"] for step in steps if "metrics" in step and not step.get("is_copied_context")]
+    cached = total(paid, "cached_tokens")
+    written = sum(each["extra"]["cache_creation_input_tokens"] for each in paid)
+    return Counts(
+        total(paid, "prompt_tokens") - cached - written,
+        total(paid, "completion_tokens"),
+        cached,
+        written,
+        sum(each["cost_usd"] for each in paid),
+        len(steps),
+        sum(len(step.get("tool_calls", ())) for step in steps),
+        sum("source_call_id" in each for step in steps for each in step.get("observation", {}).get("results", ())),
+    )
+
+
 AGENTS = {
+    "atif": Sample(write_atif, count_atif, words("agent", "image/png")),
     "aider": Sample(write_aider, count_aider),
     "cline": Sample(write_cline, count_cline),
     "continue": Sample(write_continue, count_continue, words("function", "file:///home/a%20b")),

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from convtree._cli.inspect import with_session
-from convtree._cli.output import escape_document, write_document
+from convtree._cli.output import escape_document, write_document, write_stderr
 from convtree._cli.redacting import report_redacted, with_redaction
+from convtree._cli.render import finding_line
 from convtree._cli.sessions import open_log, with_store_for_log
+from convtree._cli.terminal import Terminal
 from convtree._engine.redact import Redactor
-from convtree._formats import WRITERS
+from convtree._formats import PUBLISHED, WRITERS
 from convtree._logs.atomic_file import write_atomically
 from convtree._logs.streams import is_terminal
+from convtree._model.entries import Finding
 from convtree.stores._session_store import SessionStore
 
 
 @click.command("export")
 @click.argument("log")
 @click.option("--to", "format", type=click.Choice(tuple(WRITERS)), required=True, help="The format to write.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [default: standard output]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The file to write, or the folder for it.  [default: standard output]",
+)
 @with_store_for_log
 @with_session
 @click.option("--force", is_flag=True, help="Replace the output file if it exists. A pipe or device is never replaced.")
+@click.option("--all-leaves", is_flag=True, help="With --to atif: write a file for each leaf into the output folder.")
 @with_redaction
+@click.option("--no-redact", is_flag=True, help="With --to hf-traces: keep secrets.")
 def export_command(
     log: str,
     format: str,
@@ -32,27 +43,61 @@ def export_command(
     store: SessionStore | None,
     session_id: str | None,
     force: bool,
+    all_leaves: bool,
     redactor: Redactor | None,
+    no_redact: bool,
 ) -> None:
-    """Write a log as a session of pi or kit, JSON or Markdown.
+    """Write a log as a session of another tool, JSON or Markdown.
 
     LOG is a convtree log, or a file or folder of another tool. Markdown shows the branch of the leaf, and one line for
-    each other branch.
+    each other branch. In a folder, the file gets the name by which the tool finds it. What the format has no place for
+    is named on standard error.
 
     The output contains the whole conversation. Check it before you share it, or use --redact. Then the number of
-    secrets replaced is printed on standard error. On a terminal, controls in it are shown as escapes.
+    secrets replaced is printed on standard error. Session traces for Hugging Face (hf-traces) are redacted unless you
+    pass --no-redact. On a terminal, controls in the output are shown as escapes.
     """
-    from convtree.exchange import export_lines
+    from convtree._tools.exporting import export_file, export_lines, place_of
 
-    is_json = format != "markdown"
+    if no_redact and redactor is not None:
+        raise click.UsageError("--no-redact contradicts --redact")
+    if redactor is None and format in PUBLISHED and not no_redact:
+        redactor = Redactor()
+    redact: Redactor | bool = False if redactor is None else redactor
+    findings: list[Finding] = []
     with open_log(log, store, session_id) as session:
-        pieces = export_lines(session, format, redact=redactor)
-        if output is None:
-            write_document(pieces, is_json=is_json)
-        elif store is None and output.exists() and output.samefile(log):
-            raise click.UsageError("the output file is the log itself; choose another one")
+        if all_leaves:
+            if output is None:
+                raise click.UsageError("--all-leaves needs a folder: -o FOLDER")
+            output.mkdir(exist_ok=True)
+            findings += export_file(session, output, format, replace=force, redact=redact, all_leaves=True)
         else:
-            if is_terminal(output):
-                pieces = (escape_document(piece, is_json=is_json).encode() for piece in pieces)
-            write_atomically(output, pieces, replace=force)
+            pieces = export_lines(session, format, redact=redact, findings=findings)
+            _write(pieces, None if output is None else place_of(session, output, format), format, log, store, force)
+    for finding in findings:
+        write_stderr(finding_line(finding, Terminal()))
     report_redacted(redactor)
+
+
+def _write(
+    pieces: Iterator[bytes], output: Path | None, format: str, log: str, store: SessionStore | None, force: bool
+) -> None:
+    """Writes a document.
+
+    Args:
+        pieces: the document.
+        output: the file; None for standard output.
+        format: its format.
+        log: the log that is exported, which is never written over.
+        store: the store that the log is in, if it is no file.
+        force: whether a file is replaced.
+    """
+    is_json = format != "markdown"
+    if output is None:
+        write_document(pieces, is_json=is_json)
+        return
+    if store is None and output.exists() and output.samefile(log):
+        raise click.UsageError("the output file is the log itself; choose another one")
+    if is_terminal(output):
+        pieces = (escape_document(piece, is_json=is_json).encode() for piece in pieces)
+    write_atomically(output, pieces, replace=force)

@@ -256,13 +256,14 @@ def id_cells(ids: Iterable[str]) -> int:
 def finding_line(finding: Finding, terminal: Terminal) -> str:
     """Returns a finding on one line: severity, code, place, text, what it is about and how often."""
     style = {"error": "bad", "warning": "warning"}.get(finding.severity, "dim")
-    entry = f", entry {escape_controls(finding.entry_id)}" if finding.entry_id else ""
-    place = f"line {finding.line}, offset {finding.offset}, {finding.length} bytes{entry}"
+    places = [f"line {finding.line}, offset {finding.offset}, {finding.length} bytes"] if finding.line else []
+    places += [f"entry {escape_controls(finding.entry_id)}"] if finding.entry_id else []
     words = FINDING_CODES[finding.code][1] if finding.code in FINDING_CODES else ""
     if finding.about is not None:
         often = f" ({count(finding.times, 'times')})" if finding.times > 1 else ""
         words += f": {escape_controls(finding.about)}{often}"
-    return f"{terminal.paint(f'{finding.severity} {escape_controls(finding.code)}', style)}: {place}: {words}"
+    what = terminal.paint(f"{finding.severity} {escape_controls(finding.code)}", style)
+    return f"{what}: {', '.join(places) or 'session'}: {words}"
 
 
 def row_line(finding: RowFinding, terminal: Terminal) -> str:

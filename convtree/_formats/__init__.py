@@ -9,4 +9,12 @@ WRITERS = {
     "kit": "convtree._formats.kit.writer",
     "json": "convtree._formats.documents.json",
     "markdown": "convtree._formats.documents.markdown",
+    "claude-code": "convtree._formats.claude_code.writer",
+    "codex": "convtree._formats.codex.writer",
+    "openai-jsonl": "convtree._formats.message_list.writer",
+    "picoclaw": "convtree._formats.picoclaw",
+    "atif": "convtree._formats.atif.writer",
+    "hf-traces": "convtree._formats.documents.traces",
 }
+#: formats that are made to be published: secrets are removed unless that is switched off
+PUBLISHED = frozenset({"hf-traces"})

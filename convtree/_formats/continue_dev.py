@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
-from convtree._formats.common.blocks import call_block, make_messages, result_block, text_block
+from convtree._formats.common.blocks import call_block, image_block, make_messages, result_block, text_block
 from convtree._formats.common.content_ids import node_by_content
 from convtree._formats.common.headers import list_array, make_header, metadata_mark, name_mark, read_item
 from convtree._formats.common.ids import Ids
@@ -185,14 +185,7 @@ def _result(state: dict[str, Any]) -> list[Entry]:
 def _block(part: dict[str, Any]) -> dict[str, Any]:
     """Returns a part of a message; an image as Anthropic has it."""
     url = text(as_object(part.get("imageUrl")).get("url"))
-    if part.get("type") != "imageUrl" or url is None:
-        return part
-    head, _, data = url.partition(";base64,")
-    if head.startswith("data:") and data:
-        source = {"type": "base64", "media_type": head.removeprefix("data:"), "data": data}
-    else:
-        source = {"type": "url", "url": url}
-    return {"type": "image", "source": source}
+    return part if part.get("type") != "imageUrl" or url is None else image_block(url)
 
 
 def _is_session(fields: dict[str, Any]) -> bool:

@@ -12,7 +12,8 @@ when picoclaw deletes lines in a compaction. Mapping:
 - `key`: the id of the session; without metadata, the file's name. `scope` and `aliases`: metadata in the header. Other
   fields of the metadata: metadata of the session under `picoclaw`.
 
-A legacy file is one object: `key`, `messages`, `summary`. Shape `picoclaw.message`.
+A legacy file is one object: `key`, `messages`, `summary`. picoclaw takes it over when it starts, so that is what is
+written (`write`). Shape `picoclaw.message`.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
+from convtree._formats.common.base import Exported, Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import make_extension_data
+from convtree._formats.common.export import LONG_AGO, line, own_id
 from convtree._formats.common.files import SourceFile, read_beginning
 from convtree._formats.common.headers import leftovers, make_header, metadata_mark, read_leftover
 from convtree._formats.common.ids import Ids, make_ref
@@ -43,6 +45,8 @@ _META_LIMIT = 2**24  # bytes of the metadata that are taken
 _ROLES = {"user", "assistant", "system", "tool"}
 _PLACED = ("key", "scope", "aliases", "summary", "skip", "count", "created_at", "created", "messages")
 _SUMMARY: dict[str, Any] = {"type": "summary"}  # a node that is no line
+#: members of a message that are written
+_WRITTEN = ("role", "content", "reasoning_content", "tool_calls", "tool_call_id")
 _OTHERS = {"type", "id", "ID", "parentId", "parent_id", "uuid"}  # what lines of other tools have
 
 
@@ -175,3 +179,58 @@ def _is_metadata(fields: dict[str, Any]) -> bool:
 
 def _is_legacy(fields: dict[str, Any]) -> bool:
     return isinstance(fields.get("messages"), list)
+
+
+# --- out ---
+
+
+def write(session: Exported, findings: Findings) -> Iterator[bytes]:
+    """Yields the context at the leaf as one object: `key`, `messages`, `summary`, `created` and `updated`.
+
+    The summary of the last compaction is the session's, which picoclaw shows its model in front of the messages. Other
+    branches, and what that summary replaces, are left out. Texts only: a picture becomes one of the `media`.
+    """
+    context = session.build_context(leaf=session.leaf_id)
+    shown = {entry.id for entry in context.entries}
+    for _, record in session.records():
+        if isinstance(record, MessageEntry) and record.id not in shown:
+            findings.lose("message that is not in the context", record.id)
+    said = zip(context.entries, context.messages, strict=True)
+    last, rendered = next((each for each in said if isinstance(each[0], CompactionEntry)), (None, None))
+    request = context.to("openai-chat", unknown="text")
+    messages = [_claw(message, findings) for message in request["messages"] if message != rendered]
+    for left in request.left_out:
+        findings.lose(f"{left.what}: {left.why}", left.entry_id)
+    header = session.header
+    time = header.timestamp or LONG_AGO
+    summary = last.summary if isinstance(last, CompactionEntry) else ""
+    yield line(
+        {
+            "key": own_id(header, NAME) or session.id,
+            "messages": messages,
+            "summary": summary,
+            "created": time,
+            "updated": time,
+        }
+    )
+
+
+def file_name(session: Exported) -> str:
+    """Returns the name of the file, as picoclaw makes it of a key."""
+    return f"{(own_id(session.header, NAME) or session.id).replace(':', '_')}.json"
+
+
+def _claw(message: dict[str, Any], findings: Findings) -> dict[str, Any]:
+    """Returns a message with a text as its content. picoclaw has a prompt of its own, and shows no other."""
+    content, media = message.get("content"), list[str]()
+    if isinstance(content, list):
+        media = [block["image_url"]["url"] for block in content if block.get("type") == "image_url"]
+        for block in content:
+            if block.get("type") not in ("text", "image_url"):
+                findings.lose(f"{block.get('type')} of a message")
+        content = "\n".join(block["text"] for block in content if block.get("type") == "text")
+    if message["role"] in ("system", "developer"):
+        findings.lose("system message, as the user's", code="export_reworded")
+        message = message | {"role": "user"}
+    taken = {name: message[name] for name in _WRITTEN if name in message}
+    return taken | {"content": content or ""} | ({"media": media} if media else {})

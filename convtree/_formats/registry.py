@@ -23,6 +23,7 @@ from convtree._formats import (
     vscode_chat,
     zed,
 )
+from convtree._formats.atif import reader as atif
 from convtree._formats.claude_code import reader as claude_code
 from convtree._formats.cline import reader as cline
 from convtree._formats.codex import reader as codex
@@ -46,6 +47,7 @@ FORMATS: tuple[Format, ...] = (
     *(copilot_cli, cursor_agent, kimi_cli, kimi_code),
     *(cline, aider, continue_dev, sillytavern, vscode_chat, lmstudio),
     *(chatgpt, claude_ai, openwebui, librechat),
+    atif,
     *(goose, crush, zed, cursor, atuin_ai, llm, opencode),
     *(openai_agents, langgraph, pydantic_ai),
     message_list,  # the last: it takes what any reader of messages understands

@@ -68,6 +68,12 @@ SOURCE: dict[str, tuple[Severity, str]] = {
     "value_replaced": ("warning", "value that a log cannot hold; replaced by the closest one that fits"),
 }
 
+#: findings about a session, while it is written for another tool
+EXPORT: dict[str, tuple[Severity, str]] = {
+    "export_left_out": ("warning", "not in the exported file: the format has no place for it"),
+    "export_reworded": ("info", "in the exported file in another form"),
+}
+
 #: findings about a session of a store: its log, and the tables beside it in a database
 STORE: dict[str, tuple[Severity, str]] = {
     "not_a_log": ("error", "not a convtree log"),
@@ -78,6 +84,8 @@ STORE: dict[str, tuple[Severity, str]] = {
     "wrong_index": ("warning", "the index of words does not have the words of the lines; a repair makes it anew"),
 }
 
-FINDING_CODES: dict[str, tuple[Severity, str]] = (
-    LOG | SOURCE | STORE | {"too_many": ("error", f"more than {FINDING_LIMIT:,} findings; the rest are not listed")}
-)
+_OTHERS: dict[str, tuple[Severity, str]] = {
+    "too_many": ("error", f"more than {FINDING_LIMIT:,} findings; the rest are not listed")
+}
+
+FINDING_CODES = LOG | SOURCE | EXPORT | STORE | _OTHERS

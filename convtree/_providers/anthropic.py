@@ -7,7 +7,7 @@ signed it, and to no other.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from convtree._messages.dialects import ANTHROPIC
@@ -51,6 +51,11 @@ def write(parts: Sequence[Part], target: Target) -> dict[str, Any]:
         messages[-1] = _trimmed(messages[-1])
     words = {"system": _system(system)} if system else {}
     return words | {"messages": with_few_marks(words.get("system"), messages)}
+
+
+def content_of(parts: Iterable[Part], target: Target) -> str | list[Block]:
+    """Writes the content of one message; empty if nothing of it can be sent. Calls and results keep their places."""
+    return _content(list(accepted(parts, _takes, target)), target)
 
 
 def _content(group: list[Part], target: Target) -> str | list[Block]:

@@ -38,11 +38,18 @@ Item = dict[str, Any]
 
 def write(parts: Sequence[Part], target: Target) -> dict[str, Any]:
     """Writes a conversation as `input`, with `instructions` if it begins with system messages."""
+    texts, items = write_items(parts, target)
+    instructions = {"instructions": "\n\n".join(text for _, text in texts)} if texts else {}
+    return {**instructions, "input": [item for _, item in items]}
+
+
+def write_items(parts: Sequence[Part], target: Target) -> tuple[list[tuple[str, str]], list[tuple[str, Item]]]:
+    """Returns the texts of the first system messages, and the items behind them, each after the id of its entry."""
     paired = pair(without_blanks(parts), target, partial(_takes, asked=_asked(parts)), fits=_fits)
     first = [*takewhile(lambda part: part.role == "system" and isinstance(part, Text), paired)]
     native = _native_pairs(paired)
     loose = _without_reasoning(parts, paired)
-    items: list[Item] = []
+    items: list[tuple[str, Item]] = []
     at_edge = True
     for role, group in by_role(paired[len(first) :]):
         if role == "assistant":
@@ -50,9 +57,7 @@ def write(parts: Sequence[Part], target: Target) -> dict[str, Any]:
         else:
             items += _others(role, group, native, target)
             at_edge = at_edge and all(part.source.summary for part in group)
-    texts = [part.text for part in first if isinstance(part, Text)]
-    instructions = {"instructions": "\n\n".join(texts)} if texts else {}
-    return {**instructions, "input": items}
+    return [(part.source.entry_id, part.text) for part in first if isinstance(part, Text)], items
 
 
 def _fits(call: Call) -> bool:
@@ -139,16 +144,17 @@ def _without_reasoning(parts: Sequence[Part], sent: Sequence[Part]) -> set[int]:
 
 def _assistant(
     group: list[Part], native: Mapping[str | None, Call], at_edge: bool, loose: Set[int], target: Target
-) -> list[Item]:
+) -> list[tuple[str, Item]]:
     """Returns the items of one turn. `at_edge`: the context begins here, so earlier reasoning may be missing."""
-    items: list[Item] = []
+    items: list[tuple[str, Item]] = []
     reasoned = not at_edge
     sources = by_source(group)
     followed = _followed(sources)
     for own, is_followed in zip(sources, followed, strict=True):
         reasoned = reasoned or isinstance(own[0], Thinking)
         keeps_ids = reasoned and id(own[0].source) not in loose
-        items += _turn(own, native, target, is_followed, keeps_ids=keeps_ids)
+        turn = _turn(own, native, target, is_followed, keeps_ids=keeps_ids)
+        items += [(own[0].source.entry_id, item) for item in turn]
     return items
 
 
@@ -222,17 +228,22 @@ def _call(part: Part, native: Mapping[str | None, Call], keeps_ids: bool) -> lis
     return [{"type": "function_call", **start, "arguments": as_text(part.arguments)}]
 
 
-def _others(role: str, group: list[Part], native: Mapping[str | None, Call], target: Target) -> list[Item]:
-    items = [_result(part, native.get(part.id), target) for part in group if isinstance(part, Result)]
+def _others(role: str, group: list[Part], native: Mapping[str | None, Call], target: Target) -> list[tuple[str, Item]]:
+    results = [part for part in group if isinstance(part, Result)]
+    items = [(part.source.entry_id, _result(part, native.get(part.id), target)) for part in results]
     for own in by_source(part for part in group if not isinstance(part, Result)):
-        if message := verbatim(own, RESPONSES):
-            items.append(message)
-            continue
-        apart = [raw for part in own if isinstance(part, Hosted | Unknown) and (raw := _item_of(part))]
-        items += apart
-        blocks = [_block(part) for part in own if not _item_of(part)]
-        if blocks:
-            items.append({"role": "developer" if role == "system" else role, "content": as_content(blocks)})
+        items += [(own[0].source.entry_id, item) for item in _said(role, own)]
+    return items
+
+
+def _said(role: str, own: list[Part]) -> list[Item]:
+    """Returns the items of one message that is not the assistant's."""
+    if message := verbatim(own, RESPONSES):
+        return [message]
+    items = [raw for part in own if isinstance(part, Hosted | Unknown) and (raw := _item_of(part))]
+    blocks = [_block(part) for part in own if not _item_of(part)]
+    if blocks:
+        items.append({"role": "developer" if role == "system" else role, "content": as_content(blocks)})
     return items
 
 

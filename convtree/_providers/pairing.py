@@ -48,7 +48,7 @@ def pair(parts: Iterable[Part], target: Target, takes: Takes, *, fits: Fits | No
     paired: list[Part] = []
     for run in _runs(accepted(parts, takes, target)):
         if run[0].role == "assistant":
-            said = [ids.renamed(_named(part, target.shape)) for part in run]
+            said = [ids.renamed(named(part, target.shape)) for part in run]
             paired += _answered(said, [found.answers.get(id(part)) for part in run])
         elif id(run[0]) not in claimed:
             heading = FURTHER if id(run[0]) in found.further else ORPHANED
@@ -81,7 +81,7 @@ def _runs(parts: Iterable[Part]) -> list[list[Part]]:
     return runs
 
 
-def _named(part: Part, shape: str) -> Part:
+def named(part: Part, shape: str) -> Part:
     """Returns a call with a name that every provider accepts. A name from the target's own shape stays."""
     if not isinstance(part, Call) or (part.shape == shape and part.name):
         return part

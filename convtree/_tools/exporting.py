@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 
-from convtree._engine.redact import Redact
-from convtree._formats import WRITERS
+from convtree._engine.redact import Redact, Redactor
+from convtree._formats import PUBLISHED, WRITERS
+from convtree._formats.common.base import Exported, Findings
 from convtree._logs.atomic_file import write_atomically
 from convtree._logs.directories import path_of
 from convtree._model.arguments import checked
+from convtree._model.entries import Finding
 from convtree._session.session import Session
 from convtree._tools.redact_log import RedactedSession
+
+_ENDINGS = {"json": ".json", "markdown": ".md"}  # of files in a folder
 
 
 @checked
@@ -22,44 +28,116 @@ def export_file(
     format: str,
     *,
     replace: bool = False,
-    redact: Redact | None = None,
-) -> None:
+    redact: Redact | bool | None = None,
+    all_leaves: bool = False,
+) -> tuple[Finding, ...]:
     """Writes a session to a file in another format, durably and all at once.
 
     A device, a pipe or a descriptor such as `/dev/stdout` is written into, and never replaced.
 
-    The tool that opens the file shows its model the same context, except for what `redact` removes.
+    The tool that opens the file shows its model the same context, except for what `redact` removes. The findings that
+    are returned name what the format has no place for.
 
     Args:
         session: The session to write.
-        path: The file to create.
-        format: "pi", "kit", "json" or "markdown".
+        path: The file to create, or the folder to create it in, under the name by which the tool finds it.
+        format: "pi", "kit", "json", "markdown", "claude-code", "codex", "openai-jsonl", "picoclaw", "atif" or
+            "hf-traces".
         replace: Overwrite the file if it exists.
         redact: Removes secrets from the texts, see `export_lines`.
+        all_leaves: Writes a file for each leaf into the folder `path`. Only "atif" can say what two files share.
 
     Raises:
-        ValueError: `format` is not one of these.
+        ValueError: `format` is not one of these, or `all_leaves` does not fit it or the path.
         BrokenPath, UnknownEntry: As `export_lines`.
         SessionExists: The file exists, and `replace` is not set.
     """
-    write_atomically(path_of("path", path), export_lines(session, format, redact=redact), replace=replace)
+    found: list[Finding] = []
+    place = path_of("path", path)
+    if all_leaves:
+        for name, line in export_leaves(session, place, format, redact=redact, findings=found):
+            write_atomically(place / name, [line], replace=replace)
+        return tuple(found)
+    lines = export_lines(session, format, redact=redact, findings=found)
+    write_atomically(place_of(session, place, format), lines, replace=replace)
+    return tuple(found)
+
+
+def export_leaves(
+    session: Session,
+    folder: Path,
+    format: str,
+    *,
+    redact: Redact | bool | None = None,
+    findings: list[Finding] | None = None,
+) -> Iterator[tuple[str, bytes]]:
+    """Yields the content of a file for each leaf, after its name.
+
+    Args:
+        session: The session to write.
+        folder: Where the files are to be written.
+        format: The format, which must be able to say what two files share.
+        redact: As in `export_lines`.
+        findings: As in `export_lines`.
+
+    Raises:
+        ValueError: `format` has no such files, or there is no such folder.
+    """
+    write_leaves = getattr(_writer_of(format), "write_leaves", None)
+    if write_leaves is None:
+        raise ValueError(f"all_leaves: the format {format!r} has no file for each leaf; choose 'atif'")
+    if not folder.is_dir():
+        raise ValueError(f"all_leaves: {folder} is no folder; create it first")
+    written: Iterator[tuple[str, bytes]] = write_leaves(*_arguments(session, format, redact, findings))
+    return written
+
+
+def place_of(session: Session, path: Path, format: str) -> Path:
+    """Returns the file to write: in a folder, one with the name under which the tool looks for the session."""
+    if not path.is_dir():
+        return path
+    named = getattr(_writer_of(format), "file_name", None)
+    return path / (named(session) if named else f"{session.id}{_ENDINGS.get(format, '.jsonl')}")
 
 
 @checked
-def export_lines(session: Session, format: str, *, redact: Redact | None = None) -> Iterator[bytes]:
+def export_lines(
+    session: Session,
+    format: str,
+    *,
+    redact: Redact | bool | None = None,
+    findings: list[Finding] | None = None,
+) -> Iterator[bytes]:
     """Yields a session in another format, piece by piece.
 
     `redact` (`convtree.redact`, for example) gets every text of a message, summary or extension, and names, labels,
-    directories and the owner; what it returns is written instead. Ids and types are not redacted.
+    directories and the owner; what it returns is written instead. Ids and types are not redacted. True stands for
+    `Redactor()`. "hf-traces", which is made to be published, is redacted unless `redact` is False.
+
+    `findings` gets what the format has no place for; it is complete when the iterator is exhausted.
 
     Raises:
-        ValueError: `format` is not one of "pi", "kit", "json" and "markdown".
-        BrokenPath: `format` is "pi" or "kit", and a visibility mark is damaged: the tool would show what it hid.
-        UnknownEntry: `format` is "pi" or "kit", and the context depends on a critical record of an unknown type.
+        ValueError: There is no such format.
+        BrokenPath: `format` is a tool's, and a visibility mark is damaged: the tool would show what it hid.
+        UnknownEntry: `format` is a tool's, and the context depends on a critical record of an unknown type.
     """
+    written: Iterator[bytes] = _writer_of(format).write(*_arguments(session, format, redact, findings))
+    return written
+
+
+def _writer_of(format: str) -> ModuleType:
     if format not in WRITERS:
         raise ValueError(f"unknown export format {format!r}; choose one of {', '.join(WRITERS)}")
-    written: Iterator[bytes] = import_module(WRITERS[format]).write(
-        session if redact is None else RedactedSession(session, redact)
-    )
-    return written
+    return import_module(WRITERS[format])
+
+
+def _arguments(
+    session: Session, format: str, redact: Redact | bool | None, findings: list[Finding] | None
+) -> tuple[Exported, Findings]:
+    """Returns what a writer gets: the session, redacted if that is wanted, and where it reports."""
+    reported = Findings()
+    if findings is not None:
+        reported.listed = findings
+    if redact is True or (redact is None and format in PUBLISHED):
+        redact = Redactor()
+    return RedactedSession(session, redact) if callable(redact) else session, reported

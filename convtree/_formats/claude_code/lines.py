@@ -6,12 +6,15 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from convtree._formats.common.kept import OURS, is_whole
 from convtree._formats.common.values import as_object, key, text
 
 _BOOKKEEPING = (
     *("summary", "custom-title", "ai-title", "tag", "last-prompt", "mode", "permission-mode", "queue-operation"),
     *("file-history-snapshot", "content-replacement", "pr-link"),
 )
+TITLE = "custom-title"  # the name that a person gave the session
+LAST_PROMPT = "last-prompt"  # names the leaf
 #: fields that name the session
 NAMING = ("sessionId", "leafUuid", "messageId", "snapshot")
 SPOKEN = ("user", "assistant")
@@ -62,6 +65,11 @@ def digest_of(fields: dict[str, Any]) -> int:
 def is_boundary(fields: dict[str, Any]) -> bool:
     """Returns whether a line is a compact boundary: a compaction follows."""
     return fields.get("type") == "system" and fields.get("subtype") == "compact_boundary"
+
+
+def is_kept_whole(fields: dict[str, Any]) -> bool:
+    """Returns whether a line of an export holds an entry that Claude Code has no line for, or another one for."""
+    return is_whole(fields.get(OURS)) and is_node(fields)
 
 
 def segment_of(boundary: dict[str, Any]) -> Segment | None:

@@ -17,6 +17,8 @@ Mapping:
   last kept entry, and lines that continue that entry below the compaction, as Claude Code reads them.
 - Side chains (`isSidechain`): branches, mostly with a root of their own. A file that begins in the side chain of an
   agent is a session of its own, `<session>.<agent>`, and a task of the main session.
+- `last-prompt`: names the leaf, which moves on with the lines below it.
+- `convtree` in a line of an export: what the line does not say of its entry, or all of it (`kept`).
 - `custom-title`, else `ai-title`, else a `summary` of an entry in this file: also the session's name.
 - `attachment` that the model saw (`attachments`): a message of the user, for the model only unless a person typed it.
 - Any other type, and any line without the fields of its type: extension data `claude-code.<type>`. Lines without a
@@ -26,9 +28,9 @@ A line that comes again with the same `uuid` and the same words is nothing new. 
 
 The header of a fork names its parent, and the last line that was copied (`forks`).
 
-The leaf is the last message of the main chain that is not hidden: Claude Code resumes there. All other fields of a
-line, and what a message has besides role and content, are the `extra` of the entry. Of fields that most lines repeat,
-only values that are new are kept.
+Without a `last-prompt`, the leaf is the last message of the main chain that is not hidden: Claude Code resumes there.
+All other fields of a line, and what a message has besides role and content, are the `extra` of the entry. Of fields
+that most lines repeat, only values that are new are kept.
 """
 
 from __future__ import annotations
@@ -39,13 +41,16 @@ from typing import Any
 from convtree._formats.claude_code.attachments import is_typed, shown_to_model
 from convtree._formats.claude_code.forks import origin_of
 from convtree._formats.claude_code.lines import (
+    LAST_PROMPT,
     NAMING,
     SPOKEN,
+    TITLE,
     Segment,
     digest_of,
     has_message,
     is_boundary,
     is_hidden,
+    is_kept_whole,
     is_line,
     is_node,
     message_id_of,
@@ -60,6 +65,7 @@ from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import Origin, make_header
 from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.jsonl import has_known_line, is_record, read_objects
+from convtree._formats.common.kept import FIRST_KEPT, OURS, completed, restored
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
@@ -71,7 +77,7 @@ SHAPE = "anthropic"
 
 _LOOK = 200  # objects in which a session id must have been seen
 #: members of a line that have a place in the entry, or in the header
-_PLACED = frozenset({"type", "uuid", "parentUuid", "timestamp", "message", "sessionId"})
+_PLACED = frozenset({"type", "uuid", "parentUuid", "timestamp", "message", "sessionId", OURS})
 #: members of a model's message that have a place in the entry
 _OF_MESSAGE = frozenset({"role", "content", "model", "usage"})
 #: members that most lines repeat; only what differs from the line that names the session is kept
@@ -166,6 +172,7 @@ class _Reader:
         self._moved: dict[str, str] = {}  # new parents, by the last entry that a compaction kept
         self._usage = ReportedUsage()  # of the messages of the model: each of their lines has the counts so far
         self._said: dict[str, int] = {}  # digests of lines, by their ids
+        self._resumed: str | None = None  # where Claude Code goes on, if a line has said so
         self._beside: str | None = None  # the last record outside of the tree
         self._last: str | None = None  # the last record in the tree
         self._title = 0  # rank of the name so far
@@ -185,10 +192,14 @@ class _Reader:
                 continue
             else:
                 node = self._joined(self._node(fields, span, ordinal))
+                if node.parent_id is not None and node.parent_id == self._resumed:
+                    self._resumed = node.id
             rank = self._leaf_rank(node)
             if rank >= self._rank:
                 self._rank, self._builder.leaf = rank, node
             yield node
+        if self._resumed is not None:
+            self._builder.leaf = Node(self._resumed, None, None, SourceSpan(1, 0, 0), {})
 
     def _repeats(self, fields: dict[str, Any]) -> bool:
         """Returns whether a line says again what one with the same id has said; notes what it says."""
@@ -204,11 +215,11 @@ class _Reader:
         """Makes the node of a line, below its parent. A compact boundary goes below the messages that it compacts."""
         parent = key(fields.get("parentUuid"))
         above = key(fields.get("logicalParentUuid"))
-        segment = segment_of(fields) if is_boundary(fields) else None
+        segment = segment_of(fields) if is_boundary(fields) and OURS not in fields else None
         if parent is None and above is not None and is_boundary(fields):
             if segment is not None and self._ids.known(segment.tail) is not None:
                 parent = segment.tail
-            elif self._ids.known(above) is not None:
+            elif OURS in fields or self._ids.known(above) is not None:
                 parent = above
             else:  # not waited for: all that follows would wait with it
                 self._findings.add("source_orphan", span)
@@ -245,7 +256,7 @@ class _Reader:
                 turn.last_id = node.id
                 self._turns[node.id] = turn
                 return node
-        if message_id is not None:
+        if message_id is not None and OURS not in node.fields:
             self._turns[node.id] = _Turn(message_id, node)
         return node
 
@@ -261,7 +272,9 @@ class _Reader:
         """Notes the name of the session; a better one replaces it."""
         fields = node.fields
         kind, leaf = fields.get("type"), key(fields.get("leafUuid"))
-        facts = {"custom-title": (3, "customTitle"), "ai-title": (2, "aiTitle"), "summary": (1, "summary")}
+        if kind == LAST_PROMPT:
+            self._resumed = None if leaf is None else self._ids.known(leaf)
+        facts = {TITLE: (3, "customTitle"), "ai-title": (2, "aiTitle"), "summary": (1, "summary")}
         if (
             not isinstance(kind, str)
             or kind not in facts
@@ -277,11 +290,14 @@ class _Reader:
         """Makes the entry of a node whose parent's entry was made."""
         fields, envelope = node.fields, envelope_of(node)
         kind, message = fields.get("type"), fields.get("message")
+        kept = fields.get(OURS)
+        if is_kept_whole(fields):
+            return restored(kept, envelope)
         if kind in SPOKEN and isinstance(message, dict) and message and is_node(fields):
             if fields.get("isCompactSummary"):
-                return self._compaction(node, message, envelope)
+                return completed(self._compaction(node, message, envelope), kept)
             if has_message(fields):
-                return self._message(fields, message, envelope)
+                return completed(self._message(fields, message, envelope), kept)
         if kind == "attachment" and is_node(fields) and (blocks := shown_to_model(fields)):
             return MessageEntry(
                 message={"role": "user", "content": blocks},
@@ -303,8 +319,9 @@ class _Reader:
     def _compaction(self, node: Node, message: dict[str, Any], envelope: dict[str, Any]) -> CompactionEntry:
         fields, boundary = node.fields, self._boundaries.get(node.parent_id or "", {})
         segment, facts = segment_of(boundary), as_object(boundary.get("compactMetadata"))
-        kept = None if segment is None else self._ids.known(segment.head)
-        if segment is not None and (kept is None or not self._builder.made.is_above(kept, node.parent_id)):
+        head = key(as_object(fields.get(OURS)).get(FIRST_KEPT)) or (segment and segment.head)
+        kept = None if head is None else self._ids.known(head)
+        if head is not None and (kept is None or not self._builder.made.is_above(kept, node.parent_id)):
             self._findings.add("source_bad_target", node.span, node.id)
             kept = None
         return CompactionEntry(
@@ -312,9 +329,13 @@ class _Reader:
             first_kept_entry_id=kept,
             tokens_before=count(facts.get("preTokens")),
             tokens_after=count(facts.get("postTokens")),
-            details={"message": message} | ({"line": extra} if (extra := self._extra(fields, {})) else {}),
+            details=None if OURS in fields else self._said_in(fields, message),
             **envelope,
         )
+
+    def _said_in(self, fields: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
+        """Returns the line of a compaction's summary."""
+        return {"message": message} | ({"line": extra} if (extra := self._extra(fields, {})) else {})
 
     def _message(self, fields: dict[str, Any], message: dict[str, Any], envelope: dict[str, Any]) -> MessageEntry:
         said: dict[str, Any] = {name: message[name] for name in ("role", "content") if name in message}

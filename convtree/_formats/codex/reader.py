@@ -15,6 +15,7 @@ Mapping:
   that is a copy.
 - `token_usage_record`, or in older files the total of a `token_count` that has grown: extension data with the usage. It
   comes after the items that it counts.
+- `convtree` in a line of an export, or as its type: what the line does not say of its entry, or all of it (`kept`).
 - Any other type: extension data `codex.<type>`, in its place. Events repeat the content of items, so they are not
   messages.
 
@@ -47,6 +48,7 @@ from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header, name_mark
 from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.jsonl import is_record, read_document, read_objects
+from convtree._formats.common.kept import OURS, completed, is_whole, restored
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
@@ -274,19 +276,20 @@ class _Reader:
         fields, envelope = node.fields, envelope_of(node)
         kind, payload = fields["type"], fields["payload"]
         more = {name: value for name, value in fields.items() if name not in ("type", "payload", "timestamp")}
+        kept = more.pop(OURS, None)
         model = self._models.pop(node.id, _Model())
-        if kind == "response_item" and payload.get("type") in _UNSENT:
-            return extension_data(NAME, payload["type"], payload | more, envelope)
+        if kind == OURS or is_whole(kept):
+            return restored(payload if kind == OURS else kept, envelope)
         if kind == "response_item" and payload:
-            return _message(payload, more, envelope)
-        if kind == "turn_context" and (name := text(payload.get("model"))):
+            if payload.get("type") in _UNSENT:
+                return extension_data(NAME, payload["type"], payload | more, envelope)
+            return completed(_message(payload, more, envelope), kept)
+        if (kind == "turn_context" and text(payload.get("model"))) or (
+            kind == "compacted" and isinstance(payload.get("message", ""), str)
+        ):
             self._report(more, node)
-            settings = {name: value for name, value in payload.items() if name != "model" and value is not None}
-            return ModelChangeEntry(provider=model.provider, model=name, settings=settings or None, **envelope)
-        if kind == "compacted" and isinstance(summary := payload.get("message", ""), str):
-            self._report(more, node)
-            details = {name: payload[name] for name in payload.keys() - {"message", "replacement_history"}}
-            return CompactionEntry(summary=summary, first_kept_entry_id=None, details=details or None, **envelope)
+            made = _change(payload, model, envelope) if kind == "turn_context" else _compaction(payload, envelope)
+            return completed(made, payload.get(OURS))
         if kind in ("response_item", "turn_context", "compacted"):
             self._builder.findings.add("source_bad_record", node.span, node.id)
         data = extension_data(NAME, kind, payload | more, envelope)
@@ -297,6 +300,18 @@ class _Reader:
     def _report(self, more: dict[str, Any], node: Node) -> None:
         for name in more.keys() - {"ordinal"}:
             self._builder.findings.add_once(name, "source_field_dropped", node.span, node.id)
+
+
+def _change(payload: dict[str, Any], model: _Model, envelope: dict[str, Any]) -> ModelChangeEntry:
+    left_out = {"model", OURS} | (payload.keys() if OURS in payload else set())  # an export says what they were
+    settings = {name: value for name, value in payload.items() if name not in left_out and value is not None}
+    return ModelChangeEntry(provider=model.provider, model=payload["model"], settings=settings or None, **envelope)
+
+
+def _compaction(payload: dict[str, Any], envelope: dict[str, Any]) -> CompactionEntry:
+    details = {name: payload[name] for name in payload.keys() - {"message", "replacement_history", OURS}}
+    summary = payload.get("message", "")
+    return CompactionEntry(summary=summary, first_kept_entry_id=None, details=details or None, **envelope)
 
 
 def _message(item: dict[str, Any], more: dict[str, Any], envelope: dict[str, Any]) -> MessageEntry:

@@ -195,6 +195,10 @@ class Findings:
         elif self.listed[at].code == code:  # not the one that says that there are too many
             self.listed[at] = replace(self.listed[at], times=self.listed[at].times + 1)
 
+    def lose(self, about: str, entry_id: str | None = None, code: str = "export_left_out") -> None:
+        """Reports what an exported file does not hold, or not in its own words: once, and how often it occurs."""
+        self.add_once(about, code, SourceSpan(0, 0, 0), entry_id)
+
     def count(self, code: str) -> int:
         """Returns how many findings have a code."""
         return sum(finding.code == code for finding in self.listed)

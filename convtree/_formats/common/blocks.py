@@ -78,6 +78,14 @@ def text_block(value: Any) -> dict[str, Any]:
     return {"type": "text", "text": as_text(value)}
 
 
+def image_block(url: str) -> dict[str, Any]:
+    """Makes an image block of a link, or of the data in a `data:` URL."""
+    head, _, data = url.partition(";base64,")
+    if head.startswith("data:") and data:
+        return {"type": "image", "source": {"type": "base64", "media_type": head.removeprefix("data:"), "data": data}}
+    return {"type": "image", "source": {"type": "url", "url": url}}
+
+
 def call_block(id: Any, name: Any, arguments: Any) -> dict[str, Any]:
     """Makes a tool call block. Arguments in a text are parsed if they are JSON, unless it is nested too deeply."""
     if isinstance(arguments, str) and arguments.count("{") + arguments.count("[") < _DEPTH:

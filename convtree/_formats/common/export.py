@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 
-from convtree._formats.common.base import Exported, origin
+from convtree._formats.common.base import Exported, Findings, origin
 from convtree._formats.common.ids import derive_id, session_id
 from convtree._model.entries import (
     HIDDEN_FROM_MODEL,
@@ -98,8 +98,9 @@ class ExportWriter(ABC):
 
     NAME: str
 
-    def __init__(self, session: Exported) -> None:
+    def __init__(self, session: Exported, findings: Findings) -> None:
         self._session = session
+        self._findings = findings
         self._is_own = origin(session.header).get("format") == self.NAME  # imported from this tool
         self._first_lines: dict[str, str] = {}  # of entries, by their ids
         self._tools: dict[str, str] = {}  # names, by the ids of calls
@@ -183,8 +184,13 @@ def change_of(entry: VacuumEntry) -> ModelChangeEntry | None:
 
 def chain_lines(entry: Entry, bodies: list[dict[str, Any]]) -> list[tuple[str, str | None, dict[str, Any]]]:
     """Returns the lines of an entry with their ids and parents, one below the other; the last has the entry's id."""
-    ids = [*(derive_id(entry.id, number) for number in range(len(bodies) - 1)), entry.id]
+    ids = line_ids(entry.id, len(bodies))
     return list(zip(ids, [entry.parent_id, *ids], bodies, strict=False))
+
+
+def line_ids(entry_id: str, count: int) -> list[str]:
+    """Returns the ids of the lines of an entry; the last has the entry's own."""
+    return [*(derive_id(entry_id, number) for number in range(count - 1)), entry_id]
 
 
 def entries_of(session: Exported) -> Iterator[Entry]:

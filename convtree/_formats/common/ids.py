@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -15,6 +16,14 @@ from convtree._model.entries import ID
 def derive_id(*parts: Any) -> str:
     """Returns a hash of the parts as an id. The same parts always give the same id."""
     return sha256(orjson.dumps(parts)).hexdigest()[:16]
+
+
+def uuid_of(id: str) -> str:
+    """Returns an id as a UUID: itself if it is one, else one that is derived from it."""
+    try:
+        return str(UUID(id))
+    except ValueError:
+        return str(UUID(bytes=sha256(id.encode()).digest()[:16], version=5))
 
 
 def session_id(format: str, source_id: str) -> str:

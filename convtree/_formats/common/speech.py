@@ -6,7 +6,7 @@ a document) becomes a text that names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
@@ -69,7 +69,7 @@ def speech_of(message: Mapping[str, Any], shape: str | None = None) -> Speech:
     """Returns a message of any known shape as neutral parts. `shape` is that of its entry."""
     source = reading.read(message, shape)
     role = SPEAKERS.get(source.role or "", "user")
-    return Speech(role, [said for part in source.parts for said in _said(part)])
+    return Speech(role, said_in(source.parts))
 
 
 def speeches_of(message: Mapping[str, Any], shape: str | None = None) -> list[Speech]:
@@ -79,11 +79,22 @@ def speeches_of(message: Mapping[str, Any], shape: str | None = None) -> list[Sp
     """
     source = reading.read(message, shape)
     speeches: list[Speech] = []
-    for _, run in groupby(source.parts, lambda part: part.role == "assistant" and not _is_result(part)):
-        ordered = sorted(run, key=lambda part: not _is_result(part))
-        for (role, _), parts in groupby(ordered, lambda part: (part.role, _is_result(part))):
-            speeches.append(Speech(role, [said for part in parts for said in _said(part)]))
+    for role, parts in by_speaker(source.parts):
+        speeches.append(Speech(role, said_in(parts)))
     return speeches or [Speech(SPEAKERS.get(source.role or "", "user"), [])]
+
+
+def said_in(parts: Iterable[read.Part]) -> list[Part]:
+    """Returns parts in their neutral form."""
+    return [said for part in parts for said in _said(part)]
+
+
+def by_speaker(parts: Iterable[read.Part]) -> Iterator[tuple[Role, list[read.Part]]]:
+    """Yields parts by who speaks, with results apart: behind their calls, before other words."""
+    for _, run in groupby(parts, lambda part: part.role == "assistant" and not _is_result(part)):
+        ordered = sorted(run, key=lambda part: not _is_result(part))
+        for (role, _), group in groupby(ordered, lambda part: (part.role, _is_result(part))):
+            yield role, list(group)
 
 
 def _is_result(part: read.Part) -> bool:

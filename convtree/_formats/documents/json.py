@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from convtree._engine.outline import changed_fields
-from convtree._formats.common.base import Exported
+from convtree._formats.common.base import Exported, Findings
 from convtree._formats.common.export import as_data, line
 from convtree._model.entries import Entry
 from convtree._model.errors import BrokenPath, LeafUncertain
@@ -21,7 +21,7 @@ from convtree._model.errors import BrokenPath, LeafUncertain
 NAME = "json"
 
 
-def write(session: Exported) -> Iterator[bytes]:
+def write(session: Exported, _findings: Findings) -> Iterator[bytes]:
     """Yields the document, piece by piece; it is one line for each entry."""
     head = {
         "schema": "convtree.session",

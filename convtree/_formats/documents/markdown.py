@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import orjson
 
 from convtree._engine.outline import changed_fields
-from convtree._formats.common.base import Exported
+from convtree._formats.common.base import Exported, Findings
 from convtree._formats.common.export import entries_of
 from convtree._formats.common.speech import Call, Image, Part, Result, Text, Thought, speech_of
 from convtree._formats.documents.prose import prose
@@ -28,7 +28,7 @@ _MARKUP = re.compile(r"[\\`*_\[\]<>#|]|&(?=#?\w+;)")
 _BLANKS = re.compile(r"[ \t\r\n]+")
 
 
-def write(session: Exported) -> Iterator[bytes]:
+def write(session: Exported, _findings: Findings) -> Iterator[bytes]:
     """Yields the document, paragraph by paragraph."""
     return (paragraph.encode() + b"\n\n" for paragraph in _paragraphs(session))
 

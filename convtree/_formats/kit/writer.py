@@ -6,7 +6,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
 
-from convtree._formats.common.base import Exported, origin
+from convtree._formats.common.base import Exported, Findings, origin
 from convtree._formats.common.export import (
     FOREIGN,
     LONG_AGO,
@@ -46,7 +46,7 @@ _TEXTS = {  # what kit opens again, and which of its fields must be texts, or el
 }
 
 
-def write(session: Exported) -> Iterator[bytes]:
+def write(session: Exported, findings: Findings) -> Iterator[bytes]:
     """Yields a session as a file of kit's version 3. kit shows its model the same context.
 
     * Messages of other formats are converted. Entries without a counterpart become `extension_data`, because kit opens
@@ -57,7 +57,7 @@ def write(session: Exported) -> Iterator[bytes]:
       and a name that no entry holds follow there, too.
     * Pinned messages become part of the summary.
     """
-    return _Writer(session).lines()
+    return _Writer(session, findings).lines()
 
 
 class _Writer(ExportWriter):
@@ -65,8 +65,8 @@ class _Writer(ExportWriter):
 
     NAME = NAME
 
-    def __init__(self, session: Exported) -> None:
-        super().__init__(session)
+    def __init__(self, session: Exported, findings: Findings) -> None:
+        super().__init__(session, findings)
         self._entries = ShownEntries(session)
         self._order = Order(self._entries, session.leaf_id)
 

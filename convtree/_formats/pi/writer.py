@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
-from convtree._formats.common.base import Exported, origin
+from convtree._formats.common.base import Exported, Findings, origin
 from convtree._formats.common.export import (
     FOREIGN,
     LONG_AGO,
@@ -42,7 +42,7 @@ _PI_USAGE = {"input", "output", "cacheRead", "cacheWrite", "totalTokens"}  # key
 _HEADER_ID = re.compile("[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")  # what pi takes for one
 
 
-def write(session: Exported) -> Iterator[bytes]:
+def write(session: Exported, findings: Findings) -> Iterator[bytes]:
     """Yields a session as a file of pi's version 3. pi shows its model the same context.
 
     * Messages of other formats are converted, with one entry for each tool result.
@@ -51,7 +51,7 @@ def write(session: Exported) -> Iterator[bytes]:
     * If the leaf is not the last entry, an entry below the leaf that pi does not show makes it the last. Labels and a
       name that no entry holds follow there, too.
     """
-    return _Writer(session).lines()
+    return _Writer(session, findings).lines()
 
 
 class _Writer(ExportWriter):
@@ -59,8 +59,8 @@ class _Writer(ExportWriter):
 
     NAME = NAME
 
-    def __init__(self, session: Exported) -> None:
-        super().__init__(session)
+    def __init__(self, session: Exported, findings: Findings) -> None:
+        super().__init__(session, findings)
         self._models = Models()
         self._entries = ShownEntries(session)
 

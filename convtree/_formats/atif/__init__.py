@@ -1,0 +1,1 @@
+"""Trajectories of agents in the interchange format ATIF: read and written."""
