@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -33,7 +34,7 @@ from convtree._tools.known_sources import (
     find_sources,
     recognise,
     size_of,
-    walk_sources,
+    sources_in,
 )
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress
@@ -115,7 +116,7 @@ def import_file(
 
 @checked
 def import_into(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     store: SessionStore,
     *,
     progress: Progress | None = None,
@@ -123,8 +124,10 @@ def import_into(
 ) -> list[ImportReport]:
     """Imports every session of a file, or of all files in a folder and its subfolders, into a store.
 
-    Each session keeps its id. Files are imported in sorted order; links are not followed, and files of no known format
-    are reported as skipped. A problem with one file does not stop the others. Importing again adds what is new.
+    `source` may be a list of files and folders. Each session keeps its id. Files are imported in sorted order; links
+    are not followed, and files of no known format are reported as skipped. So are folders that hold no histories:
+    version control, installed packages, virtual environments, caches. A problem with one file does not stop the others.
+    Importing again adds what is new.
 
     `progress(done, total)` is called with bytes. `redact` is as for `import_file`; it runs before the store's own.
 
@@ -132,11 +135,7 @@ def import_into(
         NotALog: `source` is a file of no known format.
         OSError: `source` cannot be read.
     """
-    top = path_of("source", source)
-    if not top.is_dir():
-        sources: list[KnownSource | NotImported] = [recognise(top)]
-    else:
-        sources = list(walk_sources(top))
+    sources = list(sources_in(paths_of(source)))
     total, done = sum(size_of(each.source.path) for each in sources if isinstance(each, KnownSource)), 0
     reports: list[ImportReport] = []
     for each in sources:
@@ -150,6 +149,12 @@ def import_into(
         done += size
         report_progress(size)
     return reports
+
+
+def paths_of(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """Returns the paths that an argument names: one, or each of a list."""
+    named = [source] if isinstance(source, str | os.PathLike) else source
+    return [path_of("source", each) for each in named]
 
 
 class ForeignSession(msgspec.Struct, frozen=True, kw_only=True):

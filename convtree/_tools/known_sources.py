@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,6 +11,7 @@ from convtree._engine.codec import BYTE_ORDER_MARK, HEADER_START
 from convtree._formats.common.base import Format, SessionRef, Source, SourceSession
 from convtree._formats.common.files import SourceFile
 from convtree._model.errors import ConvtreeError, NotALog
+from convtree._tools.passed_over import Search
 
 #: what may go wrong with one source and must not stop the import of others
 FAILURES = (ConvtreeError, OSError, ImportError)
@@ -34,7 +35,7 @@ class KnownSource(NamedTuple):
 
 
 class NotImported(NamedTuple):
-    """A file that is not read: of no known format ("skipped"), or unreadable ("failed")."""
+    """A file or folder that is not read: nothing of a known format ("skipped"), or unreadable ("failed")."""
 
     status: Literal["skipped", "failed"]
     path: Path
@@ -100,16 +101,23 @@ def _is_log(path: Path) -> bool:
         return False
 
 
-def walk_sources(top: Path) -> Iterator[KnownSource | NotImported]:
-    """Yields the sources in a folder and its subfolders, in sorted order. A folder can itself be a source."""
+def walk_sources(top: Path, search: Search | None = None) -> Iterator[KnownSource | NotImported]:
+    """Yields the sources in a folder and its subfolders, in sorted order. A folder can itself be a source.
+
+    `search` says which folders are not entered; one search over several folders enters none twice.
+    """
     waiting = [top]
     seen: dict[Any, Any] = {}
+    search = search or Search()
     while waiting:
         path = waiting.pop()
         if path.is_symlink() and path != top:
             yield NotImported("skipped", path, "a link")
             continue
         try:
+            if path.is_dir() and (refusal := search.refusal(path, is_top=path == top)) is not None:
+                yield NotImported("skipped", path, refusal)
+                continue
             try:
                 found = recognise(path, top, seen)
                 yield found
@@ -124,6 +132,20 @@ def walk_sources(top: Path) -> Iterator[KnownSource | NotImported]:
             if path == top:
                 raise
             yield NotImported("failed", path, str(error))
+
+
+def sources_in(tops: Iterable[Path]) -> Iterator[KnownSource | NotImported]:
+    """Yields the sources in files and folders that were named. A folder inside of another is searched once.
+
+    Raises:
+        NotALog: a file that was named is of no known format.
+    """
+    search = Search()
+    for top in tops:
+        if top.is_dir():
+            yield from walk_sources(top, search)
+        else:
+            yield recognise(top)
 
 
 def _others_in(found: KnownSource) -> list[Path]:

@@ -5,7 +5,6 @@ Lines end at a newline byte and nowhere else; only one of them is in memory.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, BinaryIO
@@ -45,18 +44,18 @@ def read_objects(
         findings.add("source_torn_tail", SourceSpan(line + 1, offset, 0))
 
 
-def has_known_line(beginning: bytes, is_known: Callable[[dict[str, Any]], bool], look: int) -> bool | None:
+def has_known_line(source: Source, is_known: Callable[[dict[str, Any]], bool], look: int) -> bool | None:
     """Returns whether a file has a line that a format knows among the first `look` ones that can be read.
 
     None if none can be read because the first line is an object longer than the beginning.
     """
     known, number, findings = False, 0, Findings()
-    objects = read_objects(io.BytesIO(beginning), findings, is_record)
+    objects = read_objects(source.open_beginning(), findings, is_record)
     for number, (fields, _) in enumerate(islice(objects, look), 1):
         known = known or is_known(fields)
         if known and number >= findings.count("source_bad_line"):  # else it may be a text that shows such lines
             return True
-    is_object = beginning.removeprefix(BYTE_ORDER_MARK).lstrip(b"\0 \t\r\n").startswith(b"{")
+    is_object = source.beginning.removeprefix(BYTE_ORDER_MARK).lstrip(b"\0 \t\r\n").startswith(b"{")
     return None if is_object and number == 0 else False
 
 
@@ -73,7 +72,7 @@ def read_document(file: BinaryIO, findings: Findings) -> Object | None:
 
 def single_session(source: Source, name: str) -> Iterator[SessionRef]:
     """Yields the session of a file whose first line is a header with its id. Reads only the beginning."""
-    header = next(read_objects(io.BytesIO(source.beginning), Findings(), is_record))
+    header = next(read_objects(source.open_beginning(), Findings(), is_record))
     yield make_ref(name, str(header.fields["id"]))
 
 
