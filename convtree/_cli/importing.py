@@ -17,10 +17,10 @@ from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.render import FINDINGS_SHOWN, count, finding_line
 from convtree._cli.terminal import Terminal, readable_size
 from convtree._engine.redact import Redactor
-from convtree._model.errors import NotALog
+from convtree._model.errors import NotALog, SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree._tools.passed_over import FOLDER_REASONS
-from convtree.exchange import ImportReport
+from convtree.exchange import ImportReport, KnownPlace
 from convtree.stores._open import open_store
 from convtree.stores.base import Progress
 
@@ -29,16 +29,16 @@ _LARGE = 2**24  # progress is printed from this number of bytes on
 
 
 @click.command("import")
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.argument("target")
+@click.argument("paths", metavar="SOURCE... TARGET", nargs=-1)
+@click.option("--discover", is_flag=True, help="Take the known places of all tools as sources; list them, too.")
 @with_redaction
 @click.option("-v", "--verbose", is_flag=True, help="List every file that is passed over, and every finding.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def import_command(
     ctx: click.Context,
-    sources: tuple[Path, ...],
-    target: str,
+    paths: tuple[str, ...],
+    discover: bool,
     redactor: Redactor | None,
     verbose: bool,
     as_json: bool,
@@ -51,13 +51,24 @@ def import_command(
     TARGET is a log or a store. A store is a URL, an existing folder, or a path that ends with a slash. Several sessions
     need a store. Files in an unknown format are passed over, as are packages, caches and version control.
 
+    With --discover, there is no SOURCE: the places are listed in which the tools on this machine keep their sessions,
+    and are imported if there is a TARGET, which is a store. Tools that keep files in a project (aider, Crush) are
+    looked for in the current directory and above.
+
     With --redact, secrets are replaced on the way, and their number is printed. Pass --redact again when you import the
     source again.
     """  # click lists the arguments
+    output = _Output(as_json=as_json, verbose=verbose)
+    if discover:
+        _discover(ctx, paths, redactor, output)
+        return
+    if len(paths) < 2:
+        raise click.UsageError(f"Missing argument '{'TARGET' if paths else 'SOURCE'}'.")
+    sources, target = [Path(path) for path in paths[:-1]], paths[-1]
     if not target:
         raise click.UsageError("TARGET is empty")
     if len(sources) > 1 or _is_store(sources[0], target):
-        _import_many(ctx, sources, target, redactor, _Output(as_json=as_json, verbose=verbose))
+        _import_many(ctx, sources, target, redactor, output)
     from convtree.exchange import import_file
 
     report = import_file(sources[0], target, progress=_byte_progress(), redact=redactor)
@@ -80,11 +91,12 @@ class _Output(NamedTuple):
 
     as_json: bool
     verbose: bool
+    places: Sequence[KnownPlace] | None = None
 
     def print(self, reports: Sequence[ImportReport]) -> None:
         """Prints them to standard output."""
         if self.as_json:
-            write([json_output.to_text(json_output.imported_into(reports))])
+            write([json_output.to_text(json_output.imported_into(reports, self.places))])
             return
         terminal, has_several = Terminal(), len(reports) > 1
         for report in reports:
@@ -93,6 +105,31 @@ class _Output(NamedTuple):
         if not self.verbose and has_several:
             write(_passed_over_lines(reports))
         write(_total_line(reports))
+
+
+def _discover(ctx: click.Context, paths: tuple[str, ...], redactor: Redactor | None, output: _Output) -> None:
+    """Lists the known places of all tools, and imports them if a store is given."""
+    from convtree.exchange import discover
+
+    if len(paths) > 1 or "" in paths:
+        raise click.UsageError("--discover takes no SOURCE, and at most one TARGET, a store")
+    places = discover()
+    if not places:
+        raise SessionNotFound("no tool has kept sessions in a known place of this machine")
+    if not output.as_json:
+        write(_place_lines(places))
+    if paths:
+        _import_many(ctx, [Path(place.path) for place in places], paths[0], redactor, output._replace(places=places))
+    if output.as_json:
+        write([json_output.to_text(json_output.store_document("places", places=places))])
+
+
+def _place_lines(places: Sequence[KnownPlace]) -> Iterator[str]:
+    width = max(len(place.tool) for place in places)
+    for place in places:
+        facts = f"{count(place.sessions, 'sessions'):>14} {readable_size(place.size_bytes):>5}"
+        failed = f" ({count(place.failed, 'files')} cannot be read)" if place.failed else ""
+        yield f"{place.tool:<{width}} {facts}  {escape_controls(place.path)}{failed}"
 
 
 def _is_news(report: ImportReport) -> bool:

@@ -134,13 +134,15 @@ def walk_sources(top: Path, search: Search | None = None) -> Iterator[KnownSourc
             yield NotImported("failed", path, str(error))
 
 
-def sources_in(tops: Iterable[Path]) -> Iterator[KnownSource | NotImported]:
+def sources_in(tops: Iterable[Path], search: Search | None = None) -> Iterator[KnownSource | NotImported]:
     """Yields the sources in files and folders that were named. A folder inside of another is searched once.
+
+    `search` has the folders that were searched before.
 
     Raises:
         NotALog: a file that was named is of no known format.
     """
-    search = Search()
+    search = search or Search()
     for top in tops:
         if top.is_dir():
             yield from walk_sources(top, search)
