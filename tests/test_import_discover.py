@@ -48,9 +48,11 @@ def run(*arguments: Any) -> Result:
     return CliRunner(env={"NO_COLOR": "1"}).invoke(app, ["import", *map(str, arguments)])
 
 
-def places(home: Path, system: str = "linux", project: Path | None = None, **environ: str) -> dict[str, str]:
+def places(
+    home: Path, system: str = "linux", project: Path | None = None, environ: dict[str, str] | None = None
+) -> dict[str, str]:
     """Returns the places that exist on a machine, with their tools, by their paths below the home directory."""
-    machine = Machine(home, project or home, environ, system)
+    machine = Machine(home, project or home, environ or {}, system)
     return {str(path.relative_to(home)): tool for tool, path in places_on(machine)}
 
 
@@ -100,11 +102,11 @@ def test_a_variable_takes_the_place_of_the_default(
 ) -> None:
     """Absolute, or relative to the current directory. An empty one counts as none."""
     made(tmp_path, place, ".claude/projects", ".codex")
-    relative = {} if variable.startswith("XDG") else places(tmp_path, **{variable: value})
-    absolute = places(tmp_path, **{variable: str(tmp_path / value)})
+    relative = {} if variable.startswith("XDG") else places(tmp_path, environ={variable: value})
+    absolute = places(tmp_path, environ={variable: str(tmp_path / value)})
     assert (absolute[place], relative.get(place, tool)) == (tool, tool)
     assert (".claude/projects" in absolute, ".codex" in absolute) == (tool != "Claude Code", tool != "Codex")
-    assert place not in places(tmp_path, **{variable: ""})
+    assert place not in places(tmp_path, environ={variable: ""})
 
 
 def test_projects_are_looked_for_above_the_current_directory(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from convtree._model.entries import Finding, Header, MessageEntry, Record, Sessi
 from convtree._model.errors import NotALog, SessionExists, SessionNotFound, SeveralSessions
 from convtree._session.session import Session
 from convtree._session.view import SessionView
+from convtree._tools.imported_before import StoredMessages, is_said_here
 from convtree._tools.known_sources import (
     FAILURES,
     KnownSource,
@@ -350,26 +351,27 @@ def _import_session(
     report_progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
     records = _CountedRecords(read, report_progress)
-    last_said = session._client.ask(SessionView.last_said)
-    # What was said here has a time and no source. Anything else comes from an earlier state of the source.
-    is_own = last_said is not None and last_said.timestamp is not None and last_said.source_id is None
+    last_said, stored = session._client.ask(SessionView.last_said), session._client.ask(StoredMessages)
+    is_own = last_said is not None and is_said_here(last_said, session.header.arrived)
     continued_here: bool | None = None if is_own else False
     written, kept = 0, False
     for batch in batched(records):
+        ids = [record.id for record in batch]
+        session._client.ask(stored.note, ids)
         if continued_here is None and last_said is not None:
-            ids = [record.id for record in batch]
             if last_said.id in ids:
                 continued_here = False
             elif not session._client.ask(SessionView.has_all, ids):
                 continued_here = all(record.id != last_said.id for record in found.read(ref).records)
         added = session.extend(batch, move_leaf=not continued_here)
         written, kept = written + added, kept or (continued_here is True and added > 0)
+    shrunk = session._client.ask(stored.missing)
     return ImportReport(
         format=found.form.NAME,
         session_id=read.header.id,
         written=written,
         already_there=records.count - written,
-        findings=tuple(read.findings),
+        findings=(*read.findings, *([] if shrunk is None else [shrunk])),
         source=str(found.source.path),
         leaf_kept=kept,
     )
