@@ -14,6 +14,7 @@ from convtree._tools.importing import (
     list_foreign,
     read_foreign,
 )
+from convtree._tools.watching import watch
 
 __all__ = [
     "ForeignSession",
@@ -26,4 +27,5 @@ __all__ = [
     "import_into",
     "list_foreign",
     "read_foreign",
+    "watch",
 ]

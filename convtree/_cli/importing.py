@@ -6,8 +6,9 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -24,6 +25,9 @@ from convtree.exchange import ImportReport, KnownPlace
 from convtree.stores._open import open_store
 from convtree.stores.base import Progress
 
+if TYPE_CHECKING:
+    from convtree.stores._session_store import SessionStore
+
 FOUND = 1  # exit code: a source has problems, or failed
 _LARGE = 2**24  # progress is printed from this number of bytes on
 
@@ -31,6 +35,16 @@ _LARGE = 2**24  # progress is printed from this number of bytes on
 @click.command("import")
 @click.argument("paths", metavar="SOURCE... TARGET", nargs=-1)
 @click.option("--discover", is_flag=True, help="Take the known places of all tools as sources; list them, too.")
+@click.option("--watch", is_flag=True, help="Go on importing what is new until Ctrl-C. TARGET is a store.")
+@click.option(
+    "--interval",
+    "interval_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --watch: time between two looks.",
+)
 @with_redaction
 @click.option("-v", "--verbose", is_flag=True, help="List every file that is passed over, and every finding.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -39,6 +53,8 @@ def import_command(
     ctx: click.Context,
     paths: tuple[str, ...],
     discover: bool,
+    watch: bool,
+    interval_s: float,
     redactor: Redactor | None,
     verbose: bool,
     as_json: bool,
@@ -55,10 +71,13 @@ def import_command(
     and are imported if there is a TARGET, which is a store. Tools that keep files in a project (aider, Crush) are
     looked for in the current directory and above.
 
+    With --watch, the command goes on: each change of a source is a line. Only what has changed is read again, and a
+    file that is being written is read when it is whole. With --json, each line is a document.
+
     With --redact, secrets are replaced on the way, and their number is printed. Pass --redact again when you import the
     source again.
     """  # click lists the arguments
-    output = _Output(as_json=as_json, verbose=verbose)
+    output = _Output(as_json=as_json, verbose=verbose, interval_s=interval_s if watch else None)
     if discover:
         _discover(ctx, paths, redactor, output)
         return
@@ -67,7 +86,7 @@ def import_command(
     sources, target = [Path(path) for path in paths[:-1]], paths[-1]
     if not target:
         raise click.UsageError("TARGET is empty")
-    if len(sources) > 1 or _is_store(sources[0], target):
+    if len(sources) > 1 or watch or _is_store(sources[0], target):
         _import_many(ctx, sources, target, redactor, output)
     from convtree.exchange import import_file
 
@@ -87,10 +106,11 @@ def _is_store(source: Path, target: str) -> bool:
 
 
 class _Output(NamedTuple):
-    """How the results of several imports are printed."""
+    """How several sources are imported, and how the results are printed. `interval_s` is set for a watch."""
 
     as_json: bool
     verbose: bool
+    interval_s: float | None = None
     places: Sequence[KnownPlace] | None = None
 
     def print(self, reports: Sequence[ImportReport]) -> None:
@@ -151,6 +171,9 @@ def _import_many(
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
     with store:
+        if output.interval_s is not None:
+            _watch(sources, store, redactor, output)
+            ctx.exit(0)
         reports = import_into(sources, store, progress=_byte_progress(), redact=redactor)
     output.print(reports)
     report_redacted(redactor)
@@ -158,6 +181,20 @@ def _import_many(
         where = "this folder" if len(sources) == 1 else "these folders"
         raise NotALog(f"{', '.join(map(str, sources))}: no session of a known format in {where}")
     _exit(ctx, reports)
+
+
+def _watch(sources: Sequence[Path], store: SessionStore, redactor: Redactor | None, output: _Output) -> None:
+    """Prints each change, until the command is interrupted."""
+    from convtree.exchange import watch
+
+    terminal = Terminal()
+    for report in watch(sources, store, interval_s=output.interval_s or 0, redact=redactor):
+        if output.as_json:
+            write([json_output.to_text(json_output.imported_into([report]))])
+        else:
+            lines = _lines(report, terminal, with_source=True, verbose=True)
+            write(lines if output.verbose else islice(lines, 1))
+        sys.stdout.flush()
 
 
 def _exit(ctx: click.Context, reports: Sequence[ImportReport]) -> None:

@@ -141,12 +141,12 @@ def import_into(
     reports: list[ImportReport] = []
     for each in sources:
         if isinstance(each, NotImported):
-            reports.append(_report_not_imported(each))
+            reports.append(report_not_imported(each))
             continue
         size = size_of(each.source.path)
         report_progress = _progress_reporter(progress, done, size, total)
         with each.source:
-            reports.extend(_import_sessions(each, store, report_progress, redact))
+            reports.extend(import_sessions(each, store, report_progress, redact))
         done += size
         report_progress(size)
     return reports
@@ -258,7 +258,8 @@ def _read_into_memory(found: KnownSource, ref: SessionRef) -> tuple[Session, Imp
     return session, _import_session(found, ref, read, session)
 
 
-def _report_not_imported(one: NotImported) -> ImportReport:
+def report_not_imported(one: NotImported) -> ImportReport:
+    """Returns the report of something that was not imported."""
     return ImportReport(format=None, session_id=None, source=str(one.path), status=one.status, reason=one.reason)
 
 
@@ -298,7 +299,7 @@ def _read(found: KnownSource, ref: SessionRef, redact: Redact | None = None) -> 
     return read._replace(header=redact_record(read.header, redact), records=records)
 
 
-def _import_sessions(
+def import_sessions(
     found: KnownSource, store: SessionStore, report_progress: Callable[[int], None], redact: Redact | None
 ) -> Iterator[ImportReport]:
     """Imports every session of a source; yields a report for each. A failure ends neither the others nor the import."""
@@ -320,7 +321,7 @@ def _import_sessions(
                     reason=str(error),
                 )
     except FAILURES as error:
-        yield _report_not_imported(NotImported("failed", found.source.path, str(error)))
+        yield report_not_imported(NotImported("failed", found.source.path, str(error)))
 
 
 @contextmanager

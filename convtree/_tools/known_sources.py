@@ -101,16 +101,21 @@ def _is_log(path: Path) -> bool:
         return False
 
 
-def walk_sources(top: Path, search: Search | None = None) -> Iterator[KnownSource | NotImported]:
+def walk_sources(
+    top: Path, search: Search | None = None, is_wanted: Callable[[Path], bool] = lambda _: True
+) -> Iterator[KnownSource | NotImported]:
     """Yields the sources in a folder and its subfolders, in sorted order. A folder can itself be a source.
 
-    `search` says which folders are not entered; one search over several folders enters none twice.
+    `search` says which folders are not entered; one search over several folders enters none twice. What is not wanted
+    is not looked at, with all that is below it.
     """
     waiting = [top]
     seen: dict[Any, Any] = {}
     search = search or Search()
     while waiting:
         path = waiting.pop()
+        if not is_wanted(path):
+            continue
         if path.is_symlink() and path != top:
             yield NotImported("skipped", path, "a link")
             continue
@@ -152,11 +157,19 @@ def sources_in(tops: Iterable[Path], search: Search | None = None) -> Iterator[K
 
 def _others_in(found: KnownSource) -> list[Path]:
     """Returns what a folder that is a source holds beside it, in the order in which it is to be visited, last first."""
-    belongs: Callable[[Source, str], bool] | None = getattr(found.form, "belongs", None)
     path = found.source.path
-    if belongs is None or not path.is_dir():
+    if not path.is_dir():
         return []
-    return sorted((each for each in path.iterdir() if not belongs(found.source, each.name)), reverse=True)
+    return sorted((each for each in path.iterdir() if not belongs_to(found, each)), reverse=True)
+
+
+def belongs_to(found: KnownSource, path: Path) -> bool:
+    """Returns whether a file or folder is read with the folder that is a source."""
+    folder = found.source.path
+    if folder not in path.parents:
+        return False
+    belongs: Callable[[Source, str], bool] | None = getattr(found.form, "belongs", None)
+    return belongs is None or belongs(found.source, path.relative_to(folder).parts[0])
 
 
 def size_of(path: Path) -> int:
