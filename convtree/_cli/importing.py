@@ -45,6 +45,12 @@ _LARGE = 2**24  # progress is printed from this number of bytes on
     metavar="SECONDS",
     help="With --watch: time between two looks.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="NUMBER",
+    help="Processes that read sources while this one writes. Default: one for each processor.",
+)
 @with_redaction
 @click.option("-v", "--verbose", is_flag=True, help="List every file that is passed over, and every finding.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -55,6 +61,7 @@ def import_command(
     discover: bool,
     watch: bool,
     interval_s: float,
+    workers: int | None,
     redactor: Redactor | None,
     verbose: bool,
     as_json: bool,
@@ -77,7 +84,7 @@ def import_command(
     With --redact, secrets are replaced on the way, and their number is printed. Pass --redact again when you import the
     source again.
     """  # click lists the arguments
-    output = _Output(as_json=as_json, verbose=verbose, interval_s=interval_s if watch else None)
+    output = _Output(as_json, verbose, interval_s if watch else None, workers or os.cpu_count() or 1)
     if discover:
         _discover(ctx, paths, redactor, output)
         return
@@ -110,7 +117,8 @@ class _Output(NamedTuple):
 
     as_json: bool
     verbose: bool
-    interval_s: float | None = None
+    interval_s: float | None
+    workers: int
     places: Sequence[KnownPlace] | None = None
 
     def print(self, reports: Sequence[ImportReport]) -> None:
@@ -174,7 +182,7 @@ def _import_many(
         if output.interval_s is not None:
             _watch(sources, store, redactor, output)
             ctx.exit(0)
-        reports = import_into(sources, store, progress=_byte_progress(), redact=redactor)
+        reports = import_into(sources, store, progress=_byte_progress(), redact=redactor, workers=output.workers)
     output.print(reports)
     report_redacted(redactor)
     if all(report.status == "skipped" for report in reports):

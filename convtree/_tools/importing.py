@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -21,6 +21,7 @@ from convtree._logs import directories
 from convtree._logs.directories import path_of
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
+from convtree._messages.custom import CUSTOM
 from convtree._model.arguments import checked
 from convtree._model.batches import batched
 from convtree._model.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
@@ -32,16 +33,20 @@ from convtree._tools.known_sources import (
     FAILURES,
     KnownSource,
     NotImported,
+    Place,
     find_sources,
+    places_in,
     recognise,
+    recognised,
     size_of,
-    sources_in,
 )
+from convtree._tools.reading_elsewhere import Readers, SourceElsewhere
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress
 
 _EVERY = 256  # records between two reports of progress
 _LISTED = 20  # ids in an error message
+_WORTH = 4 * 2**20  # bytes of all sources, from which on other processes read: to start one takes some 0.3 s
 _SHOWN = 200  # characters of the first message in a list
 
 
@@ -122,6 +127,7 @@ def import_into(
     *,
     progress: Progress | None = None,
     redact: Redact | None = None,
+    workers: int = 1,
 ) -> list[ImportReport]:
     """Imports every session of a file, or of all files in a folder and its subfolders, into a store.
 
@@ -132,24 +138,51 @@ def import_into(
 
     `progress(done, total)` is called with bytes. `redact` is as for `import_file`; it runs before the store's own.
 
+    `workers` processes read while this one writes; the result is the same. With 1, or for a few small files, this
+    process reads, too. A program that passes more needs the guard `if __name__ == "__main__"`, as `multiprocessing`
+    says. Where readers of messages are registered (`convtree.shapes`), this process reads everything.
+
     Raises:
         NotALog: `source` is a file of no known format.
         OSError: `source` cannot be read.
     """
-    sources = list(sources_in(paths_of(source)))
-    total, done = sum(size_of(each.source.path) for each in sources if isinstance(each, KnownSource)), 0
+    if workers < 1:
+        raise ValueError(f"workers: expected at least 1, not {workers}")
+    plan = list(places_in(paths_of(source)))
+    places = [each for each in plan if isinstance(each, Place)]
+    sizes = {place: size_of(place.path) for place in places}
+    total, done = sum(sizes.values()), 0
     reports: list[ImportReport] = []
-    for each in sources:
-        if isinstance(each, NotImported):
-            reports.append(report_not_imported(each))
-            continue
-        size = size_of(each.source.path)
-        report_progress = _progress_reporter(progress, done, size, total)
-        with each.source:
-            reports.extend(import_sessions(each, store, report_progress, redact))
-        done += size
-        report_progress(size)
+    with ExitStack() as stack:
+        source_at = _reader_of(places, workers if total >= _WORTH and not CUSTOM else 1, stack)
+        for each in plan:
+            found = each if isinstance(each, NotImported) else source_at(each)
+            if isinstance(each, Place):
+                report_progress = _progress_reporter(progress, done, sizes[each], total)
+                if not isinstance(found, NotImported):
+                    with found.source:
+                        reports.extend(import_sessions(found, store, report_progress, redact))
+                done += sizes[each]
+                report_progress(sizes[each])
+            if isinstance(found, NotImported):
+                reports.append(report_not_imported(found))
     return reports
+
+
+def _reader_of(
+    places: Sequence[Place], workers: int, stack: ExitStack
+) -> Callable[[Place], KnownSource | SourceElsewhere | NotImported]:
+    """Returns a function that opens sources in the order of their places: in this process, or in several others."""
+    if workers == 1 or len(places) < 2:
+        seen: dict[Path | None, dict[Any, Any]] = {}
+        return lambda place: recognised(place.path, place.top, seen.setdefault(place.top, {}))
+    readers = stack.enter_context(Readers(places, workers))
+
+    def next_source(_: Place) -> SourceElsewhere | NotImported:
+        found = readers.next()
+        return found.begin() or found
+
+    return next_source
 
 
 def paths_of(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
@@ -289,7 +322,7 @@ def _list_ids(ids: list[str]) -> str:
     return f"it has {', '.join(ids[:_LISTED]) or 'none'}{more}"
 
 
-def _read(found: KnownSource, ref: SessionRef, redact: Redact | None = None) -> SourceSession:
+def _read(found: KnownSource | SourceElsewhere, ref: SessionRef, redact: Redact | None = None) -> SourceSession:
     """Reads a session. Its directories are normalised; header and records are redacted as a session redacts them."""
     read = found.read(ref)
     read = read._replace(header=directories.of_header(read.header))
@@ -300,7 +333,10 @@ def _read(found: KnownSource, ref: SessionRef, redact: Redact | None = None) -> 
 
 
 def import_sessions(
-    found: KnownSource, store: SessionStore, report_progress: Callable[[int], None], redact: Redact | None
+    found: KnownSource | SourceElsewhere,
+    store: SessionStore,
+    report_progress: Callable[[int], None],
+    redact: Redact | None,
 ) -> Iterator[ImportReport]:
     """Imports every session of a source; yields a report for each. A failure ends neither the others nor the import."""
     try:
@@ -345,7 +381,7 @@ def _identity(header: Header) -> tuple[object, object]:
 
 
 def _import_session(
-    found: KnownSource,
+    found: KnownSource | SourceElsewhere,
     ref: SessionRef,
     read: SourceSession,
     session: Session,

@@ -42,6 +42,13 @@ class NotImported(NamedTuple):
     reason: str
 
 
+class Place(NamedTuple):
+    """Where a source may be: a file or folder, and the folder that is read as a whole."""
+
+    path: Path
+    top: Path | None
+
+
 class DamagedSource(NotALog):
     """A file of a known kind that is too damaged to tell its format. The error says what is wrong."""
 
@@ -82,10 +89,13 @@ def find_sources(top: Path) -> Iterator[KnownSource]:
     if not top.is_dir():
         yield recognise(top)
         return
-    found = [each for each in walk_sources(top) if isinstance(each, KnownSource)]
-    if not found:
+    has_some = False
+    for each in walk_sources(top):
+        if isinstance(each, KnownSource):
+            has_some = True
+            yield each
+    if not has_some:
         raise NotALog(_nothing_in(top))
-    yield from found
 
 
 def _nothing_in(top: Path) -> str:
@@ -109,9 +119,31 @@ def walk_sources(
     `search` says which folders are not entered; one search over several folders enters none twice. What is not wanted
     is not looked at, with all that is below it.
     """
+    seen: dict[Any, Any] = {}
+    for each in _walk(top, search or Search(), is_wanted):
+        yield recognised(each.path, top, seen) if isinstance(each, Place) else each
+
+
+def places_in(tops: Iterable[Path]) -> Iterator[Place | NotImported]:
+    """Yields where the sources in files and folders are, in the order of `sources_in`; no file is opened.
+
+    Raises:
+        NotALog: a file that was named is of no known format.
+    """
+    search = Search()
+    for top in tops:
+        if not top.is_dir():
+            recognise(top)
+            yield Place(top, None)
+            continue
+        for each in _walk(top, search, lambda _: True):
+            yield Place(each.source.path, top) if isinstance(each, KnownSource) else each
+
+
+def _walk(top: Path, search: Search, is_wanted: Callable[[Path], bool]) -> Iterator[Place | KnownSource | NotImported]:
+    """Yields folders that are sources, the places of files, and what is not entered."""
     waiting = [top]
     seen: dict[Any, Any] = {}
-    search = search or Search()
     while waiting:
         path = waiting.pop()
         if not is_wanted(path):
@@ -123,20 +155,30 @@ def walk_sources(
             if path.is_dir() and (refusal := search.refusal(path, is_top=path == top)) is not None:
                 yield NotImported("skipped", path, refusal)
                 continue
+            if not path.is_dir():
+                yield Place(path, top)
+                continue
             try:
                 found = recognise(path, top, seen)
                 yield found
                 waiting.extend(_others_in(found))
-            except NotALog as error:
-                if path.is_dir():
-                    waiting.extend(sorted(path.iterdir(), reverse=True))
-                else:
-                    reason, _, _ = str(error).removeprefix(f"{path}: ").partition(_EXPECTED)
-                    yield NotImported("skipped", path, reason)
+            except NotALog:
+                waiting.extend(sorted(path.iterdir(), reverse=True))
         except FAILURES as error:
             if path == top:
                 raise
             yield NotImported("failed", path, str(error))
+
+
+def recognised(path: Path, top: Path | None = None, seen: dict[Any, Any] | None = None) -> KnownSource | NotImported:
+    """Returns a source, or why it is not imported; `top` and `seen` are as for `Source`."""
+    try:
+        return recognise(path, top, seen)
+    except NotALog as error:
+        reason, _, _ = str(error).removeprefix(f"{path}: ").partition(_EXPECTED)
+        return NotImported("skipped", path, reason)
+    except FAILURES as error:
+        return NotImported("failed", path, str(error))
 
 
 def sources_in(tops: Iterable[Path], search: Search | None = None) -> Iterator[KnownSource | NotImported]:
