@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from convtree._engine.codec import BYTE_ORDER_MARK, HEADER_START
 from convtree._formats.common.base import Format, SessionRef, Source, SourceSession
+from convtree._formats.common.comments import has_comment, without_comments
 from convtree._formats.common.files import SourceFile
 from convtree._model.errors import ConvtreeError, NotALog
 from convtree._tools.passed_over import Search
@@ -63,7 +64,10 @@ def recognise(path: Path, folder: Path | None = None, seen: dict[Any, Any] | Non
     from convtree._formats.common.sqlite import error_of
     from convtree._formats.registry import FORMATS
 
-    source = Source(path, b"" if path.is_dir() else _beginning(path), folder, seen)
+    beginning = b"" if path.is_dir() else _beginning(path)
+    if beginning.removeprefix(BYTE_ORDER_MARK).lstrip()[:1] in (b"{", b"[", b"/") and has_comment(beginning):
+        beginning = without_comments(beginning)
+    source = Source(path, beginning, folder, seen)
     for form in FORMATS:
         if form.recognises(source):
             return KnownSource(form, source)

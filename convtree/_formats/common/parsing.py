@@ -17,6 +17,7 @@ import orjson
 from convtree._engine import json_values
 from convtree._engine.signatures import drop_broken
 from convtree._formats.common.base import Findings, SourceSpan
+from convtree._formats.common.comments import without_extras
 
 DEPTH_LIMIT = json_values.DEPTH_LIMIT - 8  # levels of a foreign object; its place in a record takes a few more
 
@@ -70,6 +71,8 @@ def parse(
         else:
             values = _keyed([value], list_key)
             return _objects(values, text, False, span, findings, lambda: _keyed([orjson.loads(text)], list_key))
+    if (plain := without_extras(text)) is not None and _is_whole(plain):
+        return parse(plain, span, findings, is_record, several=several, list_key=list_key)
     slow = _Slow(text)
     values = _keyed(slow.read(is_record, several), list_key)
     if len(values) > 1 and not several:
@@ -81,6 +84,15 @@ def parse(
         return _keyed(_Slow(text, exact=True).read(is_record, several), list_key)
 
     return _objects(values, text, slow.has_replaced, span, findings, read_again)
+
+
+def _is_whole(text: bytes) -> bool:
+    """Returns whether a text is JSON."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _keyed(values: list[Any], list_key: str | None) -> list[Any]:
