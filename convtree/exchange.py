@@ -4,6 +4,7 @@ A source is recognised by its content, never by its name, and is never written t
 source gives the same ids, so a second import adds nothing and a source that has grown adds only what is new.
 """
 
+from convtree._tools.discovering import KnownPlace, discover
 from convtree._tools.exporting import export_file, export_lines
 from convtree._tools.importing import (
     ForeignSession,
@@ -13,14 +14,18 @@ from convtree._tools.importing import (
     list_foreign,
     read_foreign,
 )
+from convtree._tools.watching import watch
 
 __all__ = [
     "ForeignSession",
     "ImportReport",
+    "KnownPlace",
+    "discover",
     "export_file",
     "export_lines",
     "import_file",
     "import_into",
     "list_foreign",
     "read_foreign",
+    "watch",
 ]

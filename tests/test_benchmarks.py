@@ -112,6 +112,14 @@ ROWS = {
         "one append, of writers of one session": ["1 writer", "8 writers"],
         "target": 6,
     },
+    "sources.py": {
+        "MB/s": [
+            f"{name}: {way}"
+            for name in ("Claude Code", "Codex", "messages")
+            for way in ("orjson.loads of every line", "import, one process", "import, other processes read")
+        ],
+        "target": 6,
+    },
     "imports.py": {
         "a process that imports": ["bare Python", "convtree", "SQLiteSession", "SqliteSaver", "pi-agent-harness-lc"],
         "target": 1,

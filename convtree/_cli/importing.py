@@ -6,54 +6,102 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from convtree._cli import json_output
 from convtree._cli.output import progress_on_stderr, write
 from convtree._cli.redacting import report_redacted, with_redaction
-from convtree._cli.render import count, finding_line
+from convtree._cli.render import FINDINGS_SHOWN, count, finding_line
 from convtree._cli.terminal import Terminal, readable_size
 from convtree._engine.redact import Redactor
-from convtree._model.errors import NotALog
+from convtree._model.errors import NotALog, SessionNotFound
 from convtree._model.terminal_text import escape_controls
-from convtree.exchange import ImportReport
+from convtree._tools.passed_over import FOLDER_REASONS
+from convtree.exchange import ImportReport, KnownPlace
 from convtree.stores._open import open_store
 from convtree.stores.base import Progress
+
+if TYPE_CHECKING:
+    from convtree.stores._session_store import SessionStore
 
 FOUND = 1  # exit code: a source has problems, or failed
 _LARGE = 2**24  # progress is printed from this number of bytes on
 
 
 @click.command("import")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target")
+@click.argument("paths", metavar="SOURCE... TARGET", nargs=-1)
+@click.option("--discover", is_flag=True, help="Take the known places of all tools as sources; list them, too.")
+@click.option("--watch", is_flag=True, help="Go on importing what is new until Ctrl-C. TARGET is a store.")
+@click.option(
+    "--interval",
+    "interval_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --watch: time between two looks.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="NUMBER",
+    help="Processes that read sources while this one writes. Default: one for each processor.",
+)
 @with_redaction
+@click.option("-v", "--verbose", is_flag=True, help="List every file that is passed over, and every finding.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
-def import_command(ctx: click.Context, source: Path, target: str, redactor: Redactor | None, as_json: bool) -> None:
+def import_command(
+    ctx: click.Context,
+    paths: tuple[str, ...],
+    discover: bool,
+    watch: bool,
+    interval_s: float,
+    workers: int | None,
+    redactor: Redactor | None,
+    verbose: bool,
+    as_json: bool,
+) -> None:
     """Import sessions of other tools into a log or a store.
 
-    SOURCE is a session of another tool, or a folder of them. It is only read. Import it again later to add what is new.
+    SOURCE is a session of another tool, or a folder of them, up to a home directory. It is only read. Import it again
+    later to add what is new.
 
     TARGET is a log or a store. A store is a URL, an existing folder, or a path that ends with a slash. Several sessions
-    need a store. Files in an unknown format are skipped.
+    need a store. Files in an unknown format are passed over, as are packages, caches and version control.
+
+    With --discover, there is no SOURCE: the places are listed in which the tools on this machine keep their sessions,
+    and are imported if there is a TARGET, which is a store. Tools that keep files in a project (aider, Crush) are
+    looked for in the current directory and above.
+
+    With --watch, the command goes on: each change of a source is a line. Only what has changed is read again, and a
+    file that is being written is read when it is whole. With --json, each line is a document.
 
     With --redact, secrets are replaced on the way, and their number is printed. Pass --redact again when you import the
     source again.
-    """
+    """  # click lists the arguments
+    output = _Output(as_json, verbose, interval_s if watch else None, workers or os.cpu_count() or 1)
+    if discover:
+        _discover(ctx, paths, redactor, output)
+        return
+    if len(paths) < 2:
+        raise click.UsageError(f"Missing argument '{'TARGET' if paths else 'SOURCE'}'.")
+    sources, target = [Path(path) for path in paths[:-1]], paths[-1]
     if not target:
         raise click.UsageError("TARGET is empty")
-    if _is_store(source, target):
-        _import_many(ctx, source, target, redactor, as_json)
+    if len(sources) > 1 or watch or _is_store(sources[0], target):
+        _import_many(ctx, sources, target, redactor, output)
     from convtree.exchange import import_file
 
-    report = import_file(source, target, progress=_byte_progress(), redact=redactor)
+    report = import_file(sources[0], target, progress=_byte_progress(), redact=redactor)
     if as_json:
         write([json_output.to_text(json_output.imported(report))])
     else:
-        write(_lines(report, Terminal()))
+        write(_lines(report, Terminal(), verbose=True))
     report_redacted(redactor)
     _exit(ctx, [report])
 
@@ -64,27 +112,97 @@ def _is_store(source: Path, target: str) -> bool:
     return is_url or target.endswith(("/", os.sep)) or Path(target).is_dir() or (source.is_dir() and not is_log)
 
 
-def _import_many(ctx: click.Context, source: Path, target: str, redactor: Redactor | None, as_json: bool) -> None:
+class _Output(NamedTuple):
+    """How several sources are imported, and how the results are printed. `interval_s` is set for a watch."""
+
+    as_json: bool
+    verbose: bool
+    interval_s: float | None
+    workers: int
+    places: Sequence[KnownPlace] | None = None
+
+    def print(self, reports: Sequence[ImportReport]) -> None:
+        """Prints them to standard output."""
+        if self.as_json:
+            write([json_output.to_text(json_output.imported_into(reports, self.places))])
+            return
+        terminal, has_several = Terminal(), len(reports) > 1
+        for report in reports:
+            if self.verbose or not has_several or _is_news(report):
+                write(_lines(report, terminal, with_source=has_several, verbose=self.verbose))
+        if not self.verbose and has_several:
+            write(_passed_over_lines(reports))
+        write(_total_line(reports))
+
+
+def _discover(ctx: click.Context, paths: tuple[str, ...], redactor: Redactor | None, output: _Output) -> None:
+    """Lists the known places of all tools, and imports them if a store is given."""
+    from convtree.exchange import discover
+
+    if len(paths) > 1 or "" in paths:
+        raise click.UsageError("--discover takes no SOURCE, and at most one TARGET, a store")
+    places = discover()
+    if not places:
+        raise SessionNotFound("no tool has kept sessions in a known place of this machine")
+    if not output.as_json:
+        write(_place_lines(places))
+    if paths:
+        _import_many(ctx, [Path(place.path) for place in places], paths[0], redactor, output._replace(places=places))
+    if output.as_json:
+        write([json_output.to_text(json_output.store_document("places", places=places))])
+
+
+def _place_lines(places: Sequence[KnownPlace]) -> Iterator[str]:
+    width = max(len(place.tool) for place in places)
+    for place in places:
+        facts = f"{count(place.sessions, 'sessions'):>14} {readable_size(place.size_bytes):>5}"
+        failed = f" ({count(place.failed, 'files')} cannot be read)" if place.failed else ""
+        yield f"{place.tool:<{width}} {facts}  {escape_controls(place.path)}{failed}"
+
+
+def _is_news(report: ImportReport) -> bool:
+    """Returns whether a report of several has a line of its own; the others are counted."""
+    if report.status == "skipped":
+        return False
+    return report.status == "failed" or report.written > 0 or bool(report.findings)
+
+
+def _import_many(
+    ctx: click.Context, sources: Sequence[Path], target: str, redactor: Redactor | None, output: _Output
+) -> None:
     from convtree.exchange import import_into
 
-    if not source.exists():
+    for source in sources:
         source.stat()  # raises FileNotFoundError before a store is created
     try:
         store = open_store(target)
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
     with store:
-        reports = import_into(source, store, progress=_byte_progress(), redact=redactor)
-    if as_json:
-        write([json_output.to_text(json_output.imported_into(reports))])
-    else:
-        terminal = Terminal()
-        write(line for report in reports for line in _lines(report, terminal, with_source=len(reports) > 1))
-        write(_total_line(reports))
+        if output.interval_s is not None:
+            _watch(sources, store, redactor, output)
+            ctx.exit(0)
+        reports = import_into(sources, store, progress=_byte_progress(), redact=redactor, workers=output.workers)
+    output.print(reports)
     report_redacted(redactor)
     if all(report.status == "skipped" for report in reports):
-        raise NotALog(f"{source}: no session of a known format in this folder")
+        where = "this folder" if len(sources) == 1 else "these folders"
+        raise NotALog(f"{', '.join(map(str, sources))}: no session of a known format in {where}")
     _exit(ctx, reports)
+
+
+def _watch(sources: Sequence[Path], store: SessionStore, redactor: Redactor | None, output: _Output) -> None:
+    """Prints each change, until the command is interrupted."""
+    from convtree.exchange import watch
+
+    terminal = Terminal()
+    for report in watch(sources, store, interval_s=output.interval_s or 0, redact=redactor):
+        if output.as_json:
+            write([json_output.to_text(json_output.imported_into([report]))])
+        else:
+            lines = _lines(report, terminal, with_source=True, verbose=True)
+            write(lines if output.verbose else islice(lines, 1))
+        sys.stdout.flush()
 
 
 def _exit(ctx: click.Context, reports: Sequence[ImportReport]) -> None:
@@ -94,7 +212,7 @@ def _exit(ctx: click.Context, reports: Sequence[ImportReport]) -> None:
     ctx.exit(FOUND if has_problems else 0)
 
 
-def _lines(report: ImportReport, terminal: Terminal, with_source: bool = False) -> Iterator[str]:
+def _lines(report: ImportReport, terminal: Terminal, *, with_source: bool = False, verbose: bool) -> Iterator[str]:
     if report.status != "imported":
         yield f"{report.status}: {escape_controls(report.source)}: {escape_controls(report.reason or '')}"
     else:
@@ -105,8 +223,19 @@ def _lines(report: ImportReport, terminal: Terminal, with_source: bool = False) 
         yield f"{session}: {counts}{place}"
     if report.leaf_kept:
         yield "  the session was continued here: the leaf stays, and new records are on another branch"
-    for finding in report.findings:
+    shown = report.findings if verbose else report.findings[:FINDINGS_SHOWN]
+    for finding in shown:
         yield finding_line(finding, terminal)
+    if len(report.findings) > len(shown):
+        yield f"{terminal.dots} {len(report.findings) - len(shown):,} more findings; list them with -v"
+
+
+def _passed_over_lines(reports: Sequence[ImportReport]) -> Iterator[str]:
+    """Yields a line for each reason for which files were passed over, the most frequent first."""
+    reasons = Counter(report.reason or "" for report in reports if report.status == "skipped")
+    for reason, number in reasons.most_common():
+        noun = "folders" if reason in FOLDER_REASONS else "files"
+        yield f"passed over {count(number, noun)}: {escape_controls(reason)}"
 
 
 def _total_line(reports: Sequence[ImportReport]) -> Iterator[str]:

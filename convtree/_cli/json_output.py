@@ -21,7 +21,7 @@ from convtree._engine.outline import changed_fields
 from convtree._model.entries import Finding
 from convtree._model.terminal_text import escape_json_controls, json_escape
 from convtree._tools.redact_log import Redaction
-from convtree.exchange import ImportReport
+from convtree.exchange import ImportReport, KnownPlace
 from convtree.repair import Repair, Report
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -133,24 +133,29 @@ def imported(report: ImportReport) -> dict[str, Any]:
     }
 
 
-def imported_into(reports: Sequence[ImportReport]) -> dict[str, Any]:
-    """Returns the document of an import into a store, source by source."""
-    return _versioned("convtree.imports") | {
-        "imports": [
-            {
-                "source": report.source,
-                "status": report.status,
-                "reason": report.reason,
-                "format": report.format,
-                "session_id": report.session_id,
-                "written": report.written,
-                "already_there": report.already_there,
-                "leaf_kept": report.leaf_kept,
-                "findings": findings(report.findings),
-            }
-            for report in reports
-        ]
-    }
+def imported_into(reports: Sequence[ImportReport], places: Sequence[KnownPlace] | None = None) -> dict[str, Any]:
+    """Returns the document of an import into a store, source by source; with the places that were discovered."""
+    discovered = {} if places is None else {"places": msgspec.to_builtins(places)}
+    return (
+        _versioned("convtree.imports")
+        | discovered
+        | {
+            "imports": [
+                {
+                    "source": report.source,
+                    "status": report.status,
+                    "reason": report.reason,
+                    "format": report.format,
+                    "session_id": report.session_id,
+                    "written": report.written,
+                    "already_there": report.already_there,
+                    "leaf_kept": report.leaf_kept,
+                    "findings": findings(report.findings),
+                }
+                for report in reports
+            ]
+        }
+    )
 
 
 def findings(found: Sequence[Finding]) -> list[dict[str, Any]]:

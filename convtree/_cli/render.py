@@ -259,9 +259,8 @@ def finding_line(finding: Finding, terminal: Terminal) -> str:
     places = [f"line {finding.line}, offset {finding.offset}, {finding.length} bytes"] if finding.line else []
     places += [f"entry {escape_controls(finding.entry_id)}"] if finding.entry_id else []
     words = FINDING_CODES[finding.code][1] if finding.code in FINDING_CODES else ""
-    if finding.about is not None:
-        often = f" ({count(finding.times, 'times')})" if finding.times > 1 else ""
-        words += f": {escape_controls(finding.about)}{often}"
+    words += f": {escape_controls(finding.about)}" if finding.about is not None else ""
+    words += f" ({count(finding.times, 'times')})" if finding.times > 1 else ""
     what = terminal.paint(f"{finding.severity} {escape_controls(finding.code)}", style)
     return f"{what}: {', '.join(places) or 'session'}: {words}"
 

@@ -59,7 +59,7 @@ def recognises(source: Source) -> bool:
     """Recognises a session by its events."""
     if not source.beginning.lstrip().startswith(b"{"):
         return False
-    return bool(has_known_line(source.beginning, _is_known, _LOOK))
+    return bool(has_known_line(source, _is_known, _LOOK))
 
 
 def sessions(source: Source) -> Iterator[SessionRef]:

@@ -19,7 +19,6 @@ Shape `goose.message`.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple, TypeGuard
@@ -63,7 +62,7 @@ def recognises(source: Source) -> bool:
     """Recognises the database by its tables, a legacy file by its first line and the messages behind it."""
     if not _is_lines(source):
         return has_tables(source, _TABLES)
-    objects = read_objects(io.BytesIO(source.beginning), Findings(), _is_message)
+    objects = read_objects(source.open_beginning(), Findings(), _is_message)
     first, second = next(objects, None), next(objects, None)
     if first is None or not _is_metadata(first.fields):
         return False

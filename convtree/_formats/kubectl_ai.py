@@ -60,7 +60,8 @@ def recognises(source: Source) -> bool:
     beginning = source.beginning
     if not beginning:
         beginning = read_beginning(source.path / _HISTORY, _BEGINNING)
-    first = next(_objects(io.BytesIO(beginning), beginning, Findings()), None)
+    start = source.open_beginning() if source.beginning else io.BytesIO(beginning)
+    first = next(_objects(start, beginning, Findings()), None)
     return first is not None and _is_record(first.fields)
 
 

@@ -18,7 +18,6 @@ written (`write`). Shape `picoclaw.message`.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -57,7 +56,7 @@ def recognises(source: Source) -> bool:
     """
     if any(keys >= {"key", "messages", "created", "updated"} for keys in item_keys(source.beginning)):
         return True
-    first = next(read_objects(io.BytesIO(source.beginning), Findings(), _is_message), None)
+    first = next(read_objects(source.open_beginning(), Findings(), _is_message), None)
     if first is None or not _is_message(first.fields):
         return False
     return "created_at" in first.fields or _metadata(source.path, Findings()).keys() >= {"key", "skip", "count"}

@@ -68,7 +68,7 @@ _COUNTS = {
 
 def recognises(source: Source) -> bool:
     """Recognises a transcript by a message in Gemini's shape, or by a `system` line with its payload."""
-    if (is_known := has_known_line(source.beginning, _is_line, _LOOK)) is not None:
+    if (is_known := has_known_line(source, _is_line, _LOOK)) is not None:
         return is_known
     start = source.beginning[:4096]
     has_content = any(name in start for name in (b'"parts":[', b'"systemPayload":{'))

@@ -17,7 +17,6 @@ branch are branches of one session. A group chat and older files have no such he
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -58,7 +57,7 @@ def recognises(source: Source) -> bool:
     """Recognises a chat by a message among its first lines."""
     if not source.beginning.lstrip().startswith(b"{"):
         return False
-    found = read_objects(io.BytesIO(source.beginning), Findings(), _is_message)
+    found = read_objects(source.open_beginning(), Findings(), _is_message)
     return any(_is_message(fields) and "name" in fields for fields, _ in islice(found, _LOOK))
 
 

@@ -52,6 +52,10 @@ class Extending:
             return 0
         return self._session.extend([LeafMark(id=self._leaf_id("leaf", self._leaf), target_id=self._leaf)])
 
+    def moved(self, ids: list[str]) -> list[str]:
+        """Returns the ids that records of the source got, if they are others."""
+        return [self._moved[id] for id in ids if id in self._moved]
+
     def _extend(self, records: list[Record], move_leaf: bool) -> int:
         written = self._session.extend(records, move_leaf=move_leaf)
         ends = (each for each in reversed(records) if isinstance(each, Entry | LeafMark))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
@@ -20,27 +21,33 @@ from convtree._logs import directories
 from convtree._logs.directories import path_of
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
+from convtree._messages.custom import CUSTOM
 from convtree._model.arguments import checked
 from convtree._model.batches import batched
-from convtree._model.entries import Entry, Finding, Header, MessageEntry, Record, SessionInfoMark
+from convtree._model.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
 from convtree._model.errors import NotALog, SessionExists, SessionNotFound, SeveralSessions
 from convtree._session.session import Session
 from convtree._session.view import SessionView
 from convtree._tools.contradictions import Extending
+from convtree._tools.imported_before import StoredMessages, is_said_here
 from convtree._tools.known_sources import (
     FAILURES,
     KnownSource,
     NotImported,
+    Place,
     find_sources,
+    places_in,
     recognise,
+    recognised,
     size_of,
-    walk_sources,
 )
+from convtree._tools.reading_elsewhere import Readers, SourceElsewhere
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress
 
 _EVERY = 256  # records between two reports of progress
 _LISTED = 20  # ids in an error message
+_WORTH = 4 * 2**20  # bytes of all sources, from which on other processes read: to start one takes some 0.3 s
 _SHOWN = 200  # characters of the first message in a list
 
 
@@ -117,41 +124,73 @@ def import_file(
 
 @checked
 def import_into(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     store: SessionStore,
     *,
     progress: Progress | None = None,
     redact: Redact | None = None,
+    workers: int = 1,
 ) -> list[ImportReport]:
     """Imports every session of a file, or of all files in a folder and its subfolders, into a store.
 
-    Each session keeps its id. Files are imported in sorted order; links are not followed, and files of no known format
-    are reported as skipped. A problem with one file does not stop the others. Importing again adds what is new.
+    `source` may be a list of files and folders. Each session keeps its id. Files are imported in sorted order; links
+    are not followed, and files of no known format are reported as skipped. So are folders that hold no histories:
+    version control, installed packages, virtual environments, caches. A problem with one file does not stop the others.
+    Importing again adds what is new.
 
     `progress(done, total)` is called with bytes. `redact` is as for `import_file`; it runs before the store's own.
+
+    `workers` processes read while this one writes; the result is the same. With 1, or for a few small files, this
+    process reads, too. A program that passes more needs the guard `if __name__ == "__main__"`, as `multiprocessing`
+    says. Where readers of messages are registered (`convtree.shapes`), this process reads everything.
 
     Raises:
         NotALog: `source` is a file of no known format.
         OSError: `source` cannot be read.
     """
-    top = path_of("source", source)
-    if not top.is_dir():
-        sources: list[KnownSource | NotImported] = [recognise(top)]
-    else:
-        sources = list(walk_sources(top))
-    total, done = sum(size_of(each.source.path) for each in sources if isinstance(each, KnownSource)), 0
+    if workers < 1:
+        raise ValueError(f"workers: expected at least 1, not {workers}")
+    plan = list(places_in(paths_of(source)))
+    places = [each for each in plan if isinstance(each, Place)]
+    sizes = {place: size_of(place.path) for place in places}
+    total, done = sum(sizes.values()), 0
     reports: list[ImportReport] = []
-    for each in sources:
-        if isinstance(each, NotImported):
-            reports.append(_report_not_imported(each))
-            continue
-        size = size_of(each.source.path)
-        report_progress = _progress_reporter(progress, done, size, total)
-        with each.source:
-            reports.extend(_import_sessions(each, store, report_progress, redact))
-        done += size
-        report_progress(size)
+    with ExitStack() as stack:
+        source_at = _reader_of(places, workers if total >= _WORTH and not CUSTOM else 1, stack)
+        for each in plan:
+            found = each if isinstance(each, NotImported) else source_at(each)
+            if isinstance(each, Place):
+                report_progress = _progress_reporter(progress, done, sizes[each], total)
+                if not isinstance(found, NotImported):
+                    with found.source:
+                        reports.extend(import_sessions(found, store, report_progress, redact))
+                done += sizes[each]
+                report_progress(sizes[each])
+            if isinstance(found, NotImported):
+                reports.append(report_not_imported(found))
     return reports
+
+
+def _reader_of(
+    places: Sequence[Place], workers: int, stack: ExitStack
+) -> Callable[[Place], KnownSource | SourceElsewhere | NotImported]:
+    """Returns a function that opens sources in the order of their places: in this process, or in several others."""
+    if workers == 1 or len(places) < 2:
+        seen: dict[Path | None, dict[Any, Any]] = {}
+        return lambda place: recognised(place.path, place.top, seen.setdefault(place.top, {}))
+    readers = stack.enter_context(Readers(places, workers))
+
+    def next_source(_: Place) -> SourceElsewhere | NotImported:
+        found = readers.next()
+        return found.begin() or found
+
+    return next_source
+
+
+def paths_of(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """Returns the paths that an argument names: one, or each of a list."""
+    named = [source] if isinstance(source, str | os.PathLike) else source
+    return [path_of("source", each) for each in named]
 
 
 class ForeignSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -254,7 +293,8 @@ def _read_into_memory(found: KnownSource, ref: SessionRef) -> tuple[Session, Imp
     return session, _import_session(found, ref, read, session)
 
 
-def _report_not_imported(one: NotImported) -> ImportReport:
+def report_not_imported(one: NotImported) -> ImportReport:
+    """Returns the report of something that was not imported."""
     return ImportReport(format=None, session_id=None, source=str(one.path), status=one.status, reason=one.reason)
 
 
@@ -284,7 +324,7 @@ def _list_ids(ids: list[str]) -> str:
     return f"it has {', '.join(ids[:_LISTED]) or 'none'}{more}"
 
 
-def _read(found: KnownSource, ref: SessionRef, redact: Redact | None = None) -> SourceSession:
+def _read(found: KnownSource | SourceElsewhere, ref: SessionRef, redact: Redact | None = None) -> SourceSession:
     """Reads a session. Its directories are normalised; header and records are redacted as a session redacts them."""
     read = found.read(ref)
     read = read._replace(header=directories.of_header(read.header))
@@ -294,8 +334,11 @@ def _read(found: KnownSource, ref: SessionRef, redact: Redact | None = None) -> 
     return read._replace(header=redact_record(read.header, redact), records=records)
 
 
-def _import_sessions(
-    found: KnownSource, store: SessionStore, report_progress: Callable[[int], None], redact: Redact | None
+def import_sessions(
+    found: KnownSource | SourceElsewhere,
+    store: SessionStore,
+    report_progress: Callable[[int], None],
+    redact: Redact | None,
 ) -> Iterator[ImportReport]:
     """Imports every session of a source; yields a report for each. A failure ends neither the others nor the import."""
     try:
@@ -316,7 +359,7 @@ def _import_sessions(
                     reason=str(error),
                 )
     except FAILURES as error:
-        yield _report_not_imported(NotImported("failed", found.source.path, str(error)))
+        yield report_not_imported(NotImported("failed", found.source.path, str(error)))
 
 
 @contextmanager
@@ -340,45 +383,38 @@ def _identity(header: Header) -> tuple[object, object]:
 
 
 def _import_session(
-    found: KnownSource,
+    found: KnownSource | SourceElsewhere,
     ref: SessionRef,
     read: SourceSession,
     session: Session,
     report_progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
     records = _CountedRecords(read, report_progress)
-    last_said = session._client.ask(SessionView.last_said)
-    continued_here: bool | None = None if _may_be_own(last_said, found.form.NAME) else False
+    last_said, stored = session._client.ask(SessionView.last_said), session._client.ask(StoredMessages)
+    is_own = last_said is not None and is_said_here(last_said, session.header)
+    continued_here: bool | None = None if is_own else False
     written, kept, extending = 0, False, Extending(session)
     for batch in batched(records):
+        ids = [record.id for record in batch]
         if continued_here is None and last_said is not None:
-            ids = [record.id for record in batch]
             if last_said.id in ids:
                 continued_here = False
             elif not session._client.ask(SessionView.has_all, ids):
                 continued_here = all(record.id != last_said.id for record in found.read(ref).records)
         added = extending.add(batch, move_leaf=not continued_here)
+        session._client.ask(stored.note, [*ids, *extending.moved(ids)])
         written, kept = written + added, kept or (continued_here is True and added > 0)
     written += extending.finish(move_leaf=not continued_here)
+    shrunk = session._client.ask(stored.missing)
     return ImportReport(
         format=found.form.NAME,
         session_id=read.header.id,
         written=written,
         already_there=records.count - written,
-        findings=(*read.findings, *extending.findings.listed),
+        findings=(*read.findings, *extending.findings.listed, *([] if shrunk is None else [shrunk])),
         source=str(found.source.path),
         leaf_kept=kept,
     )
-
-
-def _may_be_own(entry: Entry | None, name: str) -> bool:
-    """Returns whether an entry may have been said here: it has a time, and neither a source nor a shape of the format.
-
-    Anything else comes from an earlier state of the source.
-    """
-    if entry is None or entry.timestamp is None or entry.source_id is not None:
-        return False
-    return not (isinstance(entry, MessageEntry) and (entry.shape or "").startswith(f"{name}."))
 
 
 def _progress_reporter(progress: Progress | None, before: int, size: int, total: int) -> Callable[[int], None]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from convtree._engine.codec import BYTE_ORDER_MARK, HEADER_START
 from convtree._formats.common.base import Format, SessionRef, Source, SourceSession
+from convtree._formats.common.comments import has_comment, without_comments
 from convtree._formats.common.files import SourceFile
 from convtree._model.errors import ConvtreeError, NotALog
+from convtree._tools.passed_over import Search
 
 #: what may go wrong with one source and must not stop the import of others
 FAILURES = (ConvtreeError, OSError, ImportError)
@@ -34,11 +36,18 @@ class KnownSource(NamedTuple):
 
 
 class NotImported(NamedTuple):
-    """A file that is not read: of no known format ("skipped"), or unreadable ("failed")."""
+    """A file or folder that is not read: nothing of a known format ("skipped"), or unreadable ("failed")."""
 
     status: Literal["skipped", "failed"]
     path: Path
     reason: str
+
+
+class Place(NamedTuple):
+    """Where a source may be: a file or folder, and the folder that is read as a whole."""
+
+    path: Path
+    top: Path | None
 
 
 class DamagedSource(NotALog):
@@ -55,7 +64,10 @@ def recognise(path: Path, folder: Path | None = None, seen: dict[Any, Any] | Non
     from convtree._formats.common.sqlite import error_of
     from convtree._formats.registry import FORMATS
 
-    source = Source(path, b"" if path.is_dir() else _beginning(path), folder, seen)
+    beginning = b"" if path.is_dir() else _beginning(path)
+    if beginning.removeprefix(BYTE_ORDER_MARK).lstrip()[:1] in (b"{", b"[", b"/") and has_comment(beginning):
+        beginning = without_comments(beginning)
+    source = Source(path, beginning, folder, seen)
     for form in FORMATS:
         if form.recognises(source):
             return KnownSource(form, source)
@@ -81,10 +93,13 @@ def find_sources(top: Path) -> Iterator[KnownSource]:
     if not top.is_dir():
         yield recognise(top)
         return
-    found = [each for each in walk_sources(top) if isinstance(each, KnownSource)]
-    if not found:
+    has_some = False
+    for each in walk_sources(top):
+        if isinstance(each, KnownSource):
+            has_some = True
+            yield each
+    if not has_some:
         raise NotALog(_nothing_in(top))
-    yield from found
 
 
 def _nothing_in(top: Path) -> str:
@@ -100,39 +115,107 @@ def _is_log(path: Path) -> bool:
         return False
 
 
-def walk_sources(top: Path) -> Iterator[KnownSource | NotImported]:
-    """Yields the sources in a folder and its subfolders, in sorted order. A folder can itself be a source."""
+def walk_sources(
+    top: Path, search: Search | None = None, is_wanted: Callable[[Path], bool] = lambda _: True
+) -> Iterator[KnownSource | NotImported]:
+    """Yields the sources in a folder and its subfolders, in sorted order. A folder can itself be a source.
+
+    `search` says which folders are not entered; one search over several folders enters none twice. What is not wanted
+    is not looked at, with all that is below it.
+    """
+    seen: dict[Any, Any] = {}
+    for each in _walk(top, search or Search(), is_wanted):
+        yield recognised(each.path, top, seen) if isinstance(each, Place) else each
+
+
+def places_in(tops: Iterable[Path]) -> Iterator[Place | NotImported]:
+    """Yields where the sources in files and folders are, in the order of `sources_in`; no file is opened.
+
+    Raises:
+        NotALog: a file that was named is of no known format.
+    """
+    search = Search()
+    for top in tops:
+        if not top.is_dir():
+            recognise(top)
+            yield Place(top, None)
+            continue
+        for each in _walk(top, search, lambda _: True):
+            yield Place(each.source.path, top) if isinstance(each, KnownSource) else each
+
+
+def _walk(top: Path, search: Search, is_wanted: Callable[[Path], bool]) -> Iterator[Place | KnownSource | NotImported]:
+    """Yields folders that are sources, the places of files, and what is not entered."""
     waiting = [top]
     seen: dict[Any, Any] = {}
     while waiting:
         path = waiting.pop()
+        if not is_wanted(path):
+            continue
         if path.is_symlink() and path != top:
             yield NotImported("skipped", path, "a link")
             continue
         try:
+            if path.is_dir() and (refusal := search.refusal(path, is_top=path == top)) is not None:
+                yield NotImported("skipped", path, refusal)
+                continue
+            if not path.is_dir():
+                yield Place(path, top)
+                continue
             try:
                 found = recognise(path, top, seen)
                 yield found
                 waiting.extend(_others_in(found))
-            except NotALog as error:
-                if path.is_dir():
-                    waiting.extend(sorted(path.iterdir(), reverse=True))
-                else:
-                    reason, _, _ = str(error).removeprefix(f"{path}: ").partition(_EXPECTED)
-                    yield NotImported("skipped", path, reason)
+            except NotALog:
+                waiting.extend(sorted(path.iterdir(), reverse=True))
         except FAILURES as error:
             if path == top:
                 raise
             yield NotImported("failed", path, str(error))
 
 
+def recognised(path: Path, top: Path | None = None, seen: dict[Any, Any] | None = None) -> KnownSource | NotImported:
+    """Returns a source, or why it is not imported; `top` and `seen` are as for `Source`."""
+    try:
+        return recognise(path, top, seen)
+    except NotALog as error:
+        reason, _, _ = str(error).removeprefix(f"{path}: ").partition(_EXPECTED)
+        return NotImported("skipped", path, reason)
+    except FAILURES as error:
+        return NotImported("failed", path, str(error))
+
+
+def sources_in(tops: Iterable[Path], search: Search | None = None) -> Iterator[KnownSource | NotImported]:
+    """Yields the sources in files and folders that were named. A folder inside of another is searched once.
+
+    `search` has the folders that were searched before.
+
+    Raises:
+        NotALog: a file that was named is of no known format.
+    """
+    search = search or Search()
+    for top in tops:
+        if top.is_dir():
+            yield from walk_sources(top, search)
+        else:
+            yield recognise(top)
+
+
 def _others_in(found: KnownSource) -> list[Path]:
     """Returns what a folder that is a source holds beside it, in the order in which it is to be visited, last first."""
-    belongs: Callable[[Source, str], bool] | None = getattr(found.form, "belongs", None)
     path = found.source.path
-    if belongs is None or not path.is_dir():
+    if not path.is_dir():
         return []
-    return sorted((each for each in path.iterdir() if not belongs(found.source, each.name)), reverse=True)
+    return sorted((each for each in path.iterdir() if not belongs_to(found, each)), reverse=True)
+
+
+def belongs_to(found: KnownSource, path: Path) -> bool:
+    """Returns whether a file or folder is read with the folder that is a source."""
+    folder = found.source.path
+    if folder not in path.parents:
+        return False
+    belongs: Callable[[Source, str], bool] | None = getattr(found.form, "belongs", None)
+    return belongs is None or belongs(found.source, path.relative_to(folder).parts[0])
 
 
 def size_of(path: Path) -> int:

@@ -86,7 +86,7 @@ _REPEATED = frozenset({"cwd", "version", "gitBranch", "userType", "entrypoint", 
 
 def recognises(source: Source) -> bool:
     """Recognises a transcript by its first lines: messages with `uuid`, or bookkeeping of this tool."""
-    if (is_known := has_known_line(source.beginning, is_line, _LOOK)) is not None:
+    if (is_known := has_known_line(source, is_line, _LOOK)) is not None:
         return is_known
     return all(name in source.beginning for name in (b'"parentUuid":', b'"sessionId":', b'"isSidechain":'))
 

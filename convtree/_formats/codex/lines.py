@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any, NamedTuple
@@ -76,7 +75,7 @@ def is_rollout(source: Source) -> bool:
         return True
     first: dict[str, Any] = {}
     known, findings = False, Findings()
-    objects = islice(read_objects(io.BytesIO(source.beginning), findings, is_record), LOOK)
+    objects = islice(read_objects(source.open_beginning(), findings, is_record), LOOK)
     for number, (fields, _) in enumerate(objects, 1):
         known = known or (fields.get("type") in _WRAPPED and isinstance(fields.get("payload"), dict))
         known = known or (number == 1 and _is_bare_meta(fields)) or (number == 2 and _are_bare(first, fields))

@@ -7,8 +7,11 @@ that has grown adds only what is new.
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -23,6 +26,9 @@ from convtree._model.findings import FINDING_CODES, FINDING_LIMIT
 
 T = TypeVar("T")
 _ABOUT = 200  # characters of a name in a finding
+#: the file, or one of its lines, begins as JSON does; few of all files on a disk have such a line
+_JSON_LINE = re.compile(rb"\A(?:\xef\xbb\xbf)?[\s\0]*[\[{]|[\n\0]\{\s*(?:\"[^\"\n]{1,100}\"\s*:|/[/*])|\n\[\s*[\[{\"]")
+_SEARCHED = 2**16  # bytes in which there must be one
 
 
 class Source:
@@ -42,6 +48,14 @@ class Source:
         self._seen = {} if seen is None else seen  # by the sources of one folder
         self._opened = ExitStack()
         self._shared: dict[object, Any] = {}
+
+    def open_beginning(self) -> io.BytesIO:
+        """Returns the beginning as a file, to look for JSON objects in; an empty one if no line begins as JSON does."""
+        return io.BytesIO(self.beginning if self._may_be_json else b"")
+
+    @cached_property
+    def _may_be_json(self) -> bool:
+        return _JSON_LINE.search(self.beginning, 0, _SEARCHED) is not None
 
     def open_file(self, path: Path | None = None) -> SourceFile:
         """Opens the source, or a file that belongs to it."""

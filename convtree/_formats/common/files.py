@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from convtree._formats.common.compressed import Unpacked, open_compressed
@@ -13,6 +16,20 @@ from convtree._model.resources import is_held
 
 _CHUNK = 2**18
 _OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+_opened: ContextVar[set[Path] | None] = ContextVar("_opened", default=None)
+
+
+@contextmanager
+def recording_opened() -> Iterator[set[Path]]:
+    """Yields a set that gets the path of every source file that is opened until the block ends."""
+    opened = set[Path]()
+    token = _opened.set(opened)
+    try:
+        yield opened
+    finally:
+        _opened.reset(token)
 
 
 class SourceFile(io.BufferedReader):
@@ -26,6 +43,8 @@ class SourceFile(io.BufferedReader):
     def __init__(self, path: Path) -> None:
         if is_held(os.stat(path)):
             raise NotALog(f"{path}: this process has it open as a store; copy_to copies from one store to another")
+        if (opened := _opened.get()) is not None:
+            opened.add(path)
         fd = os.open(path, _OPEN_FLAGS)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)

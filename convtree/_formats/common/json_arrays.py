@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.common.base import Findings, SourceSpan
+from convtree._formats.common.comments import Uncommented, has_comment
 from convtree._formats.common.jsonl import LINE_LIMIT
 from convtree._formats.common.parsing import Object, parse
 
@@ -85,7 +86,7 @@ class _Splitter:
     """Splits a file into items. Reads it in chunks and looks at every byte once."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+        self._read: Callable[[int], bytes] = file.read
         self._is_in_array = False
         self._depth = 0  # of brackets, inside an item
         self._is_in_string = False
@@ -99,9 +100,12 @@ class _Splitter:
 
     def parts(self) -> Iterator[_Part]:
         """Yields the items in order, and anything else than a comma between them."""
-        chunk = self._file.read(_CHUNK)
+        chunk = self._read(_CHUNK)
         if chunk.startswith(BYTE_ORDER_MARK):
             self.offset, chunk = len(BYTE_ORDER_MARK), chunk[len(BYTE_ORDER_MARK) :]
+        if has_comment(chunk):
+            self._read = Uncommented(self._read, chunk).read
+            chunk = self._read(_CHUNK)
         while chunk:
             begin = 0
             for at in self._brackets(chunk):
@@ -118,7 +122,7 @@ class _Splitter:
                         yield from self._take(chunk[begin : at + 1], is_item=True)
                         begin = at + 1
             self._keep(chunk[begin:])
-            chunk = self._file.read(_CHUNK)
+            chunk = self._read(_CHUNK)
         yield from self._take(b"", is_item=self._depth > 0, is_whole=False)
 
     def _brackets(self, chunk: bytes) -> Iterator[int]:

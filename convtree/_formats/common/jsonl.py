@@ -1,11 +1,10 @@
 """Reader of JSONL files and single JSON documents of other tools. Damaged lines are reported and searched for records.
 
-Lines end at a newline byte and nowhere else; only one of them is in memory.
+Lines end at a newline byte and nowhere else; only one of them is in memory, or the lines of one record.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, BinaryIO
@@ -13,11 +12,10 @@ from typing import Any, BinaryIO
 from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSpan
 from convtree._formats.common.ids import make_ref
+from convtree._formats.common.lines import record_lines
 from convtree._formats.common.parsing import Object, parse
 
-LINE_LIMIT = 64 * 2**20  # bytes of a line that are still taken
-
-_CHUNK = 2**18
+LINE_LIMIT = 64 * 2**20  # bytes of a line, or of a record over several lines, that are still taken
 
 
 def read_objects(
@@ -26,37 +24,36 @@ def read_objects(
     is_record: Callable[[dict[str, Any]], bool],
     list_key: str | None = None,
 ) -> Iterator[Object]:
-    """Yields the objects of a file in order. Values that a log cannot hold are replaced and reported.
+    """Yields the objects of a file in order, each on one line or on several.
+
+    Values that a log cannot hold are replaced and reported.
 
     `is_record` tells a complete record from a fragment: in a line that begins with an incomplete record, another one
     is used only if it is complete. With `list_key`, a line that is a list is an object with the list under this key.
     """
-    offset = line = 0
-    for line, (data, length) in enumerate(_lines(file), 1):
-        span = SourceSpan(line, offset, length)
-        offset += length
+    span = SourceSpan(0, 0, 0)
+    for data, span in record_lines(file, LINE_LIMIT):
         if data is None:
             findings.add("source_line_too_long", span)
             continue
-        text = data.removeprefix(BYTE_ORDER_MARK) if line == 1 else data
-        for fields in parse(text, span, findings, is_record, list_key=list_key):
+        for fields in parse(data, span, findings, is_record, list_key=list_key):
             yield Object(fields, span)
     if getattr(file, "is_cut", False):
-        findings.add("source_torn_tail", SourceSpan(line + 1, offset, 0))
+        findings.add("source_torn_tail", SourceSpan(span.line + 1, span.offset + span.length, 0))
 
 
-def has_known_line(beginning: bytes, is_known: Callable[[dict[str, Any]], bool], look: int) -> bool | None:
+def has_known_line(source: Source, is_known: Callable[[dict[str, Any]], bool], look: int) -> bool | None:
     """Returns whether a file has a line that a format knows among the first `look` ones that can be read.
 
     None if none can be read because the first line is an object longer than the beginning.
     """
     known, number, findings = False, 0, Findings()
-    objects = read_objects(io.BytesIO(beginning), findings, is_record)
+    objects = read_objects(source.open_beginning(), findings, is_record)
     for number, (fields, _) in enumerate(islice(objects, look), 1):
         known = known or is_known(fields)
         if known and number >= findings.count("source_bad_line"):  # else it may be a text that shows such lines
             return True
-    is_object = beginning.removeprefix(BYTE_ORDER_MARK).lstrip(b"\0 \t\r\n").startswith(b"{")
+    is_object = source.beginning.removeprefix(BYTE_ORDER_MARK).lstrip(b"\0 \t\r\n").startswith(b"{")
     return None if is_object and number == 0 else False
 
 
@@ -73,21 +70,8 @@ def read_document(file: BinaryIO, findings: Findings) -> Object | None:
 
 def single_session(source: Source, name: str) -> Iterator[SessionRef]:
     """Yields the session of a file whose first line is a header with its id. Reads only the beginning."""
-    header = next(read_objects(io.BytesIO(source.beginning), Findings(), is_record))
+    header = next(read_objects(source.open_beginning(), Findings(), is_record))
     yield make_ref(name, str(header.fields["id"]))
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[bytes | None, int]]:
-    """Yields lines with their lengths; None for a line that is too long."""
-    while data := file.readline(LINE_LIMIT):
-        length = len(data)
-        if length < LINE_LIMIT or data.endswith(b"\n"):
-            yield data, length
-            continue
-        while data and not data.endswith(b"\n"):
-            data = file.readline(_CHUNK)
-            length += len(data)
-        yield None, length
 
 
 def is_header(fields: dict[str, Any]) -> bool:

@@ -17,10 +17,12 @@ import orjson
 from convtree._engine import json_values
 from convtree._engine.signatures import drop_broken
 from convtree._formats.common.base import Findings, SourceSpan
+from convtree._formats.common.comments import without_extras
 
 DEPTH_LIMIT = json_values.DEPTH_LIMIT - 8  # levels of a foreign object; its place in a record takes a few more
 
-_LONG_NUMBER = re.compile(rb"\d{19}")  # may be outside of what the fast parser keeps exact
+_ZEROS = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))  # turns every digit into a zero
+_LONG_NUMBER = b"0" * 19  # with digits as zeros; may be outside of what the fast parser keeps exact
 _START = re.compile(r'\{\s*"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = " \t\r\n"
@@ -61,7 +63,7 @@ def parse(
         text = text.replace(b"\0", b"")
     if not text.strip():
         return []
-    if not _LONG_NUMBER.search(text):
+    if _LONG_NUMBER not in text.translate(_ZEROS):
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError:
@@ -69,6 +71,8 @@ def parse(
         else:
             values = _keyed([value], list_key)
             return _objects(values, text, False, span, findings, lambda: _keyed([orjson.loads(text)], list_key))
+    if (plain := without_extras(text)) is not None and _is_whole(plain):
+        return parse(plain, span, findings, is_record, several=several, list_key=list_key)
     slow = _Slow(text)
     values = _keyed(slow.read(is_record, several), list_key)
     if len(values) > 1 and not several:
@@ -80,6 +84,15 @@ def parse(
         return _keyed(_Slow(text, exact=True).read(is_record, several), list_key)
 
     return _objects(values, text, slow.has_replaced, span, findings, read_again)
+
+
+def _is_whole(text: bytes) -> bool:
+    """Returns whether a text is JSON."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _keyed(values: list[Any], list_key: str | None) -> list[Any]:

@@ -40,7 +40,7 @@ def recognises(source: Source) -> bool:
     """Recognises a transcript by its lines."""
     if not source.beginning.lstrip().startswith(b"{"):
         return False
-    return bool(has_known_line(source.beginning, _is_message, _LOOK))
+    return bool(has_known_line(source, _is_message, _LOOK))
 
 
 def sessions(source: Source) -> Iterator[SessionRef]:

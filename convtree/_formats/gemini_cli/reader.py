@@ -37,6 +37,7 @@ from convtree._formats.common.counts import ReportedUsage
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
 from convtree._formats.common.ids import Ids, derive_id, make_ref
+from convtree._formats.common.json_arrays import item_keys
 from convtree._formats.common.jsonl import read_document, read_objects
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
@@ -140,7 +141,8 @@ def _named(beginning: bytes, objects: Iterable[Object]) -> dict[str, Any]:
 def _is_document(beginning: bytes) -> bool:
     """Returns whether the file is one JSON document, as older versions wrote it."""
     first_line = beginning.lstrip().split(b"\n", 1)[0].rstrip()
-    return not first_line.endswith(b"}") and b'"projectHash"' not in first_line
+    is_line = first_line.endswith(b"}") or b'"projectHash"' in first_line
+    return not is_line and len(item_keys(beginning)) < 2  # else each record is printed over several lines
 
 
 class _Message:

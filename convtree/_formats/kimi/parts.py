@@ -23,7 +23,7 @@ def is_wire(source: Source, is_known: Callable[[dict[str, Any]], bool]) -> bool:
     """Returns whether a file has a line that a format knows, also if the first ones are longer than the beginning."""
     if not source.beginning.lstrip().startswith(b"{"):
         return False
-    found = has_known_line(source.beginning, is_known, _LOOK)
+    found = has_known_line(source, is_known, _LOOK)
     return bool(found)
 
 

@@ -22,7 +22,6 @@ as here; see `write`.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -66,7 +65,7 @@ _TELLING = ("parent_id", "parts", "model_id", "ext_type", "first_kept_entry_id",
 
 def recognises(source: Source) -> bool:
     """Recognises a session of kit by its header and the keys of its entries."""
-    objects = read_objects(io.BytesIO(source.beginning), Findings(), is_record)
+    objects = read_objects(source.open_beginning(), Findings(), is_record)
     header = next(objects, None)
     if header is None or not is_header(header.fields) or "version" not in header.fields:
         return False

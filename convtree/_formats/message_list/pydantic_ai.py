@@ -12,7 +12,6 @@ Documented in pydantic-ai's guide (Messages and chat history, "Storing and loadi
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +25,7 @@ NAME = "pydantic-ai"
 
 def recognises(source: Source) -> bool:
     """Recognises a history by its first message."""
-    first = next(read_items(io.BytesIO(source.beginning), Findings(), _is_message), None)
+    first = next(read_items(source.open_beginning(), Findings(), _is_message), None)
     return first is not None and _is_message(first.fields)
 
 

@@ -99,7 +99,7 @@ def list_conversations(
                 count += 1
                 findings = Findings()
                 id = names.claim(_id(source, name, found.fields, count, conversation), count, found.span, findings)
-                yield make_ref(name, id, findings, found)
+                yield make_ref(name, id, findings, (found, conversation))
             elif not is_message(found.fields):
                 outside.add("source_bad_record", found.span)
             elif not has_bare:
@@ -127,9 +127,7 @@ def read_conversation(source: Source, ref: SessionRef, name: str) -> SourceSessi
         bare = (each for each in found if conversation_of(each.fields) is None)
         records = make_records(_chain(bare, None, ids, ref.source_id), make, ids, findings)
         return SourceSession(header(), records, findings.listed)
-    fields, span = ref.content
-    conversation = conversation_of(fields)
-    assert conversation is not None  # as it was listed
+    (fields, span), conversation = ref.content
     nodes, leaf = _nodes(conversation, span, ids, ref.source_id)
     records = chain(
         make_records(nodes, make, ids, findings, leaf=leaf),
@@ -228,4 +226,5 @@ def _beside(answer: dict[str, Any]) -> dict[str, Any]:
 def _time(fields: dict[str, Any]) -> str | None:
     """Returns when a message was written; a message of pydantic-ai may say it in its first part only."""
     places = (fields, *objects(fields.get("parts"))[:1])
-    return next((time for at in places for each in _TIME_KEYS if (time := moment(at.get(each))) is not None), None)
+    found = (at[each] for at in places for each in _TIME_KEYS if each in at)
+    return next((time for value in found if (time := moment(value)) is not None), None)

@@ -24,7 +24,6 @@ names its parent and the last entry that was copied from there (`forks`).
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -48,7 +47,7 @@ __all__ = ["NAME", "read", "recognises", "sessions"]
 def recognises(source: Source) -> bool:
     """Recognises a session of pi by its header and by the key with which entries name their parent."""
     first_lines = source.beginning
-    objects = read_objects(io.BytesIO(first_lines), Findings(), is_record)
+    objects = read_objects(source.open_beginning(), Findings(), is_record)
     header = next(objects, None)
     if header is None or not is_header(header.fields):
         return False
