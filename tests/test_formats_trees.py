@@ -349,7 +349,7 @@ def test_claude_code_forks_name_the_last_copied_line(tmp_path: Path) -> None:
 
 
 def test_claude_code_lines_that_come_again(tmp_path: Path) -> None:
-    """With the same words they are nothing new, whatever their clock; other words are a branch, and reported."""
+    """At the same place with the same words they are nothing new, whatever their clock. All others are reported."""
     said, answered = claude_said("u1", None, "ask"), claude_answered("u2", "u1", "m1", words("a"))
     later = {"timestamp": "2026-03-04T05:06:07.000Z"}
     again = [said | later, answered | later, claude_said("u3", "u2", "more")]
@@ -358,6 +358,9 @@ def test_claude_code_lines_that_come_again(tmp_path: Path) -> None:
     other = claude_answered("u2", "u1", "m1", words("b"))
     session, report = opened(tmp_path, said, answered, other)
     assert (codes(report), len(session.leaves())) == (["source_duplicate"], 2)
+    elsewhere = claude_answered("u2", "u3", "m1", words("a"))
+    session, report = opened(tmp_path, said, answered, claude_said("u3", "u2", "more"), elsewhere)
+    assert (shown(session), codes(report)) == (["ask", "a", "more", "a"], ["source_duplicate"])
     session, report = opened(tmp_path, claude_line("system", "u1", None), said)
     assert (shown(session), codes(report)) == (["ask"], ["source_duplicate"])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tools import bench
+from tools import bench, tool
 from tools.comparing import FAILED_RESULTS, Difference, Part, Rule, Uncounted, compare, count
 from tools.loopback import Asked, Call, Handed, Loopback, respond
 from tools.tool import Conversation, NotToBeHad, Run, Tool
@@ -247,6 +247,22 @@ def test_a_tool_that_cannot_be_had_is_skipped_loudly(
 def test_every_tool_has_its_interface() -> None:
     found = bench.tools()
     assert {name: tool.name for name, tool in found.items()} == {name: name for name in found}
+
+
+def test_keys_are_typed_into_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a program that does not end, whatever it is told, is ended."""
+    monkeypatch.setattr(tool, "_START_S", 1)
+    monkeypatch.setattr(tool, "_QUIET_S", 4)
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\ntrap '' TERM HUP\necho ready $1\nread said\necho it said $said\nsleep 60 & wait\n")
+    program.chmod(0o755)
+    server = Loopback()
+    shown = Run(program, tmp_path / "home", server).type(["now"], ["hello\r"])
+    server._server.server_close()
+    assert [line for line in shown.splitlines() if "hello" not in line or "said" in line] == [
+        "ready now",
+        "it said hello",
+    ]
 
 
 def test_a_prompt_can_ask_for_any_call() -> None:

@@ -140,7 +140,7 @@ class Run:
         except OSError:
             pass  # it has closed the terminal
         finally:
-            os.kill(pid, signal.SIGTERM)
+            os.killpg(pid, signal.SIGKILL)  # with its children; some ignore a request to end
             os.waitpid(pid, 0)
             os.close(terminal)
         return shown.decode(errors="replace")

@@ -13,9 +13,11 @@ those and its own. This is seen only where the folder is read.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from convtree._formats.claude_code.lines import is_node
 from convtree._formats.common.base import Findings, Source
@@ -40,23 +42,15 @@ class _Begun(NamedTuple):
 
 def origin_of(source: Source, session_id: str) -> Origin:
     """Returns what the last copied line says, else what the files around it show; empty if it is no fork."""
-    marked = _marked(source.path, session_id)
-    return _copied(source) if marked.parent is None and source.folder is not None else marked
-
-
-def _marked(path: Path, session_id: str) -> Origin:
     origin = Origin()
-    with SourceFile(path) as file:
+    with SourceFile(source.path) as file:
         while line := file.readline(LINE_LIMIT):
             if not any(mark in line for mark in _MARKS):
                 continue  # nearly every line
             for fields, _ in read_objects(io.BytesIO(line), Findings(), is_record):
-                parent = key(as_object(fields.get("forkedFrom")).get("sessionId")) or key(
-                    fields.get("requestSessionId")
-                )
-                if parent is not None and parent != session_id:
+                if (parent := _parent(fields)) is not None and parent != session_id:
                     origin = Origin(parent, key(fields.get("uuid")))
-    return origin
+    return _copied(source) if origin.parent is None and source.folder is not None else origin
 
 
 def _copied(source: Source) -> Origin:
@@ -74,6 +68,12 @@ def _copied(source: Source) -> Origin:
     return best
 
 
+def _objects(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields the objects of a file around the source; those up to a fault, which is reported where it is imported."""
+    with suppress(NotALog, OSError, ImportError), SourceFile(path) as file:
+        yield from (fields for fields, _ in read_objects(file, Findings(), is_record))
+
+
 def _families(folder: Path) -> dict[Path, list[tuple[_Begun, _Begun]]]:
     """Returns each transcript of a folder with every other session's that begins with the same line."""
     found: dict[str, list[_Begun]] = {}
@@ -89,23 +89,23 @@ def _families(folder: Path) -> dict[Path, list[tuple[_Begun, _Begun]]]:
 
 def _begun(path: Path) -> _Begun | None:
     time: str | None = None
-    try:
-        with SourceFile(path) as file:
-            for fields, _ in islice(read_objects(file, Findings(), is_record), _LOOK):
-                time = time or utc(fields.get("timestamp"))
-                if is_node(fields) and (session := key(fields.get("sessionId"))) is not None:
-                    return _Begun(path, fields["uuid"], session, time or "")
-    except (NotALog, OSError, ImportError):
-        pass  # a file that cannot be read is reported where it is imported
+    for fields in islice(_objects(path), _LOOK):
+        time = time or utc(fields.get("timestamp"))
+        if is_node(fields) and (session := key(fields.get("sessionId"))) is not None:
+            return _Begun(path, fields["uuid"], session, time or "")
     return None
 
 
 def _ids(path: Path) -> list[str]:
     """Returns the ids of the lines in the tree, in the order of the file."""
-    with SourceFile(path) as file:
-        return [fields["uuid"] for fields, _ in read_objects(file, Findings(), is_record) if is_node(fields)]
+    return [fields["uuid"] for fields in _objects(path) if is_node(fields)]
 
 
 def _is_marked(path: Path) -> bool:
-    begun = _begun(path)
-    return begun is not None and _marked(path, begun.session).parent is not None
+    own = _begun(path)
+    named = (parent for fields in _objects(path) if (parent := _parent(fields)) is not None)
+    return own is not None and any(parent != own.session for parent in named)
+
+
+def _parent(fields: dict[str, Any]) -> str | None:
+    return key(as_object(fields.get("forkedFrom")).get("sessionId")) or key(fields.get("requestSessionId"))

@@ -54,9 +54,9 @@ def is_hidden(fields: dict[str, Any]) -> bool:
 
 
 def digest_of(fields: dict[str, Any]) -> int:
-    """Returns a digest of what a line says, without its place and clock. It holds for one run of the program."""
+    """Returns a digest of what a line says, and below which one, without its clock. It holds for one process."""
     said = fields.get("message") if fields.get("type") in SPOKEN else fields.get("attachment")
-    return hash(orjson.dumps(said, option=orjson.OPT_SORT_KEYS))
+    return hash((key(fields.get("parentUuid")), orjson.dumps(said, option=orjson.OPT_SORT_KEYS)))
 
 
 def is_boundary(fields: dict[str, Any]) -> bool:

@@ -22,7 +22,8 @@ Mapping:
 - Any other type, and any line without the fields of its type: extension data `claude-code.<type>`. Lines without a
   `uuid` form a chain of their own beside the conversation.
 
-A line that comes again with the same `uuid` and the same words is nothing new. Other words are a branch, and reported.
+A line that comes again with the same `uuid`, parent and words is nothing new. Any other one with a known `uuid` is a
+branch, and reported.
 
 The header of a fork names its parent, and the last line that was copied (`forks`).
 
