@@ -102,13 +102,16 @@ class Extending:
 def _has_moved(view: SessionView, records: list[Record]) -> bool:
     """Returns whether one of these records is stored below another entry. A parent that was dropped is no other."""
     tree, lost = view.index.tree, view.index.state.lost
+    last, last_row = "", None  # mostly the parent of the next one: looking for it reads its line
     for record in records:
-        if not isinstance(record, Entry) or record.parent_id is None or record.id in lost:
+        if not isinstance(record, Entry):
             continue
-        row = tree.find(record.id)
-        is_elsewhere = row is not None and tree.parents[row] != tree.find(record.parent_id)
-        if is_elsewhere and not view.index.was_dropped(record.parent_id):
-            return True
+        row, parent_id = tree.find(record.id), record.parent_id
+        if row is not None and parent_id is not None and record.id not in lost:
+            above = last_row if parent_id == last else tree.find(parent_id)
+            if tree.parents[row] != above and not view.index.was_dropped(parent_id):
+                return True
+        last, last_row = record.id, row
     return False
 
 

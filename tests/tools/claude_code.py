@@ -10,12 +10,11 @@ from functools import partial
 
 from .comparing import Part, Rule, Uncounted
 from .loopback import Asked
-from .tool import Conversation, Run, Tool
+from .tool import PICTURE, Conversation, Run, Tool
 
 _TAGS = ("<system-reminder>\n", "\n</system-reminder>")
 _REMINDER = "reminder"  # the role of a paragraph of a reminder, on both sides
 _NOTICE = f"{_TAGS[0]}[SYSTEM NOTIFICATION - NOT USER INPUT]"
-_PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 _TASK = "<task-notification>"
 _SUMMARISE = "CRITICAL: Respond with TEXT ONLY."
 
@@ -177,7 +176,7 @@ class ClaudeCode(Tool):
 
     def _picture(self, run: Run) -> str:
         picture = run.work / "dot.png"
-        picture.write_bytes(base64.b64decode(_PICTURE))
+        picture.write_bytes(base64.b64decode(PICTURE))
         return self._begin(run, f"USE Read {json.dumps({'file_path': str(picture)})}")
 
     def _begin(self, run: Run, prompt: str, *arguments: str) -> str:
