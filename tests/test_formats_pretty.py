@@ -102,6 +102,23 @@ def test_a_record_that_is_cut_off_costs_itself(indent: int | None, tmp_path: Pat
         assert report.findings
 
 
+def test_damaged_lines_are_reported_one_by_one(tmp_path: Path) -> None:
+    """Whether they leave brackets open, or end as the first line of a record over several lines does."""
+    for damaged in ('{"type": no json\n', '{"type": {\n', '{"a": [1,\n', "{\n"):
+        session, report = opened(
+            indented([PI[0], *MESSAGES]) + damaged * 25 + encoded(pi_said("d", "c", "d")).decode(), tmp_path
+        )
+        assert [entry.id for entry in session.path()] == ["a", "b", "c", "d"]
+        assert [each.code for each in report.findings] == ["source_bad_line"] * 25
+
+
+def test_records_without_indentation(tmp_path: Path) -> None:
+    """Each bracket and each key is on a line of its own, at the margin."""
+    text = "".join(json.dumps(each, indent=0) + "\n" for each in (PI[0], *MESSAGES))
+    session, report = opened(text, tmp_path)
+    assert ([entry.id for entry in session.path()], report.findings) == (["a", "b", "c"], ())
+
+
 def test_a_file_that_ends_inside_of_a_record(tmp_path: Path) -> None:
     """That record is missing, and reported once."""
     text = indented([PI[0], *MESSAGES])

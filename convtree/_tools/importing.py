@@ -150,25 +150,36 @@ def import_into(
     """
     if workers < 1:
         raise ValueError(f"workers: expected at least 1, not {workers}")
-    plan = list(places_in(paths_of(source)))
+    plan = _plan(paths_of(source))
     places = [each for each in plan if isinstance(each, Place)]
-    sizes = {place: size_of(place.path) for place in places}
-    total, done = sum(sizes.values()), 0
+    sizes = [0 if isinstance(each, NotImported) else size_of(_path_of(each)) for each in plan]
+    total, done = sum(sizes), 0
     reports: list[ImportReport] = []
     with ExitStack() as stack:
         source_at = _reader_of(places, workers if total >= _WORTH and not CUSTOM else 1, stack)
-        for each in plan:
-            found = each if isinstance(each, NotImported) else source_at(each)
-            if isinstance(each, Place):
-                report_progress = _progress_reporter(progress, done, sizes[each], total)
-                if not isinstance(found, NotImported):
-                    with found.source:
-                        reports.extend(import_sessions(found, store, report_progress, redact))
-                done += sizes[each]
-                report_progress(sizes[each])
+        for each, size in zip(plan, sizes, strict=True):
+            found = source_at(each) if isinstance(each, Place) else each
+            report_progress = _progress_reporter(progress, done, size, total)
             if isinstance(found, NotImported):
                 reports.append(report_not_imported(found))
+            else:
+                with found.source:
+                    reports.extend(import_sessions(found, store, report_progress, redact))
+            done += size
+            if not isinstance(each, NotImported):
+                report_progress(size)
     return reports
+
+
+def _plan(tops: list[Path]) -> list[KnownSource | Place | NotImported]:
+    """Returns what is to be imported, in order. Of several sources, none is opened yet: each holds its beginning."""
+    if len(tops) == 1 and not tops[0].is_dir():
+        return [recognise(tops[0])]
+    return list(places_in(tops))
+
+
+def _path_of(each: KnownSource | Place) -> Path:
+    return each.path if isinstance(each, Place) else each.source.path
 
 
 def _reader_of(

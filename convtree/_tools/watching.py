@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import orjson
-
 from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._engine.redact import Redact
 from convtree._formats.common.files import recording_opened
 from convtree._formats.common.jsonl import LINE_LIMIT
+from convtree._formats.common.parsing import is_json
 from convtree._model.arguments import checked
 from convtree._model.entries import Finding
 from convtree._tools.importing import ImportReport, import_sessions, paths_of, report_not_imported
@@ -230,21 +229,13 @@ def is_whole(path: Path) -> bool:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - 1, 0))
             ends_line = file.read(1) == b"\n"
-            is_open = first.startswith((b"{", b"[")) and newline != b"" and not _is_json(first)
+            is_open = first.startswith((b"{", b"[")) and newline != b"" and not is_json(first)
             if ends_line and not is_open:
                 return True
             if size > LINE_LIMIT:
                 return False
             file.seek(0)
             data = file.read(LINE_LIMIT)
-            return _is_json(data.removeprefix(BYTE_ORDER_MARK)) or _is_json(data[data.rfind(b"\n") + 1 :])
+            return is_json(data.removeprefix(BYTE_ORDER_MARK)) or is_json(data[data.rfind(b"\n") + 1 :])
     except OSError:
         return True  # reading it says why it cannot be read
-
-
-def _is_json(data: bytes) -> bool:
-    try:
-        orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return False
-    return True

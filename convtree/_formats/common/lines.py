@@ -16,9 +16,11 @@ import orjson
 
 from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.common.base import SourceSpan
+from convtree._formats.common.comments import without_comments
 
 _CHUNK = 2**18
 _LOOK = 64  # bytes in which a comment begins
+_OPEN_ENDS = (b"{", b"[", b",", b":")  # of a line, behind which a record goes on
 _TOKEN = re.compile(rb'"(?:[^"\\\r\n]++|\\.)*+("?)|//[^\n]*+|(/\*)|[{}\[\]]')
 _BLOCK_END = re.compile(rb"\*/")
 _COMMENTS = re.compile(rb"(?:\s++|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+\*/)*+", re.DOTALL)
@@ -95,16 +97,20 @@ def _without_comments(line: Line, is_block: bool) -> tuple[Line, bool]:
 
 
 def _may_open(data: bytes) -> bool:
-    """Returns whether a line may be the first of a record over several lines. Nearly every line ends with a brace."""
-    return not data.endswith((b"}\n", b"}")) and data.lstrip().startswith(b"{") and not data.rstrip().endswith(b"}")
+    """Returns whether a line may be the first of a record over several lines: what follows it must be the next one.
+
+    Nearly every line ends with a brace.
+    """
+    if data.endswith((b"}\n", b"}")) or not data.lstrip().startswith(b"{"):
+        return False
+    return without_comments(data).rstrip().endswith(_OPEN_ENDS)
 
 
 def _begins_anew(data: bytes, held: list[Line]) -> bool:
     """Returns whether a line begins another record, so that the lines before it were damaged."""
     if not data.startswith(b"{"):
         return False
-    second = held[1].data if len(held) > 1 else None
-    if second is not None and second.startswith((b" ", b"\t")):
+    if len(held) == 1 or (held[1].data or b"").startswith((b" ", b"\t")):
         return True
     try:
         found = orjson.loads(data)

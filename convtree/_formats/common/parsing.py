@@ -71,7 +71,7 @@ def parse(
         else:
             values = _keyed([value], list_key)
             return _objects(values, text, False, span, findings, lambda: _keyed([orjson.loads(text)], list_key))
-    if (plain := without_extras(text)) is not None and _is_whole(plain):
+    if (plain := without_extras(text)) is not None and is_json(plain):
         return parse(plain, span, findings, is_record, several=several, list_key=list_key)
     slow = _Slow(text)
     values = _keyed(slow.read(is_record, several), list_key)
@@ -86,7 +86,7 @@ def parse(
     return _objects(values, text, slow.has_replaced, span, findings, read_again)
 
 
-def _is_whole(text: bytes) -> bool:
+def is_json(text: bytes) -> bool:
     """Returns whether a text is JSON."""
     try:
         orjson.loads(text)

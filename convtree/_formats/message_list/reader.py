@@ -33,7 +33,6 @@ from itertools import chain, islice
 from typing import Any, BinaryIO
 
 import msgspec
-import orjson
 
 from convtree._engine.codec import BYTE_ORDER_MARK, HEADER_START
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
@@ -44,7 +43,7 @@ from convtree._formats.common.json_arrays import item_keys, read_items
 from convtree._formats.common.jsonl import read_objects
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
-from convtree._formats.common.parsing import Object
+from convtree._formats.common.parsing import Object, is_json
 from convtree._formats.common.values import as_text, key, moment, objects, without
 from convtree._formats.message_list.conversations import (
     LIST_KEY,
@@ -154,16 +153,8 @@ def _is_lines(beginning: bytes) -> bool:
     found = list(islice((line for line in lines if line), 2))
     first, second = found[0], found[1] if len(found) > 1 else b""
     if first.startswith(b"["):
-        return second.startswith((b"[", b"{")) and _is_whole(first)
-    return not second or _is_whole(first) or (second.startswith(b"{") and _is_whole(second))
-
-
-def _is_whole(line: bytes) -> bool:
-    try:
-        orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+        return second.startswith((b"[", b"{")) and is_json(first)
+    return not second or is_json(first) or (second.startswith(b"{") and is_json(second))
 
 
 def _id(source: Source, name: str, fields: dict[str, Any], ordinal: int, conversation: Conversation) -> str:
