@@ -224,7 +224,7 @@ def test_every_import_can_go_out_to_codex(name: str, tmp_path: Path) -> None:
 def test_any_path_comes_back(session: Session) -> None:
     """The request for it says the same, to the same model, and the answers cost the same."""
     again = read_back(session, "codex")
-    assert asked(again) == asked(session)
+    assert asked(again) == asked(session) == asked(read_back(again, "codex"))
     mine, theirs = session.build_context(), again.build_context()
     assert (mine.model, mine.settings) == (theirs.model, theirs.settings)
     counted = [entry.usage for entry in session.path() if isinstance(entry, MessageEntry) and entry.usage]
