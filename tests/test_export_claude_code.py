@@ -23,6 +23,7 @@ from convtree import (
     Session,
 )
 from convtree._model.entries import Entry
+from convtree._model.usage import usage_of
 from convtree.exchange import export_file, export_lines, read_foreign
 
 Fields = dict[str, Any]
@@ -205,6 +206,25 @@ def test_every_import_can_go_out_to_claude_code(name: str, tmp_path: Path) -> No
 
 
 @given(sessions())
+def test_any_session_comes_back_a_second_time(session: Session) -> None:
+    """What was imported from an export goes out as it is."""
+    first = read_back(session, "claude-code")
+    second = read_back(first, "claude-code")
+    known = {entry.id for _, entry in session.records() if isinstance(entry, Entry)}
+    assert parents(session, known) == parents(second, known)
+    assert said(second) == said(session)
+    named = [
+        {
+            entry.id: (entry.provider, entry.model, entry.usage)
+            for _, entry in each.records()
+            if isinstance(entry, MessageEntry)
+        }
+        for each in (first, second)
+    ]
+    assert named[0] == named[1]
+
+
+@given(sessions())
 def test_any_session_comes_back(session: Session) -> None:
     """Every entry has its id, its place in the tree and what it says; and so has the context."""
     again = read_back(session, "claude-code")
@@ -219,6 +239,7 @@ def test_any_session_comes_back(session: Session) -> None:
         if isinstance(entry, MessageEntry) and isinstance(other, MessageEntry):
             named = (entry.provider, entry.model, entry.visible_to)
             assert (other.provider, other.model, other.visible_to) == named
+            assert usage_of(other.usage or {}) == usage_of(entry.usage or {})
         elif isinstance(entry, ExtensionDataEntry | ModelChangeEntry | CompactionEntry | BranchSummaryEntry):
             names = [name for name in entry.__struct_fields__ if name not in ("parent_id", "source_id", "timestamp")]
             assert [getattr(entry, name) for name in names] == [getattr(other, name) for name in names]

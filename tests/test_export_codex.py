@@ -126,6 +126,15 @@ def test_usage_is_counted_as_codex_counts_it() -> None:
     assert (counts, records[0]["usage"]["cached_input_tokens"]) == ([(15, 17), (15, 34)], 5)
 
 
+def test_what_codex_does_not_count_is_named(tmp_path: Path) -> None:
+    """What an answer cost in money, and counts that nobody can read."""
+    with Session.memory() as session:
+        session.append({"role": "assistant", "content": "a"}, usage={"input_tokens": 1, "cost": 0.5})
+        session.append({"role": "assistant", "content": "b"}, usage={"odd": 1})
+        findings = export_file(session, tmp_path / "out", "codex")
+    assert [each.about for each in findings] == ["cost of an answer", "usage in an unknown spelling"]
+
+
 def test_a_compaction_is_followed_by_what_it_kept() -> None:
     """The summary, then the kept messages, which come back as new entries."""
     with Session.memory() as session:
@@ -224,7 +233,7 @@ def test_every_import_can_go_out_to_codex(name: str, tmp_path: Path) -> None:
 def test_any_path_comes_back(session: Session) -> None:
     """The request for it says the same, to the same model, and the answers cost the same."""
     again = read_back(session, "codex")
-    assert asked(again) == asked(session)
+    assert asked(again) == asked(session) == asked(read_back(again, "codex"))
     mine, theirs = session.build_context(), again.build_context()
     assert (mine.model, mine.settings) == (theirs.model, theirs.settings)
     counted = [entry.usage for entry in session.path() if isinstance(entry, MessageEntry) and entry.usage]

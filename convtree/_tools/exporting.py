@@ -118,7 +118,8 @@ def export_lines(
 
     Raises:
         ValueError: There is no such format.
-        BrokenPath: `format` is a tool's, and a visibility mark is damaged: the tool would show what it hid.
+        BrokenPath: `format` is a tool's, and a visibility mark is damaged: the tool would show what it hid. Or `format`
+            holds paths and no tree, and a line of the path is damaged.
         UnknownEntry: `format` is a tool's, and the context depends on a critical record of an unknown type.
     """
     written: Iterator[bytes] = _writer_of(format).write(*_arguments(session, format, redact, findings))

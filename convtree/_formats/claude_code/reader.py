@@ -341,8 +341,11 @@ class _Reader:
     def _message(self, fields: dict[str, Any], message: dict[str, Any], envelope: dict[str, Any]) -> MessageEntry:
         said: dict[str, Any] = {name: message[name] for name in ("role", "content") if name in message}
         more: dict[str, Any] = {}
-        if fields.get("type") == "assistant" and (model := text(message.get("model"))) and model != "<synthetic>":
+        model = text(message.get("model")) if fields.get("type") == "assistant" else None
+        if model and model != "<synthetic>":
             more = {"provider": "anthropic", "model": model, "usage": self._added_usage(fields, message)}
+        elif model == "" and OURS in fields:  # an export of what names no model
+            more = {"usage": self._added_usage(fields, message)}
         if fields.get("isVisibleInTranscriptOnly") or fields.get("isApiErrorMessage"):
             more["visible_to"] = "user"
         elif is_hidden(fields):

@@ -105,24 +105,19 @@ class _Writer(ExportWriter):
 
         Claude Code takes the last boundary in the file for the one that counts.
         """
-        path, aside = self._path(), False
+        compactions: list[str] = []
         for entry in self._entries:
             self._parents[entry.id] = entry.parent_id
-            aside = aside or (isinstance(entry, CompactionEntry) and entry.id not in path)
-        for is_last in (False, True) if aside else (None,):
-            for entry in self._entries:
-                if is_last in (None, entry.id in path):
-                    yield entry
-                    self._models.take(entry)
-
-    def _path(self) -> set[str]:
-        parents = {entry.id: entry.parent_id for entry in self._entries}
+            self._models.take(entry)
+            compactions += [entry.id] if isinstance(entry, CompactionEntry) else []
         path: set[str] = set()
         at = self._session.leaf_id
-        while at is not None and at in parents:
+        while at in self._parents:
             path.add(at)
-            at = parents[at]
-        return path
+            at = self._parents[at]
+        is_aside = any(id not in path for id in compactions)
+        for is_last in (False, True) if is_aside else (None,):
+            yield from (entry for entry in self._entries if is_last in (None, entry.id in path))
 
     def _header(self) -> Line:
         """Returns what all lines have in common."""
@@ -175,7 +170,7 @@ class _Writer(ExportWriter):
         if is_hidden(entry) and not extra.get("isVisibleInTranscriptOnly") and not extra.get("isApiErrorMessage"):
             self._ids.name(entry, ())
             return [_passed_over(entry)]
-        if _is_anthropic(entry, source.parts):
+        if extra or _is_anthropic(entry, source.parts):
             self._ids.name(entry, source.parts, keep=True)
             lines = [self._said(entry, dict(entry.message), entry.usage, extra)]
         else:
@@ -212,20 +207,35 @@ class _Writer(ExportWriter):
         if message["role"] == "user":
             return {"type": "user", "message": message | more}
         if extra:
-            named_model = {"model": entry.model or "<synthetic>"}
-            return {"type": "assistant", "message": more | named_model | message | self._summed(more.get("id"), usage)}
+            return self._own(entry, message, usage, more)
         _, model, _ = self._models.above(entry).after(entry)
         content = message["content"]
         content = [{"type": "text", "text": content}] if isinstance(content, str) else content
         calls = any(isinstance(block, dict) and block.get("type") == "tool_use" for block in content)
         frame: Line = {"id": f"msg_{entry.id}_{at}", "type": "message", "role": "assistant", "model": model or ""}
         frame |= {"content": content, "stop_reason": "tool_use" if calls else "end_turn", "stop_sequence": None}
-        line: Line = {"type": "assistant", "message": frame | ({"usage": _usage(usage)} if usage else {})}
+        frame |= {"usage": _usage(usage)} if usage else {}
+        return {"type": "assistant", "message": frame, OURS: self._made_by(entry, model)}
+
+    def _made_by(self, entry: MessageEntry, model: str | None) -> Line:
+        """Returns what a line does not say of who made its message, if it names this model."""
         is_said = model is not None and (entry.provider, entry.model) == ("anthropic", model)
-        return line | {OURS: {} if is_said else {"provider": entry.provider, "model": entry.model}}
+        return {} if is_said else {"provider": entry.provider, "model": entry.model}
+
+    def _own(self, entry: MessageEntry, message: Line, usage: Any, more: Line) -> Line:
+        """Returns a line of the model that was imported: Claude Code's, or one that an earlier export made."""
+        id, model = more.get("id"), entry.model or "<synthetic>"
+        kept: Line | None = None if entry.provider in (None, "anthropic") else {"provider": entry.provider}
+        if isinstance(id, str) and id.startswith(f"msg_{entry.id}_"):
+            above = self._models.above(entry).after(entry).model
+            model, kept = above or "", self._made_by(entry, above)
+        said = more | {"model": model} | message | self._summed(id, usage)
+        return {"type": "assistant", "message": said} | ({} if kept is None else {OURS: kept})
 
     def _summed(self, message_id: Any, usage: Any) -> Line:
         """Returns the usage of a line of Claude Code's own: the sum of all lines of its message so far."""
+        if message_id is None:
+            return {"usage": usage} if usage else {}
         before, now = self._usage.get(str(message_id), {}), as_object(usage)
         sums = before | now
         sums |= {name: value + before.get(name, 0) for name, value in now.items() if type(value) is int}
@@ -241,10 +251,12 @@ class _Writer(ExportWriter):
         if not isinstance(entry, CompactionEntry):
             return super()._entry_lines(entry)
         own = as_object(entry.details) if self._is_own else {}
-        if entry.parent_id in self._boundaries and isinstance(own.get("message"), dict):
-            line = as_object(own.get("line"))
-            return [{"type": "user", "isCompactSummary": True, "message": own["message"]} | line]
-        return [self._boundary(entry), self._compaction(entry)]
+        if entry.parent_id not in self._boundaries:
+            return [self._boundary(entry), self._compaction(entry)]
+        if isinstance(own.get("message"), dict):
+            summary = {"type": "user", "isCompactSummary": True, "message": own["message"]}
+            return [summary | as_object(own.get("line"))]
+        return [self._compaction(entry)]
 
     def _boundary(self, entry: CompactionEntry) -> Line:
         shown = self._entries.context_at(entry)
@@ -307,9 +319,6 @@ def _is_anthropic(entry: MessageEntry, parts: tuple[Part, ...]) -> bool:
     message = entry.message
     if entry.shape not in (None, ANTHROPIC) or message.get("role") not in ("user", "assistant"):
         return False
-    is_own = entry.shape == ANTHROPIC and entry.extra is not None
-    if is_own:
-        return True
     is_sent = all(part.shape in (None, ANTHROPIC) and getattr(part, "sealed", True) for part in parts)
     return is_sent and message.keys() == _PLAIN and isinstance(message["content"], str | list)
 

@@ -18,7 +18,7 @@ from convtree._messages.dialects import RESPONSES
 from convtree._messages.matching import match
 from convtree._messages.parts import without_repeats
 from convtree._model.entries import CompactionEntry, Entry, ExtensionDataEntry, MessageEntry, ModelChangeEntry
-from convtree._model.usage import usage_of
+from convtree._model.usage import is_known_usage, usage_of
 from convtree._providers import openai_responses
 from convtree._providers.pairing import ANSWER
 from convtree._providers.target import Target
@@ -187,8 +187,10 @@ class _Writer:
             case MessageEntry():
                 if not is_said:
                     yield self._line(OURS, kept_whole(entry), entry.timestamp)
-                elif entry.usage:
+                elif entry.usage and is_known_usage(entry.usage):
                     yield self._line("token_usage_record", self._usage(entry), entry.timestamp)
+                elif entry.usage:
+                    self._findings.lose("usage in an unknown spelling", entry.id)
             case ModelChangeEntry():
                 yield self._line("turn_context", self._turn(entry), entry.timestamp)
             case ExtensionDataEntry() if self._is_own and entry.ext_type.startswith(f"{NAME}."):
@@ -208,6 +210,8 @@ class _Writer:
 
     def _usage(self, entry: MessageEntry) -> Item:
         read = usage_of(entry.usage or {})
+        if read.cost:
+            self._findings.lose("cost of an answer", entry.id)
         used = {
             "input_tokens": read.input_tokens + read.cache_read_tokens + read.cache_write_tokens,
             "cached_input_tokens": read.cache_read_tokens,

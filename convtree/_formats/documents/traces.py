@@ -26,7 +26,7 @@ Fields = dict[str, Any]
 
 
 def write(session: Exported, findings: Findings) -> Iterator[bytes]:
-    """Yields the session, then the messages on the path to the leaf, as people see them.
+    """Yields the session, then the messages on the path to the leaf, except those that nobody sees.
 
     Contents are texts, so a picture is left out. Results are messages of the role `tool`, and summaries are the
     system's.
