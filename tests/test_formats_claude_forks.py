@@ -91,6 +91,13 @@ def test_a_copy_of_a_file_is_no_fork(tmp_path: Path) -> None:
     assert origins(store) == {"a": (None, None, 1), "c": (None, None, 0)}
 
 
+def test_lines_with_the_same_ids_are_not_all_copies(tmp_path: Path) -> None:
+    """A copy has the same words at the same time; and where nothing was answered, nothing was forked."""
+    other = claude_answered("u2", "u1", "m1", words("Paris"))
+    store = imported(tmp_path, a=of("a", *COPIED), b=of("b", COPIED[0], other, *OWN))
+    assert origins(store) == {"a": (None, None, 1), "b": (None, None, 2)}
+
+
 def test_a_file_alone_has_no_origin(tmp_path: Path) -> None:
     """What lies around it is looked at only when the folder is read."""
     imported(tmp_path, a=of("a", *COPIED), b=of("b", *COPIED, *OWN))

@@ -4,10 +4,10 @@ A copied line says so in one of two ways, by version: `forkedFrom` names the ses
 `requestSessionId` names the session whose request an answer is from, and only copies have it. The user's lines before
 such an answer were copied, too.
 
-In some versions, copies have no mark. Then the file of a fork begins with the same line in the tree as another file of
-its folder. Which of them was first is told by when each was begun: a fork may begin with a line about its own prompt,
-which is later than the lines that it has copied. At the same time, the one with fewer lines was first, as a fork has
-those and its own. This is seen only where the folder is read.
+In some versions, copies have no mark. Then the file of a fork begins with the same lines as another file of its folder,
+an answer among them. Which of them was first is told by when each was begun: a fork may begin with a line about its own
+prompt, which is later than the lines that it has copied. At the same time, the one with fewer lines was first, as a
+fork has those and its own. This is seen only where the folder is read.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from convtree._formats.claude_code.lines import is_node
+from convtree._formats.claude_code.lines import digest_of, is_node
 from convtree._formats.common.base import Findings, Source
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import Origin
 from convtree._formats.common.jsonl import LINE_LIMIT, is_record, read_objects
-from convtree._formats.common.values import as_object, key, utc
+from convtree._formats.common.values import as_object, key, text, utc
 from convtree._model.errors import NotALog
 
 _MARKS = (b'"forkedFrom"', b'"requestSessionId"')
@@ -38,6 +38,15 @@ class _Begun(NamedTuple):
     first: str
     session: str
     time: str
+
+
+class _Line(NamedTuple):
+    """A line in the tree; a copy is equal to it."""
+
+    id: str
+    time: str | None
+    said: int
+    is_answer: bool
 
 
 def origin_of(source: Source, session_id: str) -> Origin:
@@ -58,13 +67,13 @@ def _copied(source: Source) -> Origin:
     families = source.see(source.path.parent, _families)
     best, copied = Origin(), 0
     for own, other in families.get(source.path, ()):
-        ids, theirs = source.see(own.path, _ids), source.see(other.path, _ids)
-        is_before = (other.time, len(theirs), other.session) < (own.time, len(ids), own.session)
+        lines, theirs = source.see(own.path, _lines), source.see(other.path, _lines)
+        is_before = (other.time, len(theirs), other.session) < (own.time, len(lines), own.session)
         if is_before and not source.see(other.path, _is_marked):
             known = frozenset(theirs)
-            shared = next((at for at, id in enumerate(ids) if id not in known), len(ids))
-            if shared > copied:
-                best, copied = Origin(other.session, ids[shared - 1]), shared
+            shared = list(takewhile(known.__contains__, lines))
+            if len(shared) > copied and any(line.is_answer for line in shared):
+                best, copied = Origin(other.session, shared[-1].id), len(shared)
     return best
 
 
@@ -96,9 +105,13 @@ def _begun(path: Path) -> _Begun | None:
     return None
 
 
-def _ids(path: Path) -> list[str]:
-    """Returns the ids of the lines in the tree, in the order of the file."""
-    return [fields["uuid"] for fields in _objects(path) if is_node(fields)]
+def _lines(path: Path) -> list[_Line]:
+    """Returns the lines in the tree, in the order of the file."""
+    return [
+        _Line(fields["uuid"], text(fields.get("timestamp")), digest_of(fields), fields["type"] == "assistant")
+        for fields in _objects(path)
+        if is_node(fields)
+    ]
 
 
 def _is_marked(path: Path) -> bool:

@@ -55,7 +55,7 @@ def is_hidden(fields: dict[str, Any]) -> bool:
 
 def digest_of(fields: dict[str, Any]) -> int:
     """Returns a digest of what a line says, and below which one, without its clock. It holds for one process."""
-    said = fields.get("message") if fields.get("type") in SPOKEN else fields.get("attachment")
+    said = [fields.get(name) for name in ("message", "attachment", "rendered")]
     return hash((key(fields.get("parentUuid")), orjson.dumps(said, option=orjson.OPT_SORT_KEYS)))
 
 
