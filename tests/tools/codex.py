@@ -57,7 +57,8 @@ class Codex(Tool):
     rules = (
         Rule(
             "instructions",
-            "Codex sends them as messages of the developer; here those before the conversation are its `instructions`",
+            "messages of the developer; here those before the conversation are `instructions`, but for Codex's own "
+            "prompt, which a file has in other words (`base_instructions`, kept as data)",
             _not_of_the_developer,
             both=True,
         ),
