@@ -116,6 +116,10 @@ def test_one_of_several_sources_that_is_wrong_stops_the_command(home: Path, tmp_
     assert not (tmp_path / "store").exists()
     assert run("import", home, home / "work" / "00.txt", tmp_path / "store").exit_code == 5
     assert run("import").exit_code == 2
+    result = run("import", home, home / "work", tmp_path / "log.jsonl")
+    assert (result.exit_code, "several sources, --discover and --watch need a store" in result.stderr) == (2, True)
+    assert run("import", "--watch", home / "work" / "k", tmp_path / "log.jsonl").exit_code == 2
+    assert not (tmp_path / "log.jsonl").exists()
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     result = run("import", tmp_path / "one", tmp_path / "two", tmp_path / "store")

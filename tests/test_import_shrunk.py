@@ -141,8 +141,8 @@ def test_the_command_names_what_is_missing(tmp_path: Path) -> None:
     result = CliRunner(env={"NO_COLOR": "1"}).invoke(app, command)
     assert result.exit_code == 0
     assert result.output.splitlines()[1] == (
-        "info source_shrunk: line 0, offset 0, 0 bytes, entry n1: messages that were imported before are not in the "
-        "source any more; they stay (2 times)"
+        "info source_shrunk: line 0, offset 0, 0 bytes, entry n1: messages of this session that were imported before "
+        "are not in this source; they stay (2 times)"
     )
 
 

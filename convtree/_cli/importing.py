@@ -83,7 +83,7 @@ def import_command(
 
     With --redact, secrets are replaced on the way, and their number is printed. Pass --redact again when you import the
     source again.
-    """  # click lists the arguments
+    """
     output = _Output(as_json, verbose, interval_s if watch else None, workers or os.cpu_count() or 1)
     if discover:
         _discover(ctx, paths, redactor, output)
@@ -107,9 +107,17 @@ def import_command(
 
 
 def _is_store(source: Path, target: str) -> bool:
-    is_url = "://" in target or target.startswith(("memory:", "file:"))
-    is_log = Path(target).is_file() or target.endswith(".jsonl")
-    return is_url or target.endswith(("/", os.sep)) or Path(target).is_dir() or (source.is_dir() and not is_log)
+    if _is_url(target) or target.endswith(("/", os.sep)) or Path(target).is_dir():
+        return True
+    return source.is_dir() and not _is_log(target)
+
+
+def _is_url(target: str) -> bool:
+    return "://" in target or target.startswith(("memory:", "file:"))
+
+
+def _is_log(target: str) -> bool:
+    return Path(target).is_file() or target.endswith(".jsonl")
 
 
 class _Output(NamedTuple):
@@ -172,6 +180,8 @@ def _import_many(
 ) -> None:
     from convtree.exchange import import_into
 
+    if _is_log(target) and not _is_url(target) and not Path(target).is_dir():
+        raise click.UsageError(f"{target}: a log; several sources, --discover and --watch need a store")
     for source in sources:
         source.stat()  # raises FileNotFoundError before a store is created
     try:

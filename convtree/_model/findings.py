@@ -65,7 +65,7 @@ SOURCE: dict[str, tuple[Severity, str]] = {
     "source_database": ("error", "the database cannot be read beyond this point: damaged or locked"),
     "source_journal": ("warning", "the journal of the database cannot be read in place, and a copy is too large"),
     "source_forward": ("info", "the parent comes later in the source"),
-    "source_shrunk": ("info", "messages that were imported before are not in the source any more; they stay"),
+    "source_shrunk": ("info", "messages of this session that were imported before are not in this source; they stay"),
     "value_replaced": ("warning", "value that a log cannot hold; replaced by the closest one that fits"),
 }
 
