@@ -318,7 +318,7 @@ def test_a_part_of_a_message_is_reverted(tmp_path: Path, store: SessionStore) ->
     path.unlink()
     later = [TALK[0], answered("msg_2", first), asked("msg_5", text("prt_5", "Why?"), at=5)]
     [report] = imported(database(path, later), store)
-    assert [finding.code for finding in report.findings] == ["source_contradicted"]
+    assert [finding.code for finding in report.findings] == ["source_contradicted", "source_shrunk"]
     with store.open("ses_1") as session:
         texts = [entry.text for entry in session.path() if isinstance(entry, MessageEntry)]
         assert texts == ["Name a city", "Rome", "Why?"]
