@@ -66,11 +66,14 @@ SHAPE = "anthropic"
 
 _LOOK = 200  # objects in which a session id must have been seen
 #: members of a line that have a place in the entry, or in the header
-_PLACED = frozenset({"type", "uuid", "parentUuid", "timestamp", "message", "sessionId"})
+_PLACED = frozenset({"type", "uuid", "parentUuid", "timestamp", "message"})
 #: members of a model's message that have a place in the entry
 _OF_MESSAGE = frozenset({"role", "content", "model", "usage"})
 #: members that most lines repeat; only what differs from the line that names the session is kept
-_REPEATED = frozenset({"cwd", "version", "gitBranch", "userType", "entrypoint", "isSidechain", "agentId", "slug"})
+_REPEATED = frozenset(
+    {"sessionId", "cwd", "version", "gitBranch", "userType", "entrypoint", "isSidechain", "agentId", "slug"}
+)
+_NO_MODEL = "<synthetic>"  # of a message that Claude Code wrote itself
 
 
 def recognises(source: Source) -> bool:
@@ -278,7 +281,9 @@ class _Reader:
             self._boundaries[node.id] = fields
         elif node.parent_id in self._boundaries:
             self._boundaries[node.id] = self._boundaries[node.parent_id]
-        left_out = {"timestamp", "type", "sessionId", *(("uuid", "parentUuid") if "uuid" in fields else ())}
+        left_out = {"timestamp", "type", *(("uuid", "parentUuid") if "uuid" in fields else ())}
+        if fields.get("sessionId") == self._facts.get("sessionId"):
+            left_out.add("sessionId")
         data = {name: value for name, value in fields.items() if name not in left_out}
         return extension_data(NAME, kind, data, envelope)
 
@@ -301,13 +306,15 @@ class _Reader:
     def _message(self, fields: dict[str, Any], message: dict[str, Any], envelope: dict[str, Any]) -> MessageEntry:
         said: dict[str, Any] = {name: message[name] for name in ("role", "content") if name in message}
         more: dict[str, Any] = {}
-        if fields.get("type") == "assistant" and (model := text(message.get("model"))) and model != "<synthetic>":
+        if fields.get("type") == "assistant" and (model := text(message.get("model"))) and model != _NO_MODEL:
             more = {"provider": "anthropic", "model": model, "usage": self._added_usage(fields, message)}
         if fields.get("isVisibleInTranscriptOnly") or fields.get("isApiErrorMessage"):
             more["visible_to"] = "user"
         elif fields.get("isMeta"):
             more["visible_to"] = "model"
         rest = {name: message[name] for name in message.keys() - _OF_MESSAGE}
+        if message.get("model") == _NO_MODEL:
+            rest["model"] = _NO_MODEL
         return MessageEntry(message=said, shape=SHAPE, extra=self._extra(fields, rest), **more, **envelope)
 
     def _extra(self, fields: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
