@@ -13,7 +13,7 @@ from foreign_stores import write_database
 from test_formats_exports import claude_chat, claude_message
 from test_formats_stores import GOOSE, GOOSE_SESSION, goose_row
 
-from convtree import NotALog
+from convtree import MessageEntry, NotALog
 from convtree.exchange import ImportReport, read_foreign
 
 ODD = "words of another shape"
@@ -75,3 +75,14 @@ def test_the_envelope_of_claude_code_is_not_enough(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(encoded(*lines))
     with pytest.raises(NotALog):
         read_foreign(tmp_path / "source")
+
+
+def test_claude_code_says_who_wrote_a_message_and_where(tmp_path: Path) -> None:
+    """Of a message that no model wrote, and of a line that another session wrote."""
+    answer = {"role": "assistant", "content": [{"type": "text", "text": "b"}], "model": "<synthetic>"}
+    lines = claude_said("u1", None, "a"), claude_line("assistant", "u2", "u1", message=answer, sessionId="another")
+    (tmp_path / "source").write_bytes(encoded(*lines))
+    session, _ = read_foreign(tmp_path / "source")
+    entry = session.entry("u2")
+    assert isinstance(entry, MessageEntry)
+    assert (entry.model, entry.extra) == (None, {"sessionId": "another", "message": {"model": "<synthetic>"}})

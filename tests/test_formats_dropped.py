@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from foreign import KIT, PI, encoded
+from foreign_stores import write_database
 
-from convtree import MessageEntry
+from convtree import MessageEntry, open_store
 from convtree._cli.app import app
 from convtree._formats.common import base
 from convtree._formats.common.base import Findings, SourceSpan
-from convtree.exchange import export_file, read_foreign
+from convtree.exchange import export_file, import_into, read_foreign
 
 SAMPLES = {"pi": (PI, 2), "kit": (KIT, 1)}  # with the change of the model
 
@@ -68,3 +70,22 @@ def test_a_name_beyond_the_limit_is_not_counted(monkeypatch: pytest.MonkeyPatch)
         findings.add_once(name, "source_field_dropped", span)
     found = [(each.code, each.about, each.times) for each in findings.listed]
     assert found == [("source_field_dropped", "a", 2), ("too_many", None, 1)]
+
+
+def test_what_a_database_has_that_is_not_read_is_named(tmp_path: Path) -> None:
+    """Tables and columns that have something, each once, outside of the sessions; the ones without are nothing."""
+    schema = """
+        create table session(id text primary key, directory text, title text, time_created integer);
+        create table message(id text primary key, session_id text, time_created integer, colour text, data text);
+        create table part(id text primary key, message_id text, session_id text, taste text, data text);
+        create table project(id text primary key);
+        create table empty(id text primary key);
+    """
+    said = {"id": "msg_1", "session_id": "ses_1", "time_created": 1, "colour": "red", "data": '{"role": "user"}'}
+    part = {"id": "prt_1", "message_id": "msg_1", "session_id": "ses_1", "data": '{"type": "text", "text": "a"}'}
+    session = {"id": "ses_1", "directory": "/w", "title": "a", "time_created": 1}
+    rows: dict[str, list[dict[str, Any]]] = {"session": [session], "message": [said, said | {"id": "msg_2"}]}
+    path = write_database(tmp_path / "o.db", schema, part=[part], project=[{"id": "global"}], **rows)
+    reports = import_into(path, open_store("memory:"))
+    found = [[(each.code, each.about, each.times) for each in report.findings] for report in reports]
+    assert found == [[], [("source_field_dropped", "colour", 1), ("source_field_dropped", "project", 1)]]

@@ -115,7 +115,10 @@ def test_an_answer_told_twice_is_one(tmp_path: Path) -> None:
     assert (usage.input_tokens, usage.cache_read_tokens, usage.output_tokens) == (2 * 78, 2 * 33, 2 * 89)
     messages = [entry for entry in session.path() if isinstance(entry, MessageEntry)]
     assert [entry.visible_to for entry in messages] == ["model", "all", "all", "all", "all"]
-    assert messages[2].extra == {"toolCalls": [{"id": "sh_1", "status": "success", "displayName": "Shell"}]}
+    assert messages[2].extra == {
+        "toolCalls": [{"id": "sh_1", "status": "success", "displayName": "Shell"}],
+        "thoughts": [{"timestamp": THOUGHT["timestamp"]}],
+    }
 
 
 def test_a_conversation_told_again_is_nothing_new(tmp_path: Path) -> None:

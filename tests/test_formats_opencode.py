@@ -251,6 +251,9 @@ def test_what_opencode_says_for_the_user_is_for_the_model(tmp_path: Path) -> Non
         {"id": "prt_2", "type": "text", "synthetic": True},
         file,
     ]
+    started = session.entry("msg_2")
+    assert isinstance(started, MessageEntry)
+    assert started.message["opencode"]["parts"] == [task]
 
 
 def test_pictures_are_images(tmp_path: Path) -> None:

@@ -678,3 +678,10 @@ def test_ids_that_are_not_valid_here_end_the_copied_part(tmp_path: Path) -> None
     header = HEADER | {"id": "f", "parentSession": "2025_p.jsonl"}
     with opened(tmp_path, said("a1", None, "q"), said("a 2", "a1", "a"), header=header) as session:
         assert session.header.copied_to == "a1"
+
+
+def test_other_fields_of_the_header_are_kept(tmp_path: Path) -> None:
+    """Such as what a session was branched from, and the model that it began with."""
+    session = opened(tmp_path, said("1", None, "a"), header=HEADER | {"branchedFrom": "s0.jsonl", "provider": "kit"})
+    assert session.header.metadata is not None
+    assert session.header.metadata["import"]["header"] == {"branchedFrom": "s0.jsonl", "provider": "kit"}

@@ -39,6 +39,7 @@ _TABLES = {
 }
 _SESSION = "id head_id server_session_id directory git_root created_at updated_at archived_at"
 _EVENT = "id parent_id invocation_id event_type event_data created_at"
+_READ = {"sessions": "*", "session_events": f"session_id {_EVENT}", "session_metadata": "*"}
 _SHOWN: dict[str, Visibility] = {"system_context": "model", "out_of_band_output": "user"}
 
 
@@ -49,7 +50,8 @@ def recognises(source: Source) -> bool:
 
 def sessions(source: Source) -> Iterator[SessionRef]:
     """Lists the sessions of a database."""
-    return list_database(source, NAME, _rows, Belonging("session_metadata", "session_id", "sessions"))
+    belonging = Belonging("session_metadata", "session_id", "sessions")
+    return list_database(source, NAME, _rows, belonging, reads=_READ)
 
 
 def read(source: Source, ref: SessionRef) -> SourceSession:

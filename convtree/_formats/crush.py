@@ -48,7 +48,9 @@ def recognises(source: Source) -> bool:
 
 def sessions(source: Source) -> Iterator[SessionRef]:
     """Lists the sessions of a database."""
-    return list_database(source, NAME, _rows, Belonging("files", "session_id", "sessions"))
+    return list_database(
+        source, NAME, _rows, Belonging("files", "session_id", "sessions"), reads={"sessions": "*", "messages": "*"}
+    )
 
 
 def read(source: Source, ref: SessionRef) -> SourceSession:

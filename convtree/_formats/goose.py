@@ -45,6 +45,7 @@ _TABLES = {
 _FACTS = ("session_type", "provider_name", "model_config_json", "project_id", "schedule_id", "description")
 _SEEN = ("id", "name", "working_dir", "created_at", "extension_data", "parent_session_id", "archived_at", *_FACTS)
 _MESSAGE = "id message_id role content_json created_timestamp tokens metadata_json"
+_READ = {"sessions": "*", "messages": f"session_id {_MESSAGE}", "usage_ledger": "*", "thread_messages": "*"}
 #: seconds or milliseconds; only rows of the session at hand are sorted
 _ORDER = "case when created_timestamp > 10000000000 then created_timestamp else created_timestamp * 1000 end, id"
 _FOR_THE_PROGRAM = {"systemNotification", "actionRequired", "toolConfirmationRequest", "frontendToolRequest"}
@@ -73,7 +74,8 @@ def sessions(source: Source) -> Iterator[SessionRef]:
     """Lists the sessions of a database; a legacy file is one, whose id in goose is the file's name."""
     if _is_lines(source):
         return iter([make_ref(NAME, source.path.stem)])
-    return list_database(source, NAME, _rows, Belonging("thread_messages", "session_id", "sessions"))
+    belonging = Belonging("thread_messages", "session_id", "sessions")
+    return list_database(source, NAME, _rows, belonging, reads=_READ)
 
 
 def read(source: Source, ref: SessionRef) -> SourceSession:

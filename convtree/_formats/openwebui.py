@@ -59,7 +59,8 @@ def recognises(source: Source) -> bool:
 def sessions(source: Source) -> Iterator[SessionRef]:
     """Lists the chats of an export or a database."""
     if _is_database(source):
-        return list_database(source, NAME, _rows, Belonging("chat_message", "chat_id", "chat"))
+        belonging = Belonging("chat_message", "chat_id", "chat")
+        return list_database(source, NAME, _rows, belonging, reads={"chat": _CHAT, "chat_message": _MESSAGE})
     return list_array(source, NAME, _is_chat, ("id",), _messages)
 
 

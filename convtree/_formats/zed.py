@@ -49,7 +49,7 @@ def recognises(source: Source) -> bool:
 
 def sessions(source: Source) -> Iterator[SessionRef]:
     """Lists the threads of a database."""
-    return list_database(source, NAME, _rows)
+    return list_database(source, NAME, _rows, reads={"threads": "*"})
 
 
 def read(source: Source, ref: SessionRef) -> SourceSession:

@@ -17,6 +17,8 @@ from convtree._tools.passed_over import Search
 #: what may go wrong with one source and must not stop the import of others
 FAILURES = (ConvtreeError, OSError, ImportError)
 _BEGINNING = 2**20  # bytes in which a format is recognised
+_DATABASE = b"SQLite format 3\0"  # begins a file that has no lines to look at
+_HEADER = 100  # bytes of its header
 _EXPECTED = "; expected one of "
 
 
@@ -85,7 +87,8 @@ def recognise(path: Path, folder: Path | None = None, seen: dict[Any, Any] | Non
 
 def _beginning(path: Path) -> bytes:
     with SourceFile(path) as file:
-        return file.read(_BEGINNING)
+        start = file.read(_HEADER)
+        return start if start.startswith(_DATABASE) else start + file.read(_BEGINNING - len(start))
 
 
 def find_sources(top: Path) -> Iterator[KnownSource]:

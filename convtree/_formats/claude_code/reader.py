@@ -78,11 +78,14 @@ SHAPE = "anthropic"
 
 _LOOK = 200  # objects in which a session id must have been seen
 #: members of a line that have a place in the entry, or in the header
-_PLACED = frozenset({"type", "uuid", "parentUuid", "timestamp", "message", "sessionId", OURS})
+_PLACED = frozenset({"type", "uuid", "parentUuid", "timestamp", "message", OURS})
 #: members of a model's message that have a place in the entry
 _OF_MESSAGE = frozenset({"role", "content", "model", "usage"})
 #: members that most lines repeat; only what differs from the line that names the session is kept
-_REPEATED = frozenset({"cwd", "version", "gitBranch", "userType", "entrypoint", "isSidechain", "agentId", "slug"})
+_REPEATED = frozenset(
+    {"sessionId", "cwd", "version", "gitBranch", "userType", "entrypoint", "isSidechain", "agentId", "slug"}
+)
+_NO_MODEL = "<synthetic>"  # of a message that Claude Code wrote itself
 
 
 def recognises(source: Source) -> bool:
@@ -313,7 +316,9 @@ class _Reader:
             self._boundaries[node.id] = fields
         elif node.parent_id in self._boundaries:
             self._boundaries[node.id] = self._boundaries[node.parent_id]
-        left_out = {"timestamp", "type", "sessionId", *(("uuid", "parentUuid") if "uuid" in fields else ())}
+        left_out = {"timestamp", "type", *(("uuid", "parentUuid") if "uuid" in fields else ())}
+        if fields.get("sessionId") == self._facts.get("sessionId"):
+            left_out.add("sessionId")
         data = {name: value for name, value in fields.items() if name not in left_out}
         return extension_data(NAME, kind, data, envelope)
 
@@ -342,7 +347,7 @@ class _Reader:
         said: dict[str, Any] = {name: message[name] for name in ("role", "content") if name in message}
         more: dict[str, Any] = {}
         model = text(message.get("model")) if fields.get("type") == "assistant" else None
-        if model and model != "<synthetic>":
+        if model and model != _NO_MODEL:
             more = {"provider": "anthropic", "model": model, "usage": self._added_usage(fields, message)}
         elif model == "" and OURS in fields:  # an export of what names no model
             more = {"usage": self._added_usage(fields, message)}
@@ -351,6 +356,8 @@ class _Reader:
         elif is_hidden(fields):
             more["visible_to"] = "model"
         rest = {name: message[name] for name in message.keys() - _OF_MESSAGE}
+        if message.get("model") == _NO_MODEL:
+            rest["model"] = _NO_MODEL
         return MessageEntry(message=said, shape=SHAPE, extra=self._extra(fields, rest), **more, **envelope)
 
     def _extra(self, fields: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:

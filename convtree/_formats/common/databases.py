@@ -5,7 +5,7 @@ All sessions are read over one connection, which the source keeps open.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession
@@ -33,9 +33,17 @@ class Belonging(NamedTuple):
 
 
 def list_database(
-    source: Source, name: str, sessions: Callable[[Database], Iterator[Found]], *belongings: Belonging
+    source: Source,
+    name: str,
+    sessions: Callable[[Database], Iterator[Found]],
+    *belongings: Belonging,
+    reads: Mapping[str, str] | None = None,
 ) -> Iterator[SessionRef]:
-    """Lists the sessions of a database. Rows without their parent row are reported in the leftover."""
+    """Lists the sessions of a database.
+
+    Rows without their parent row are reported in the leftover, and the names of tables and columns with something that
+    `reads` does not name: its columns for each table, "*" for all.
+    """
     outside, names = Findings(), Names(name)
     database = source.share(open_shared).reporting_to(outside)
     for ordinal, found in enumerate(sessions(database), 1):
@@ -46,6 +54,8 @@ def list_database(
         yield make_ref(name, id, findings, found)
     for belonging in belongings:
         database.report_strays(*belonging)
+    if reads is not None:
+        database.report_unread(reads)
     yield from leftovers(name, outside)
 
 

@@ -21,8 +21,8 @@ from convtree._formats.common.comments import without_extras
 
 DEPTH_LIMIT = json_values.DEPTH_LIMIT - 8  # levels of a foreign object; its place in a record takes a few more
 
-_ZEROS = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))  # turns every digit into a zero
-_LONG_NUMBER = b"0" * 19  # with digits as zeros; may be outside of what the fast parser keeps exact
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER = b"0" * 19  # with every digit a zero; may be outside of what the fast parser keeps exact
 _START = re.compile(r'\{\s*"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = " \t\r\n"
@@ -63,7 +63,7 @@ def parse(
         text = text.replace(b"\0", b"")
     if not text.strip():
         return []
-    if _LONG_NUMBER not in text.translate(_ZEROS):
+    if _LONG_NUMBER not in text.translate(_ZEROS):  # ten times as fast as a pattern
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError:

@@ -156,6 +156,24 @@ class Database:
         names = [str(name) for (name,) in self._cells(stored, ())]
         return [name for name in names if _PLAIN.fullmatch(name) and columns <= self.columns(name)]
 
+    def report_unread(self, read: Mapping[str, str]) -> None:
+        """Reports the names of tables and columns that are not read and have something.
+
+        `read` has the columns of each table that are read, "*" for all.
+        """
+        for table in self.tables_like(frozenset()):
+            columns = read.get(table)
+            if columns is None and not table.startswith("sqlite_") and self._has_any(table):
+                self.findings.add_once(table, "source_field_dropped", SourceSpan(1, 0, 0))
+            if columns in (None, "*"):
+                continue
+            for column in sorted(self.columns(table) - {*columns.split()}):
+                if _PLAIN.fullmatch(column) and self._has_any(table, f' where "{column}" is not null'):
+                    self.findings.add_once(column, "source_field_dropped", SourceSpan(1, 0, 0))
+
+    def _has_any(self, table: str, condition: str = "") -> bool:
+        return any(self._cells(f'select 1 from "{table}"{condition} limit 1', ()))
+
     def referenced_by(self, table: str) -> list[str]:
         """Returns the names of the tables that foreign keys of a table name."""
         found = self._cells('select "table" from pragma_foreign_key_list(?) order by id', (table,))

@@ -45,7 +45,7 @@ def recognises(source: Source) -> bool:
 
 def sessions(source: Source) -> Iterator[SessionRef]:
     """Lists the sessions of a database."""
-    return list_database(source, NAME, _rows)
+    return list_database(source, NAME, _rows, reads={"cursorDiskKV": "*"})
 
 
 def read(source: Source, ref: SessionRef) -> SourceSession:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from convtree._formats.common.ids import derive_id
-from convtree._formats.common.values import as_object, key, objects, text
+from convtree._formats.common.values import as_object, key, objects, text, without
 
 #: what the tool says in the role of the user
 _BY_THE_TOOL = ("<session_context>", "<hook_context>", "<state_snapshot>", "This is the Gemini CLI. We are setting up")
@@ -174,6 +174,9 @@ def _extra(fields: Mapping[str, Any], calls: list[dict[str, Any]]) -> dict[str, 
     more = [{name: value for name, value in call.items() if name not in _CALL - {"id"}} for call in calls]
     if rest := [call for call in more if call.keys() - {"id"}]:
         kept["toolCalls"] = rest
+    thoughts = [without(each, "subject", "description") for each in objects(fields.get("thoughts"))]
+    if any(thoughts):
+        kept["thoughts"] = thoughts
     return kept or None
 
 

@@ -21,10 +21,7 @@ _KIND = 48  # characters
 
 def is_wire(source: Source, is_known: Callable[[dict[str, Any]], bool]) -> bool:
     """Returns whether a file has a line that a format knows, also if the first ones are longer than the beginning."""
-    if not source.beginning.lstrip().startswith(b"{"):
-        return False
-    found = has_known_line(source, is_known, _LOOK)
-    return bool(found)
+    return source.beginning.lstrip().startswith(b"{") and bool(has_known_line(source, is_known, _LOOK))
 
 
 def load(path: Path) -> dict[str, Any]:

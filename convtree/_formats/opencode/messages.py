@@ -150,6 +150,8 @@ class SessionReader:
         match part.get("type"):
             case "text" | "reasoning":
                 return without(part, "text")
+            case "subtask":  # the model sees a text in its place
+                return part
             case "tool":
                 state = as_object(part.get("state"))
                 time = as_object(state.get("time"))

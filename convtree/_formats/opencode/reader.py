@@ -61,6 +61,13 @@ from convtree._model.entries import Header, Record
 
 __all__ = ["NAME", "belongs", "read", "recognises", "sessions"]
 
+_READ = {
+    "session": "*",
+    "message": "id session_id time_created data",
+    "part": "id message_id session_id data",
+    "todo": "*",
+    "session_message": "id session_id type time_created data",
+}
 _TABLES = {
     "session": frozenset({"id", "directory", "title"}),
     "message": frozenset({"id", "session_id", "data"}),
@@ -98,7 +105,7 @@ def sessions(source: Source) -> Iterator[SessionRef]:
     elif _is_export(source):
         yield from list_array(source, NAME, _is_exported, ("id",), _messages, about="info")
     else:
-        yield from list_database(source, NAME, _rows, Belonging("part", "message_id", "message"))
+        yield from list_database(source, NAME, _rows, Belonging("part", "message_id", "message"), reads=_READ)
 
 
 def read(source: Source, ref: SessionRef) -> SourceSession:

@@ -35,13 +35,15 @@ from convtree._formats.common.jsonl import is_header, is_record, read_objects, s
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder
-from convtree._formats.common.values import key, text
+from convtree._formats.common.values import key, text, without
 from convtree._formats.pi.entries import Entries
 from convtree._formats.pi.forks import origin_of
 from convtree._formats.pi.writer import NAME
 from convtree._model.entries import Record
 
 __all__ = ["NAME", "read", "recognises", "sessions"]
+
+_HEADER = ("type", "version", "id", "timestamp", "cwd", "parentSession")  # fields that have a place of their own
 
 
 def recognises(source: Source) -> bool:
@@ -82,6 +84,7 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
         parent=origin.parent,
         copied_to=origin.copied_to,
         parent_session=parent,
+        header=without(fields, *_HEADER) or None,
     )
     records = _Reader(first, SessionBuilder(Ids(NAME, ref.source_id), findings)).records(objects)
     return SourceSession(header, records, findings.listed, file.position)
