@@ -50,7 +50,8 @@ def write_kimi_cli(folder: Path) -> Path:
 
 def count_kimi_cli(path: Path) -> Counts:
     """By the lines of its wire."""
-    lines = [line["message"] for line in lines_of(path)[1:]]
+    (wire,) = path.rglob("wire.jsonl")
+    lines = [line["message"] for line in lines_of(wire)[1:]]
     events = [line["payload"]["event"] if line["type"] == "SubagentEvent" else line for line in lines]
     paid = [event["payload"]["token_usage"] for event in events if event["type"] == "StatusUpdate"]
     names = [line["type"] for line in lines]
