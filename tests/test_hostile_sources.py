@@ -192,6 +192,13 @@ def test_the_error_of_a_damaged_database_says_what_it_is(keep: int, said: str, t
         read_foreign(path)
 
 
+def test_a_schema_with_functions_is_not_damage(tmp_path: Path) -> None:
+    """Some tools have an index of theirs beside their sessions. SQLite refuses such a schema of somebody else."""
+    path = database(tmp_path / "x.db", "CREATE INDEX i ON messages (json_extract(content_json, '$.a'))")
+    with pytest.raises(NotALog, match="not a session of a known format"):
+        read_foreign(path)
+
+
 @pytest.mark.parametrize("page_size", [0, 513, 3])
 def test_a_page_size_that_cannot_be(page_size: int, tmp_path: Path) -> None:
     """SQLite's own word for it is in the error."""
