@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._engine.redact import Redact
-from convtree._formats.common.files import recording_opened
+from convtree._formats.common.files import DATABASE_START, recording_opened
 from convtree._formats.common.jsonl import LINE_LIMIT
 from convtree._formats.common.parsing import is_json
 from convtree._model.arguments import checked
@@ -223,7 +223,7 @@ def is_whole(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             start = file.read(_LOOK)
-            if start.startswith(b"SQLite format 3\0"):
+            if start.startswith(DATABASE_START):
                 return True
             first, newline, _ = start.removeprefix(BYTE_ORDER_MARK).lstrip().partition(b"\n")
             size = file.seek(0, os.SEEK_END)

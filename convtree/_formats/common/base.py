@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from convtree._engine.context import Context
 from convtree._engine.outline import Outline
-from convtree._formats.common.files import SourceFile
+from convtree._formats.common.files import DATABASE_START, SourceFile
 from convtree._model.entries import Entry, Finding, Header, Mark, Record
 from convtree._model.findings import FINDING_CODES, FINDING_LIMIT
 
@@ -49,13 +49,21 @@ class Source:
         self._opened = ExitStack()
         self._shared: dict[object, Any] = {}
 
+    @property
+    def is_database(self) -> bool:
+        """Returns whether the source begins as a database of SQLite does."""
+        return self.beginning.startswith(DATABASE_START)
+
     def open_beginning(self) -> io.BytesIO:
-        """Returns the beginning as a file, to look for JSON objects in; an empty one if no line begins as JSON does."""
+        """Returns the beginning as a file, to look for JSON objects in; an empty one if no line begins as JSON does.
+
+        That of a database is empty, too: the texts in its pages are no lines.
+        """
         return io.BytesIO(self.beginning if self._may_be_json else b"")
 
     @cached_property
     def _may_be_json(self) -> bool:
-        return _JSON_LINE.search(self.beginning, 0, _SEARCHED) is not None
+        return not self.is_database and _JSON_LINE.search(self.beginning, 0, _SEARCHED) is not None
 
     def open_file(self, path: Path | None = None) -> SourceFile:
         """Opens the source, or a file that belongs to it."""
