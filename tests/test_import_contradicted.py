@@ -68,6 +68,17 @@ def test_a_message_that_was_changed_is_a_branch(location: str, tmp_path: Path) -
             assert [entry.source_id for entry in session.path()] == [None, "b", "c", "d", None]
 
 
+def test_many_changes_are_one_finding(tmp_path: Path) -> None:
+    """It names the first branch and how many there are; what only follows a changed message is not counted."""
+    path, store = write(tmp_path / "s.jsonl", *FIRST), open_store("memory:")
+    imported(path, store)
+    write(path, said("a", None, "eins"), said("b", "a", "zwei", 100), *FIRST[2:])
+    [finding] = imported(path, store).findings
+    assert (finding.code, finding.times, finding.line) == ("source_contradicted", 2, 0)
+    with store.open("s1") as session:
+        assert finding.entry_id == session.path()[0].id
+
+
 def test_a_source_that_was_changed_grows(tmp_path: Path) -> None:
     """What is new comes below the branch, and the leaf goes with it."""
     path, store = write(tmp_path / "s.jsonl", *FIRST[:2]), open_store("memory:")

@@ -16,7 +16,7 @@ import msgspec
 
 from convtree._engine.log import Durability
 from convtree._engine.redact import Redact, redact_record
-from convtree._formats.common.base import SessionRef, SourceSession, origin
+from convtree._formats.common.base import NO_PLACE, Findings, SessionRef, SourceSession, origin
 from convtree._logs import directories
 from convtree._logs.directories import path_of
 from convtree._logs.jsonl import JsonlLog
@@ -27,9 +27,8 @@ from convtree._model.batches import batched
 from convtree._model.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
 from convtree._model.errors import NotALog, SessionExists, SessionNotFound, SeveralSessions
 from convtree._session.session import Session
-from convtree._session.view import SessionView
 from convtree._tools.contradictions import Extending
-from convtree._tools.imported_before import StoredMessages, is_said_here
+from convtree._tools.imported_before import LastWords, StoredMessages
 from convtree._tools.known_sources import (
     FAILURES,
     KnownSource,
@@ -400,31 +399,29 @@ def _import_session(
     session: Session,
     report_progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
-    records = _CountedRecords(read, report_progress)
-    last_said, stored = session._client.ask(SessionView.last_said), session._client.ask(StoredMessages)
-    is_own = last_said is not None and is_said_here(last_said, session.header)
-    continued_here: bool | None = None if is_own else False
-    written, kept, extending = 0, False, Extending(session)
+    records, findings = _CountedRecords(read, report_progress), Findings()
+    extending = Extending(session, findings)
+    last_words = LastWords(session, lambda: found.read(ref).records)
+    stored = session._client.ask(StoredMessages)
+    written, leaf_kept = 0, False
     for batch in batched(records):
         ids = [record.id for record in batch]
-        if continued_here is None and last_said is not None:
-            if last_said.id in ids:
-                continued_here = False
-            elif not session._client.ask(SessionView.has_all, ids):
-                continued_here = all(record.id != last_said.id for record in found.read(ref).records)
-        added = extending.add(batch, move_leaf=not continued_here)
+        keeps_leaf = last_words.are_own(ids)
+        added = extending.add(batch, move_leaf=not keeps_leaf)
         session._client.ask(stored.note, [*ids, *extending.moved(ids)])
-        written, kept = written + added, kept or (continued_here is True and added > 0)
-    written += extending.finish(move_leaf=not continued_here)
-    shrunk = session._client.ask(stored.missing)
+        written, leaf_kept = written + added, leaf_kept or (keeps_leaf and added > 0)
+    if not last_words.are_own(()):
+        written += extending.move_leaf()
+    for id in session._client.ask(stored.missing):
+        findings.add_once(None, "source_shrunk", NO_PLACE, id)
     return ImportReport(
         format=found.form.NAME,
         session_id=read.header.id,
         written=written,
         already_there=records.count - written,
-        findings=(*read.findings, *extending.findings.listed, *([] if shrunk is None else [shrunk])),
+        findings=(*read.findings, *findings.listed),
         source=str(found.source.path),
-        leaf_kept=kept,
+        leaf_kept=leaf_kept,
     )
 
 
