@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -37,7 +37,7 @@ from convtree._tools.known_sources import (
     find_sources,
     places_in,
     recognise,
-    recognised,
+    recogniser,
     size_of,
 )
 from convtree._tools.reading_elsewhere import Readers, SourceElsewhere
@@ -149,45 +149,33 @@ def import_into(
     """
     if workers < 1:
         raise ValueError(f"workers: expected at least 1, not {workers}")
-    plan = _plan(paths_of(source))
+    plan = list(places_in(paths_of(source)))
     places = [each for each in plan if isinstance(each, Place)]
-    sizes = [0 if isinstance(each, NotImported) else size_of(_path_of(each)) for each in plan]
+    sizes = [size_of(each.path) if isinstance(each, Place) else 0 for each in plan]
     total, done = sum(sizes), 0
     reports: list[ImportReport] = []
     with ExitStack() as stack:
-        source_at = _reader_of(places, workers if total >= _WORTH and not CUSTOM else 1, stack)
+        recognise_at = _recogniser(places, workers if total >= _WORTH and not CUSTOM else 1, stack)
         for each, size in zip(plan, sizes, strict=True):
-            found = source_at(each) if isinstance(each, Place) else each
+            found = recognise_at(each) if isinstance(each, Place) else each
             report_progress = _progress_reporter(progress, done, size, total)
             if isinstance(found, NotImported):
                 reports.append(report_not_imported(found))
             else:
                 with found.source:
                     reports.extend(import_sessions(found, store, report_progress, redact))
-            done += size
-            if not isinstance(each, NotImported):
+            if isinstance(each, Place):
                 report_progress(size)
+            done += size
     return reports
 
 
-def _plan(tops: list[Path]) -> list[KnownSource | Place | NotImported]:
-    """Returns what is to be imported, in order. Of several sources, none is opened yet: each holds its beginning."""
-    if len(tops) == 1 and not tops[0].is_dir():
-        return [recognise(tops[0])]
-    return list(places_in(tops))
-
-
-def _path_of(each: KnownSource | Place) -> Path:
-    return each.path if isinstance(each, Place) else each.source.path
-
-
-def _reader_of(
+def _recogniser(
     places: Sequence[Place], workers: int, stack: ExitStack
 ) -> Callable[[Place], KnownSource | SourceElsewhere | NotImported]:
-    """Returns a function that opens sources in the order of their places: in this process, or in several others."""
+    """Returns a function to call with each place in turn: it recognises sources here, or has other processes do it."""
     if workers == 1 or len(places) < 2:
-        seen: dict[Path | None, dict[Any, Any]] = {}
-        return lambda place: recognised(place.path, place.top, seen.setdefault(place.top, {}))
+        return recogniser()
     readers = stack.enter_context(Readers(places, workers))
 
     def next_source(_: Place) -> SourceElsewhere | NotImported:
@@ -253,7 +241,7 @@ def _describe(found: KnownSource, read: SourceSession) -> ForeignSession:
         begun=read.header.timestamp,
         messages=messages,
         first_user_message=first and " ".join(first[:_SHOWN].split()),
-        format=found.form.NAME,
+        format=found.format,
         source=str(found.source.path),
     )
 
@@ -325,7 +313,7 @@ def _only_session(found: KnownSource) -> SessionRef:
         message = f"{found.source.path}: several sessions; import them into a store: {_list_ids(ids)}"
         raise SeveralSessions(message, ids=tuple(ids))
     if not refs:
-        raise NotALog(f"{found.source.path}: a {found.form.NAME} source without a session")
+        raise NotALog(f"{found.source.path}: a {found.format} source without a session")
     return refs[0]._replace(findings=tuple(finding for ref in refs for finding in ref.findings))
 
 
@@ -361,7 +349,7 @@ def import_sessions(
                     yield _import_session(found, ref, read, session, report_progress)
             except FAILURES as error:
                 yield ImportReport(
-                    format=found.form.NAME,
+                    format=found.format,
                     session_id=ref.id,
                     findings=tuple(findings),
                     source=str(found.source.path),
@@ -415,7 +403,7 @@ def _import_session(
     for id in session._client.ask(stored.missing):
         findings.add_once(None, "source_shrunk", NO_PLACE, id)
     return ImportReport(
-        format=found.form.NAME,
+        format=found.format,
         session_id=read.header.id,
         written=written,
         already_there=records.count - written,
