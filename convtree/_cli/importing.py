@@ -74,12 +74,12 @@ def import_command(
     TARGET is a log or a store. A store is a URL, an existing folder, or a path that ends with a slash. Several sessions
     need a store. Files in an unknown format are passed over, as are packages, caches and version control.
 
-    With --discover, there is no SOURCE: the places are listed in which the tools on this machine keep their sessions,
-    and are imported if there is a TARGET, which is a store. Tools that keep files in a project (aider, Crush) are
-    looked for in the current directory and above.
+    With --discover, there is no SOURCE. The command lists the places in which the tools on this machine keep their
+    sessions, and imports them if there is a TARGET, which is a store. Tools that keep files in a project (aider, Crush)
+    are looked for in the current directory and above.
 
-    With --watch, the command goes on: each change of a source is a line. Only what has changed is read again, and a
-    file that is being written is read when it is whole. With --json, each line is a document.
+    With --watch, the command goes on importing and prints a line for each change. It reads only what has changed, and a
+    file that is being written only when it is whole. With --json, each line is a document.
 
     With --redact, secrets are replaced on the way, and their number is printed. Pass --redact again when you import the
     source again.
