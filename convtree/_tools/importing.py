@@ -132,20 +132,23 @@ def import_into(
 ) -> list[ImportReport]:
     """Imports every session of a file, or of all files in a folder and its subfolders, into a store.
 
-    `source` may be a list of files and folders. Each session keeps its id. Files are imported in sorted order; links
-    are not followed, and files of no known format are reported as skipped. So are folders that hold no histories:
-    version control, installed packages, virtual environments, caches. A problem with one file does not stop the others.
-    Importing again adds what is new.
+    Each session keeps its id. Files are imported in sorted order; links are not followed. Files of no known format are
+    reported as skipped, and so are folders that hold no histories: version control, installed packages, virtual
+    environments, caches. A problem with one file does not stop the others. Importing again adds what is new.
 
-    `progress(done, total)` is called with bytes. `redact` is as for `import_file`; it runs before the store's own.
-
-    `workers` processes read while this one writes; the result is the same. With 1, or for a few small files, this
-    process reads, too. A program that passes more needs the guard `if __name__ == "__main__"`, as `multiprocessing`
-    says. Where readers of messages are registered (`convtree.shapes`), this process reads everything.
+    Args:
+        source: A file or a folder, or a list of them.
+        store: The store to import into.
+        progress: Called as `progress(done, total)`, in bytes of the sources.
+        redact: As for `import_file`; it runs before the store's own.
+        workers: How many processes read while this one writes; the result is the same. With 1, for a few small files,
+            and where readers of messages are registered (`convtree.shapes`), this process reads, too. A program that
+            passes more needs the guard `if __name__ == "__main__"`, as `multiprocessing` says.
 
     Raises:
         NotALog: `source` is a file of no known format.
         OSError: `source` cannot be read.
+        ValueError: `workers` is below 1.
     """
     if workers < 1:
         raise ValueError(f"workers: expected at least 1, not {workers}")
