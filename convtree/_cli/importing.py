@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import click
 
@@ -177,7 +177,8 @@ def _is_news(report: ImportReport) -> bool:
 
 def _import_many(
     ctx: click.Context, sources: Sequence[Path], target: str, redactor: Redactor | None, output: _Output
-) -> None:
+) -> NoReturn:
+    """Imports sources into a store, prints the results, and ends the command."""
     from convtree.exchange import import_into
 
     if _is_log(target) and not _is_url(target) and not Path(target).is_dir():
@@ -215,7 +216,7 @@ def _watch(sources: Sequence[Path], store: SessionStore, redactor: Redactor | No
         sys.stdout.flush()
 
 
-def _exit(ctx: click.Context, reports: Sequence[ImportReport]) -> None:
+def _exit(ctx: click.Context, reports: Sequence[ImportReport]) -> NoReturn:
     sys.stdout.flush()
     has_problems = any(finding.severity != "info" for report in reports for finding in report.findings)
     has_problems |= any(report.status == "failed" for report in reports)

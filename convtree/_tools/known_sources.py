@@ -94,7 +94,11 @@ def _beginning(path: Path) -> bytes:
 
 
 def find_sources(top: Path) -> Iterator[KnownSource]:
-    """Yields the sources of a known format; there must be at least one."""
+    """Yields the sources of a known format in a file or folder.
+
+    Raises:
+        NotALog: there is none.
+    """
     if not top.is_dir():
         yield recognise(top)
         return
