@@ -1,6 +1,7 @@
 """Sessions of Kimi CLI and Kimi Code. Their forms are those of the sources that the readers name."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,16 @@ def cli(folder: Path, lines: list[Any], *, contexts: tuple[list[Any], ...] = ())
 def imported(path: Path, store: SessionStore) -> int:
     """Imports a folder or a file; returns how many records were new."""
     return sum(each.written for each in import_into(path, store))
+
+
+def test_a_state_that_cannot_be_read_is_no_state(tmp_path: Path, store: SessionStore) -> None:
+    """A pipe in its place, or a text that is not JSON: the session comes in all the same."""
+    path = cli(tmp_path, TURN[:5])
+    os.mkfifo(path.with_name("state.json"))
+    assert imported(tmp_path, store) == 3
+    path.with_name("state.json").unlink()
+    path.with_name("state.json").write_text("{")
+    assert [each.status for each in import_into(path, store)] == ["imported"]
 
 
 def test_a_session_of_kimi_cli(tmp_path: Path, store: SessionStore) -> None:

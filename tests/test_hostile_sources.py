@@ -13,6 +13,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from foreign import CLAUDE, encoded
 
 from convtree import ExtensionDataEntry, MessageEntry, NotALog
 from convtree.exchange import list_foreign, read_foreign
@@ -88,6 +89,17 @@ def test_a_database_that_causes_too_much_work_is_cut_off(tmp_path: Path, monkeyp
     with part:
         assert 0 < len(list(part.records())) < 2_000
     assert "source_database" in [finding.code for finding in report.findings]
+
+
+def test_a_database_is_no_text(tmp_path: Path) -> None:
+    """A database of no known tool, whose pages hold lines of a session, is not that session."""
+    path = tmp_path / "x.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE notes (text)")
+        connection.execute("INSERT INTO notes VALUES (?)", (b"\n" + encoded(*CLAUDE, *CLAUDE),))
+        connection.commit()
+    with pytest.raises(NotALog, match="not a session of a known format"):
+        read_foreign(path)
 
 
 # --- journals ---

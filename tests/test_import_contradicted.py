@@ -4,18 +4,27 @@ What was imported stays; what the source says now is a branch beside it. No impo
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_formats_exports import webui_chat, webui_message
 
 from convtree import IdConflict, MessageEntry, SessionStore, open_store, redact
 from convtree.exchange import ImportReport, import_file, import_into
 
 STAMP = "2026-01-02T03:04:05.678Z"
 Line = dict[str, Any]
+
+
+@pytest.fixture
+def store() -> Iterator[SessionStore]:
+    """An empty store."""
+    with open_store("memory:") as store:
+        yield store
 
 
 def said(id: str, parent: str | None, text: str, tokens: int = 0) -> Line:
@@ -68,6 +77,17 @@ def test_a_message_that_was_changed_is_a_branch(location: str, tmp_path: Path) -
             assert [entry.source_id for entry in session.path()] == [None, "b", "c", "d", None]
 
 
+def test_many_changes_are_one_finding(tmp_path: Path) -> None:
+    """It names the first branch and how many there are; what only follows a changed message is not counted."""
+    path, store = write(tmp_path / "s.jsonl", *FIRST), open_store("memory:")
+    imported(path, store)
+    write(path, said("a", None, "eins"), said("b", "a", "zwei", 100), *FIRST[2:])
+    [finding] = imported(path, store).findings
+    assert (finding.code, finding.times, finding.line) == ("source_contradicted", 2, 0)
+    with store.open("s1") as session:
+        assert finding.entry_id == session.path()[0].id
+
+
 def test_a_source_that_was_changed_grows(tmp_path: Path) -> None:
     """What is new comes below the branch, and the leaf goes with it."""
     path, store = write(tmp_path / "s.jsonl", *FIRST[:2]), open_store("memory:")
@@ -90,6 +110,26 @@ def test_a_change_on_another_branch_keeps_the_leaf(tmp_path: Path) -> None:
         assert session.leaf_id == "c"
     assert imported(path, store).written == 0
     assert store.info("s1").usage.total_tokens == 100 + 300 + 301 + 3
+
+
+def test_the_leaf_that_a_source_names_is_on_the_branch(tmp_path: Path, store: SessionStore) -> None:
+    """A chat whose leaf is not its last message, and a message above both has changed."""
+
+    def chat(first: str) -> Line:
+        messages = [
+            webui_message("a", None, "user", first, "b", "c"),
+            webui_message("b", "a", "assistant", "Rome?"),
+            webui_message("c", "a", "assistant", "Oslo?"),
+        ]
+        return webui_chat(messages, "b")
+
+    path = tmp_path / "chats.json"
+    for first, written in (("Where to?", 6), ("Where from?", 4), ("Where from?", 0)):
+        path.write_text(json.dumps([chat(first)]))
+        assert imported(path, store).written == written
+        with store.open("chat") as session:
+            texts = [entry.text for entry in session.path() if isinstance(entry, MessageEntry)]
+        assert texts == [first, "Rome?"]
 
 
 def test_references_lead_to_the_branch(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 from foreign import CLAUDE, CODEX, GEMINI, encoded
 
+import convtree
 from convtree import open_store
 from convtree._cli.app import app
-from convtree._tools.known_places import Machine, places_on
+from convtree._tools.known_places import Machine, known_tools, places_on
 from convtree.exchange import KnownPlace, discover
 
 #: a place of each tool below a home directory on Linux; the names are documented by the tools
@@ -27,6 +29,12 @@ LINUX = {
     ".pi/agent/sessions": "pi",
     ".kit/sessions": "kit",
     ".local/share/goose/sessions": "goose",
+    ".local/share/zed/threads/threads.db": "Zed",
+    ".copilot/session-state": "Copilot CLI",
+    ".config/Cursor/User/globalStorage/state.vscdb": "Cursor",
+    ".cursor/projects": "Cursor",
+    ".kimi/sessions": "Kimi CLI",
+    ".kimi-code/sessions": "Kimi Code",
     ".crush": "Crush",
     ".aider.chat.history.md": "aider",
     ".continue/sessions": "Continue",
@@ -37,6 +45,8 @@ LINUX = {
     ".config/VSCodium/User/globalStorage/emptyWindowChatSessions": "VS Code chat",
     ".config/io.datasette.llm/logs.db": "llm",
     "SillyTavern/data/default-user/chats": "SillyTavern",
+    ".cache/lm-studio/conversations": "LM Studio",
+    ".lmstudio/conversations": "LM Studio",
     ".picoclaw/workspace/sessions": "picoclaw",
     ".kubectl-ai/sessions": "kubectl-ai",
     ".local/share/atuin": "atuin-ai",
@@ -71,16 +81,28 @@ def test_the_places_on_linux(tmp_path: Path) -> None:
     assert places(tmp_path) == LINUX
 
 
+def test_every_tool_has_a_place() -> None:
+    """Every tool that the guide names and that keeps sessions by itself. ATIF files are where somebody puts them."""
+    guide = (Path(convtree.__file__).parent / "docs" / "guides" / "other-tools.md").read_text()
+    named = next(line for line in guide.splitlines() if line.startswith("| pi, ")).split("|")[1]
+    tools = {each.strip() for each in re.sub("[()]", ",", named.partition(", ATIF")[0]).split(",")} - {""}
+    assert tools == {each.replace("VS Code chat", "VS Code's Copilot Chat") for each in known_tools()}
+
+
 def test_the_places_on_macos_and_windows(tmp_path: Path) -> None:
     """The folders of applications are others; a tool that uses XDG does so everywhere."""
-    support, roaming = "Library/Application Support", "AppData/Roaming"
+    support, roaming, local = "Library/Application Support", "AppData/Roaming", "AppData/Local"
+    cursor, zed = "Cursor/User/globalStorage/state.vscdb", "Zed/threads/threads.db"
     tasks = "Code/User/globalStorage/saoudrizwan.claude-dev/tasks"
     made(tmp_path, f"{support}/{tasks}", f"{support}/io.datasette.llm/logs.db", f"{roaming}/{tasks}")
     made(tmp_path, f"{roaming}/Block/goose/data/sessions", ".local/share/opencode")
+    made(tmp_path, f"{support}/{cursor}", f"{support}/{zed}", f"{roaming}/{cursor}", f"{local}/{zed}")
     everywhere = {".local/share/opencode": "opencode"}
     expected = {f"{support}/{tasks}": "Cline", f"{support}/io.datasette.llm/logs.db": "llm"}
+    expected |= {f"{support}/{cursor}": "Cursor", f"{support}/{zed}": "Zed"}
     assert places(tmp_path, "darwin") == expected | everywhere
     expected = {f"{roaming}/{tasks}": "Cline", f"{roaming}/Block/goose/data/sessions": "goose"}
+    expected |= {f"{roaming}/{cursor}": "Cursor", f"{local}/{zed}": "Zed"}
     assert places(tmp_path, "win32") == expected | everywhere
 
 
@@ -94,6 +116,9 @@ def test_the_places_on_macos_and_windows(tmp_path: Path) -> None:
         ("XDG_DATA_HOME", "x", "x/opencode", "opencode"),
         ("XDG_CONFIG_HOME", "x", "x/Code/User/globalStorage/kilocode.kilo-code/tasks", "Kilo Code"),
         ("GOOSE_PATH_ROOT", "x", "x/data/sessions", "goose"),
+        ("COPILOT_HOME", "x", "x/session-state", "Copilot CLI"),
+        ("KIMI_SHARE_DIR", "x", "x/sessions", "Kimi CLI"),
+        ("KIMI_CODE_HOME", "x", "x/sessions", "Kimi Code"),
         ("AIDER_CHAT_HISTORY_FILE", "x/history.md", "x/history.md", "aider"),
     ],
 )

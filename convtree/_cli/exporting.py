@@ -47,11 +47,12 @@ def export_command(
     redactor: Redactor | None,
     no_redact: bool,
 ) -> None:
-    """Write a log as a session of another tool, JSON or Markdown.
+    """Write a log as a session that another tool continues, as a data set, or as a document.
 
-    LOG is a convtree log, or a file or folder of another tool. Markdown shows the branch of the leaf, and one line for
-    each other branch. In a folder, the file gets the name by which the tool finds it. What the format has no place for
-    is named on standard error.
+    LOG is a convtree log, or a file or folder of another tool. pi, kit, claude-code and json hold all branches,
+    openai-jsonl the context of each, the others the branch of the leaf; markdown has a line for each other branch. In a
+    folder, the file gets the name by which the tool finds it. What the format has no place for is named on
+    standard error.
 
     The output contains the whole conversation. Check it before you share it, or use --redact. Then the number of
     secrets replaced is printed on standard error. Session traces for Hugging Face (hf-traces) are redacted unless you

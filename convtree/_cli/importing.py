@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import click
 
@@ -74,12 +74,12 @@ def import_command(
     TARGET is a log or a store. A store is a URL, an existing folder, or a path that ends with a slash. Several sessions
     need a store. Files in an unknown format are passed over, as are packages, caches and version control.
 
-    With --discover, there is no SOURCE: the places are listed in which the tools on this machine keep their sessions,
-    and are imported if there is a TARGET, which is a store. Tools that keep files in a project (aider, Crush) are
-    looked for in the current directory and above.
+    With --discover, there is no SOURCE. The command lists the places in which the tools on this machine keep their
+    sessions, and imports them if there is a TARGET, which is a store. Tools that keep files in a project (aider, Crush)
+    are looked for in the current directory and above.
 
-    With --watch, the command goes on: each change of a source is a line. Only what has changed is read again, and a
-    file that is being written is read when it is whole. With --json, each line is a document.
+    With --watch, the command goes on importing and prints a line for each change. It reads only what has changed, and a
+    file that is being written only when it is whole. With --json, each line is a document.
 
     With --redact, secrets are replaced on the way, and their number is printed. Pass --redact again when you import the
     source again.
@@ -177,7 +177,8 @@ def _is_news(report: ImportReport) -> bool:
 
 def _import_many(
     ctx: click.Context, sources: Sequence[Path], target: str, redactor: Redactor | None, output: _Output
-) -> None:
+) -> NoReturn:
+    """Imports sources into a store, prints the results, and ends the command."""
     from convtree.exchange import import_into
 
     if _is_log(target) and not _is_url(target) and not Path(target).is_dir():
@@ -215,7 +216,7 @@ def _watch(sources: Sequence[Path], store: SessionStore, redactor: Redactor | No
         sys.stdout.flush()
 
 
-def _exit(ctx: click.Context, reports: Sequence[ImportReport]) -> None:
+def _exit(ctx: click.Context, reports: Sequence[ImportReport]) -> NoReturn:
     sys.stdout.flush()
     has_problems = any(finding.severity != "info" for report in reports for finding in report.findings)
     has_problems |= any(report.status == "failed" for report in reports)

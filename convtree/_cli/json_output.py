@@ -123,7 +123,21 @@ def compared(found: Diff) -> dict[str, Any]:
 
 def imported(report: ImportReport) -> dict[str, Any]:
     """Returns the document of an import into a log."""
-    return _versioned("convtree.import") | {
+    return _versioned("convtree.import") | _of_session(report)
+
+
+def imported_into(reports: Sequence[ImportReport], places: Sequence[KnownPlace] | None = None) -> dict[str, Any]:
+    """Returns the document of an import into a store, source by source; with the places that were discovered."""
+    discovered = {} if places is None else {"places": msgspec.to_builtins(places)}
+    reported = [
+        {"source": report.source, "status": report.status, "reason": report.reason} | _of_session(report)
+        for report in reports
+    ]
+    return _versioned("convtree.imports") | discovered | {"imports": reported}
+
+
+def _of_session(report: ImportReport) -> dict[str, Any]:
+    return {
         "format": report.format,
         "session_id": report.session_id,
         "written": report.written,
@@ -131,31 +145,6 @@ def imported(report: ImportReport) -> dict[str, Any]:
         "leaf_kept": report.leaf_kept,
         "findings": findings(report.findings),
     }
-
-
-def imported_into(reports: Sequence[ImportReport], places: Sequence[KnownPlace] | None = None) -> dict[str, Any]:
-    """Returns the document of an import into a store, source by source; with the places that were discovered."""
-    discovered = {} if places is None else {"places": msgspec.to_builtins(places)}
-    return (
-        _versioned("convtree.imports")
-        | discovered
-        | {
-            "imports": [
-                {
-                    "source": report.source,
-                    "status": report.status,
-                    "reason": report.reason,
-                    "format": report.format,
-                    "session_id": report.session_id,
-                    "written": report.written,
-                    "already_there": report.already_there,
-                    "leaf_kept": report.leaf_kept,
-                    "findings": findings(report.findings),
-                }
-                for report in reports
-            ]
-        }
-    )
 
 
 def findings(found: Sequence[Finding]) -> list[dict[str, Any]]:

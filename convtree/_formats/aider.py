@@ -65,8 +65,8 @@ class _Line(NamedTuple):
 
 def recognises(source: Source) -> bool:
     """Recognises a history by the line that begins a chat."""
-    is_other = source.beginning.removeprefix(BYTE_ORDER_MARK).lstrip().startswith((b"{", b"[", b"SQLite format 3"))
-    return not is_other and _STARTED_IN.search(source.beginning) is not None
+    is_json = source.beginning.removeprefix(BYTE_ORDER_MARK).lstrip().startswith((b"{", b"["))
+    return not is_json and not source.is_database and _STARTED_IN.search(source.beginning) is not None
 
 
 def sessions(source: Source) -> Iterator[SessionRef]:

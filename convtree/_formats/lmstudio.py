@@ -26,7 +26,7 @@ from typing import Any
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import call_block, make_messages, result_block, text_block
 from convtree._formats.common.content_ids import node_by_content
-from convtree._formats.common.headers import list_array, make_header, metadata_mark, name_mark, read_item
+from convtree._formats.common.headers import leaf_mark, list_array, make_header, metadata_mark, name_mark, read_item
 from convtree._formats.common.ids import Ids, session_id
 from convtree._formats.common.json_arrays import has_key, item_keys
 from convtree._formats.common.node_tree import make_records
@@ -112,8 +112,7 @@ class _Chat:
         """Yields what is hidden from the model, and the leaf."""
         for id in self._hidden:
             yield VisibilityMark(id=self._ids.derive("hidden", id), target_id=id, visible_to="user")
-        if self._tip is not None and self._tip != self._last:
-            yield LeafMark(id=self._ids.derive("leaf", self._tip, str(self._last)), target_id=self._tip)
+        yield from leaf_mark(self._ids, self._tip, self._last)
 
 
 def _turns(version: dict[str, Any]) -> Iterator[dict[str, Any]]:

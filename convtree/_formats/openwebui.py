@@ -47,9 +47,9 @@ _PLACED = ("id", "parentId", "role", "timestamp", "model", "childrenIds")
 
 def recognises(source: Source) -> bool:
     """Recognises an export by a chat with a history of messages, a database by its tables."""
+    if source.is_database:
+        return has_tables(source, _TABLES)
     beginning = source.beginning
-    if has_tables(source, _TABLES):
-        return True
     keys = item_keys(beginning)
     wraps = any("chat" in each for each in keys) and has_key(beginning, "chat", r"\{")
     holds = any("history" in each for each in keys) and has_key(beginning, "history", r"\{")
@@ -58,7 +58,7 @@ def recognises(source: Source) -> bool:
 
 def sessions(source: Source) -> Iterator[SessionRef]:
     """Lists the chats of an export or a database."""
-    if _is_database(source):
+    if source.is_database:
         belonging = Belonging("chat_message", "chat_id", "chat")
         return list_database(source, NAME, _rows, belonging, reads={"chat": _CHAT, "chat_message": _MESSAGE})
     return list_array(source, NAME, _is_chat, ("id",), _messages)
@@ -66,13 +66,9 @@ def sessions(source: Source) -> Iterator[SessionRef]:
 
 def read(source: Source, ref: SessionRef) -> SourceSession:
     """Reads a chat."""
-    if _is_database(source):
+    if source.is_database:
         return read_row(source, ref, NAME, _session)
     return read_item(ref, NAME, _header, _records)
-
-
-def _is_database(source: Source) -> bool:
-    return source.beginning.startswith(b"SQLite")
 
 
 def _rows(database: Database) -> Iterator[Found]:

@@ -25,7 +25,7 @@ from typing import Any
 
 from convtree._formats.common.base import Exported, Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import make_extension_data
-from convtree._formats.common.export import LONG_AGO, line, own_id
+from convtree._formats.common.export import LONG_AGO, line, lose_left_out, own_id
 from convtree._formats.common.files import SourceFile, read_beginning
 from convtree._formats.common.headers import leftovers, make_header, metadata_mark, read_leftover
 from convtree._formats.common.ids import Ids, make_ref
@@ -198,8 +198,7 @@ def write(session: Exported, findings: Findings) -> Iterator[bytes]:
     last, rendered = next((each for each in said if isinstance(each[0], CompactionEntry)), (None, None))
     request = context.to("openai-chat", unknown="text")
     messages = [_claw(message, findings) for message in request["messages"] if message != rendered]
-    for left in request.left_out:
-        findings.lose(f"{left.what}: {left.why}", left.entry_id)
+    lose_left_out(request.left_out, findings)
     header = session.header
     time = header.timestamp or LONG_AGO
     summary = last.summary if isinstance(last, CompactionEntry) else ""

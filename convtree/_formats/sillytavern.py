@@ -26,13 +26,13 @@ from typing import Any, NamedTuple
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.content_ids import node_by_content
 from convtree._formats.common.files import SourceFile
-from convtree._formats.common.headers import make_header, metadata_mark, name_mark
+from convtree._formats.common.headers import leaf_mark, make_header, metadata_mark, name_mark
 from convtree._formats.common.ids import Ids, derive_id, make_ref
 from convtree._formats.common.jsonl import read_objects
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.values import as_object, count, moment, text, without
-from convtree._model.entries import Entry, ExtensionDataEntry, LeafMark, MessageEntry, Record, VisibilityMark
+from convtree._model.entries import Entry, ExtensionDataEntry, MessageEntry, Record, VisibilityMark
 
 NAME = "sillytavern"
 SHAPE = "openai-chat"
@@ -101,8 +101,7 @@ class _Reader:
         if name != _NO_NAME:
             yield from name_mark(self._ids, name, span, self._findings)
         yield from metadata_mark(self._ids, NAME, without(header, "create_date"), span, self._findings)
-        if self._tip is not None and self._tip != self._last:
-            yield LeafMark(id=self._ids.derive("leaf", self._tip, str(self._last)), target_id=self._tip)
+        yield from leaf_mark(self._ids, self._tip, self._last)
 
     def _nodes(self, file: SourceFile) -> Iterator[Node]:
         for number, (fields, span) in enumerate(read_objects(file, self._findings, _is_message)):

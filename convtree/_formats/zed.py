@@ -25,14 +25,14 @@ from convtree._formats.common.blocks import call_block, make_messages, result_bl
 from convtree._formats.common.compressed import unpack_zstandard
 from convtree._formats.common.content_ids import node_by_content
 from convtree._formats.common.databases import Found, list_database, read_row
-from convtree._formats.common.headers import make_header, metadata_mark, name_mark
+from convtree._formats.common.headers import leaf_mark, make_header, metadata_mark, name_mark
 from convtree._formats.common.ids import Ids, derive_id
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import parse
 from convtree._formats.common.sqlite import Database, has_tables
 from convtree._formats.common.values import as_object, as_text, key, objects, text, without
-from convtree._model.entries import Entry, ExtensionDataEntry, Header, LeafMark, Record, Visibility
+from convtree._model.entries import Entry, ExtensionDataEntry, Header, Record, Visibility
 
 NAME = "zed"
 _TABLES = {"threads": frozenset({"id", "summary", "updated_at", "data_type", "data"})}
@@ -93,8 +93,7 @@ class _Thread:
         thread = self._load()
         self._model = as_object(thread.get("model"))
         yield from make_records(self._nodes(thread), self._make, self._ids, findings)
-        if self._tip is not None and self._tip != self._last:
-            yield LeafMark(id=self._ids.derive("leaf", self._tip, str(self._last)), target_id=self._tip)
+        yield from leaf_mark(self._ids, self._tip, self._last)
         yield from name_mark(self._ids, self._row.values.get("summary") or thread.get("title"), span, findings)
         yield from metadata_mark(self._ids, NAME, without(thread, *_SEEN), span, findings)
 

@@ -30,8 +30,8 @@ Severity = Literal["error", "warning", "info"]
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """A problem in a log and its place. `line` counts from 1; `offset` and `length` are in bytes.
 
-    `about` is the name of what it concerns, such as a field that was dropped; it is then reported once for a source, at
-    its first place, and `times` is how often it occurs.
+    A problem that many records may have is reported once, at its first place, and `times` is how often it occurs.
+    `about` is then the name of what it concerns, such as a dropped field. `line` is 0 where there is no one place.
     """
 
     code: str

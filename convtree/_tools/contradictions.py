@@ -1,8 +1,8 @@
 """Records of a source that contradict what was imported of it before.
 
-A tool may change a message that it has written. What was imported stays as it is, so the record becomes a sibling of it
-with an id of its content, and the records below it in the source follow it there. The same source gives the same ids
-again. What a message had used counts where it was imported first.
+A tool may change a message that it has written. What was imported stays as it is. The changed record becomes a sibling
+of it, with an id derived from its content, and the records below it in the source are copied below the sibling. The
+same source gives the same ids again. Usage that did not change is not counted again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from convtree._engine import codec
 from convtree._engine.write_batch import EncodedRecord, encode_imported
-from convtree._formats.common.base import Findings, SourceSpan
+from convtree._formats.common.base import NO_PLACE, Findings
 from convtree._formats.common.ids import derive_id
 from convtree._model.entries import Entry, LeafMark, Mark, Record
 from convtree._model.errors import IdConflict
@@ -26,13 +26,13 @@ _REDACTED = b"[REDACTED:"
 
 
 class Extending:
-    """Adds the records of a source to a session; keeps which of them got another id."""
+    """Adds the records of a source to a session. Remembers which of them got another id, and reports changes once."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, findings: Findings) -> None:
         self._session = session
-        self._moved: dict[str, str] = {}  # ids of records -> ids that they got
+        self._findings = findings
+        self._moved: dict[str, str] = {}  # id in the source -> id that the record got
         self._leaf: str | None = None  # where the source goes on
-        self.findings = Findings()
 
     def add(self, batch: list[Record], *, move_leaf: bool) -> int:
         """Adds records; returns how many were written.
@@ -46,14 +46,14 @@ class Extending:
                 return self._extend(batch, move_leaf)
         return self._extend([self._placed(record) for record in batch], move_leaf)
 
-    def finish(self, *, move_leaf: bool) -> int:
-        """Moves the leaf to where the source goes on, which may be an entry that was stored before."""
-        if not move_leaf or not self._moved or self._leaf == self._session.leaf_id:
+    def move_leaf(self) -> int:
+        """Moves the leaf to where the source goes on, if that was stored before; returns how many records it wrote."""
+        if not self._moved or self._leaf == self._session.leaf_id:
             return 0
         return self._session.extend([LeafMark(id=self._leaf_id("leaf", self._leaf), target_id=self._leaf)])
 
     def moved(self, ids: list[str]) -> list[str]:
-        """Returns the ids that records of the source got, if they are others."""
+        """Returns the other ids that records of the source got."""
         return [self._moved[id] for id in ids if id in self._moved]
 
     def _extend(self, records: list[Record], move_leaf: bool) -> int:
@@ -64,11 +64,11 @@ class Extending:
         return written
 
     def _leaf_id(self, *parts: str | None) -> str:
-        """Returns the id of a mark of the leaf that comes after what was moved so far."""
+        """Returns an id for a mark of the leaf, derived from the last record that got another id."""
         return derive_id(*parts, next(reversed(self._moved.values())))
 
     def _placed(self, record: Record) -> Record:
-        """Returns a record below what it continues, with another id if its own belongs to other content."""
+        """Returns a record that refers to what others became, with another id if its own stands for other content."""
         new = {name: self._moved[id] for name in _REFERENCES if (id := getattr(record, name, None)) in self._moved}
         followed = replace(record, **new)
         if isinstance(followed, LeafMark) and self._moved:  # the stored one may have the same id and another target
@@ -85,7 +85,7 @@ class Extending:
         return followed if is_same and is_there else self._sibling(encoded, stored, is_same)
 
     def _sibling(self, encoded: EncodedRecord, stored: Entry | Mark, is_same: bool) -> Record:
-        """Returns a record with an id of its content and its parent."""
+        """Returns a record with an id that is derived from its content and its parent."""
         record, fields = encoded
         id = derive_id(record.id, getattr(record, "parent_id", None), fields.decode())
         changed: dict[str, Any] = {"id": id}
@@ -93,14 +93,14 @@ class Extending:
             self._moved[record.id] = id
             changed["source_id"] = record.source_id or record.id
             if not is_same:
-                self.findings.add("source_contradicted", SourceSpan(1, 0, 0), id)
+                self._findings.add_once(None, "source_contradicted", NO_PLACE, id)
         if (usage := getattr(record, "usage", None)) is not None and usage == getattr(stored, "usage", None):
             changed["usage"] = None
         return replace(record, **changed)
 
 
 def _has_moved(view: SessionView, records: list[Record]) -> bool:
-    """Returns whether one of these records is stored below another entry. A parent that was dropped is no other."""
+    """Returns whether one of these entries is stored below another parent. One that a vacuum dropped does not count."""
     tree, lost = view.index.tree, view.index.state.lost
     last, last_row = "", None  # mostly the parent of the next one: looking for it reads its line
     for record in records:

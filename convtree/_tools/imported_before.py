@@ -1,20 +1,18 @@
-"""What a log has of a source from earlier imports, and what of it the source does not have any more. Pure.
+"""What a log has from earlier imports of a source: what was said here since, and what the source has lost since.
 
-A source may shrink: tools delete what is old, and files are cut off. The log keeps everything; here it is only seen.
+A source may shrink: tools delete what is old, and files are cut off. The log keeps everything; here it is only noticed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from convtree._engine import tree
 from convtree._formats.common.base import origin
 from convtree._model.batches import batched
-from convtree._model.entries import Entry, Finding, Header, MessageEntry
-from convtree._model.findings import FINDING_CODES
+from convtree._model.entries import Entry, Header, MessageEntry, Record
+from convtree._session.session import Session
 from convtree._session.view import SessionView
-
-SHRUNK = "source_shrunk"
 
 
 def is_said_here(entry: Entry, header: Header) -> bool:
@@ -29,6 +27,29 @@ def is_said_here(entry: Entry, header: Header) -> bool:
     if isinstance(entry, MessageEntry) and (entry.shape or "").startswith(f"{origin(header).get('format')}."):
         return False
     return header.arrived is None or entry.timestamp >= header.arrived
+
+
+class LastWords:
+    """Tells whether a session was continued here since an earlier import, which must then leave its leaf alone.
+
+    What the log says may leave that in doubt. The source settles it, once there is something new in it.
+    """
+
+    def __init__(self, session: Session, read_again: Callable[[], Iterable[Record]]) -> None:
+        last = session._client.ask(SessionView.last_said)
+        self._session = session
+        self._read_again = read_again  # reads the whole source
+        self._in_doubt = last.id if last is not None and is_said_here(last, session.header) else None
+        self._are_own = False
+
+    def are_own(self, ids: Sequence[str]) -> bool:
+        """Returns whether the session was continued here, for an import that adds records with these ids next."""
+        if self._in_doubt in ids:
+            self._in_doubt = None
+        elif self._in_doubt is not None and not self._session._client.ask(SessionView.has_all, ids):
+            self._are_own = all(record.id != self._in_doubt for record in self._read_again())
+            self._in_doubt = None
+        return self._are_own
 
 
 class StoredMessages:
@@ -47,22 +68,18 @@ class StoredMessages:
             if row is not None and row < len(self._in_source):
                 self._in_source[row] = 1
 
-    def missing(self, view: SessionView) -> Finding | None:
-        """Returns a finding about the messages that the source does not have any more; None if there are none.
+    def missing(self, view: SessionView) -> list[str]:
+        """Returns the ids of the messages that the source does not have any more.
 
-        None, too, if the log was replaced meanwhile: its rows are others then.
+        None of them if the log was replaced meanwhile: its rows are others then.
         """
         if view.index is not self._index or self._in_source.count(0) == 0:
-            return None
+            return []
         kinds = view.index.tree.kinds
         rows = [row for row, seen in enumerate(self._in_source) if not seen and kinds[row] & tree.KIND == tree.MESSAGE]
-        ids = []
-        for batch in batched(rows):
-            messages = view.index.readable_records(batch)
-            ids += [
-                each.id for each in messages if isinstance(each, MessageEntry) and not is_said_here(each, view.header)
-            ]
-        if not ids:
-            return None
-        severity = FINDING_CODES[SHRUNK][0]
-        return Finding(code=SHRUNK, severity=severity, line=0, offset=0, length=0, entry_id=ids[0], times=len(ids))
+        return [
+            each.id
+            for batch in batched(rows)
+            for each in view.index.readable_records(batch)
+            if isinstance(each, MessageEntry) and not is_said_here(each, view.header)
+        ]

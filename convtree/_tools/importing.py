@@ -10,13 +10,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from convtree._engine.log import Durability
 from convtree._engine.redact import Redact, redact_record
-from convtree._formats.common.base import SessionRef, SourceSession, origin
+from convtree._formats.common.base import NO_PLACE, Findings, SessionRef, SourceSession, origin
 from convtree._logs import directories
 from convtree._logs.directories import path_of
 from convtree._logs.jsonl import JsonlLog
@@ -27,9 +27,8 @@ from convtree._model.batches import batched
 from convtree._model.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
 from convtree._model.errors import NotALog, SessionExists, SessionNotFound, SeveralSessions
 from convtree._session.session import Session
-from convtree._session.view import SessionView
 from convtree._tools.contradictions import Extending
-from convtree._tools.imported_before import StoredMessages, is_said_here
+from convtree._tools.imported_before import LastWords, StoredMessages
 from convtree._tools.known_sources import (
     FAILURES,
     KnownSource,
@@ -38,7 +37,7 @@ from convtree._tools.known_sources import (
     find_sources,
     places_in,
     recognise,
-    recognised,
+    recogniser,
     size_of,
 )
 from convtree._tools.reading_elsewhere import Readers, SourceElsewhere
@@ -133,62 +132,53 @@ def import_into(
 ) -> list[ImportReport]:
     """Imports every session of a file, or of all files in a folder and its subfolders, into a store.
 
-    `source` may be a list of files and folders. Each session keeps its id. Files are imported in sorted order; links
-    are not followed, and files of no known format are reported as skipped. So are folders that hold no histories:
-    version control, installed packages, virtual environments, caches. A problem with one file does not stop the others.
-    Importing again adds what is new.
+    Each session keeps its id. Files are imported in sorted order; links are not followed. Files of no known format are
+    reported as skipped, and so are folders that hold no histories: version control, installed packages, virtual
+    environments, caches. A problem with one file does not stop the others. Importing again adds what is new.
 
-    `progress(done, total)` is called with bytes. `redact` is as for `import_file`; it runs before the store's own.
-
-    `workers` processes read while this one writes; the result is the same. With 1, or for a few small files, this
-    process reads, too. A program that passes more needs the guard `if __name__ == "__main__"`, as `multiprocessing`
-    says. Where readers of messages are registered (`convtree.shapes`), this process reads everything.
+    Args:
+        source: A file or a folder, or a list of them.
+        store: The store to import into.
+        progress: Called as `progress(done, total)`, in bytes of the sources.
+        redact: As for `import_file`; it runs before the store's own.
+        workers: How many processes read while this one writes; the result is the same. With 1, for a few small files,
+            and where readers of messages are registered (`convtree.shapes`), this process reads, too. A program that
+            passes more needs the guard `if __name__ == "__main__"`, as `multiprocessing` says.
 
     Raises:
         NotALog: `source` is a file of no known format.
         OSError: `source` cannot be read.
+        ValueError: `workers` is below 1.
     """
     if workers < 1:
         raise ValueError(f"workers: expected at least 1, not {workers}")
-    plan = _plan(paths_of(source))
+    plan = list(places_in(paths_of(source)))
     places = [each for each in plan if isinstance(each, Place)]
-    sizes = [0 if isinstance(each, NotImported) else size_of(_path_of(each)) for each in plan]
+    sizes = [size_of(each.path) if isinstance(each, Place) else 0 for each in plan]
     total, done = sum(sizes), 0
     reports: list[ImportReport] = []
     with ExitStack() as stack:
-        source_at = _reader_of(places, workers if total >= _WORTH and not CUSTOM else 1, stack)
+        recognise_at = _recogniser(places, workers if total >= _WORTH and not CUSTOM else 1, stack)
         for each, size in zip(plan, sizes, strict=True):
-            found = source_at(each) if isinstance(each, Place) else each
+            found = recognise_at(each) if isinstance(each, Place) else each
             report_progress = _progress_reporter(progress, done, size, total)
             if isinstance(found, NotImported):
                 reports.append(report_not_imported(found))
             else:
                 with found.source:
                     reports.extend(import_sessions(found, store, report_progress, redact))
-            done += size
-            if not isinstance(each, NotImported):
+            if isinstance(each, Place):
                 report_progress(size)
+            done += size
     return reports
 
 
-def _plan(tops: list[Path]) -> list[KnownSource | Place | NotImported]:
-    """Returns what is to be imported, in order. Of several sources, none is opened yet: each holds its beginning."""
-    if len(tops) == 1 and not tops[0].is_dir():
-        return [recognise(tops[0])]
-    return list(places_in(tops))
-
-
-def _path_of(each: KnownSource | Place) -> Path:
-    return each.path if isinstance(each, Place) else each.source.path
-
-
-def _reader_of(
+def _recogniser(
     places: Sequence[Place], workers: int, stack: ExitStack
 ) -> Callable[[Place], KnownSource | SourceElsewhere | NotImported]:
-    """Returns a function that opens sources in the order of their places: in this process, or in several others."""
+    """Returns a function to call with each place in turn: it recognises sources here, or has other processes do it."""
     if workers == 1 or len(places) < 2:
-        seen: dict[Path | None, dict[Any, Any]] = {}
-        return lambda place: recognised(place.path, place.top, seen.setdefault(place.top, {}))
+        return recogniser()
     readers = stack.enter_context(Readers(places, workers))
 
     def next_source(_: Place) -> SourceElsewhere | NotImported:
@@ -254,7 +244,7 @@ def _describe(found: KnownSource, read: SourceSession) -> ForeignSession:
         begun=read.header.timestamp,
         messages=messages,
         first_user_message=first and " ".join(first[:_SHOWN].split()),
-        format=found.form.NAME,
+        format=found.format,
         source=str(found.source.path),
     )
 
@@ -326,7 +316,7 @@ def _only_session(found: KnownSource) -> SessionRef:
         message = f"{found.source.path}: several sessions; import them into a store: {_list_ids(ids)}"
         raise SeveralSessions(message, ids=tuple(ids))
     if not refs:
-        raise NotALog(f"{found.source.path}: a {found.form.NAME} source without a session")
+        raise NotALog(f"{found.source.path}: a {found.format} source without a session")
     return refs[0]._replace(findings=tuple(finding for ref in refs for finding in ref.findings))
 
 
@@ -362,7 +352,7 @@ def import_sessions(
                     yield _import_session(found, ref, read, session, report_progress)
             except FAILURES as error:
                 yield ImportReport(
-                    format=found.form.NAME,
+                    format=found.format,
                     session_id=ref.id,
                     findings=tuple(findings),
                     source=str(found.source.path),
@@ -400,31 +390,29 @@ def _import_session(
     session: Session,
     report_progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
-    records = _CountedRecords(read, report_progress)
-    last_said, stored = session._client.ask(SessionView.last_said), session._client.ask(StoredMessages)
-    is_own = last_said is not None and is_said_here(last_said, session.header)
-    continued_here: bool | None = None if is_own else False
-    written, kept, extending = 0, False, Extending(session)
+    records, findings = _CountedRecords(read, report_progress), Findings()
+    extending = Extending(session, findings)
+    last_words = LastWords(session, lambda: found.read(ref).records)
+    stored = session._client.ask(StoredMessages)
+    written, leaf_kept = 0, False
     for batch in batched(records):
         ids = [record.id for record in batch]
-        if continued_here is None and last_said is not None:
-            if last_said.id in ids:
-                continued_here = False
-            elif not session._client.ask(SessionView.has_all, ids):
-                continued_here = all(record.id != last_said.id for record in found.read(ref).records)
-        added = extending.add(batch, move_leaf=not continued_here)
+        keeps_leaf = last_words.are_own(ids)
+        added = extending.add(batch, move_leaf=not keeps_leaf)
         session._client.ask(stored.note, [*ids, *extending.moved(ids)])
-        written, kept = written + added, kept or (continued_here is True and added > 0)
-    written += extending.finish(move_leaf=not continued_here)
-    shrunk = session._client.ask(stored.missing)
+        written, leaf_kept = written + added, leaf_kept or (keeps_leaf and added > 0)
+    if not last_words.are_own(()):
+        written += extending.move_leaf()
+    for id in session._client.ask(stored.missing):
+        findings.add_once(None, "source_shrunk", NO_PLACE, id)
     return ImportReport(
-        format=found.form.NAME,
+        format=found.format,
         session_id=read.header.id,
         written=written,
         already_there=records.count - written,
-        findings=(*read.findings, *extending.findings.listed, *([] if shrunk is None else [shrunk])),
+        findings=(*read.findings, *findings.listed),
         source=str(found.source.path),
-        leaf_kept=kept,
+        leaf_kept=leaf_kept,
     )
 
 

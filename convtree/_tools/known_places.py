@@ -45,6 +45,17 @@ _PLACES = (
     # block/goose, crates/goose/src/config/paths.rs
     _Row("goose", "{data}/goose/sessions", "GOOSE_PATH_ROOT", "data/sessions"),
     _Row("goose", "{roaming}/Block/goose/data/sessions"),
+    # zed-industries/zed, crates/paths/src/paths.rs
+    _Row("Zed", "{data}/zed/threads/threads.db"),
+    _Row("Zed", "{local}/Zed/threads/threads.db"),
+    # docs.github.com: Copilot CLI configuration directory
+    _Row("Copilot CLI", "{home}/.copilot/session-state", "COPILOT_HOME", "session-state"),
+    # no documentation: the places that public readers know (see `_formats/cursor`)
+    _Row("Cursor", "{config}/Cursor/User/globalStorage/state.vscdb"),
+    _Row("Cursor", "{home}/.cursor/projects"),
+    # moonshotai.github.io/kimi-cli and kimi-code: data locations
+    _Row("Kimi CLI", "{home}/.kimi/sessions", "KIMI_SHARE_DIR", "sessions"),
+    _Row("Kimi Code", "{home}/.kimi-code/sessions", "KIMI_CODE_HOME", "sessions"),
     # charmbracelet/crush, README.md: in the folder of the project
     _Row("Crush", "{project}/.crush"),
     # aider.chat/docs/config/options.html: at the root of the repository
@@ -64,6 +75,9 @@ _PLACES = (
     # docs.sillytavern.app: in the folder of the installation
     _Row("SillyTavern", "{home}/SillyTavern/data/*/chats"),
     _Row("SillyTavern", "{home}/SillyTavern/data/*/group chats"),
+    # no documentation: the folder that LM Studio shows; the older one first
+    _Row("LM Studio", "{home}/.cache/lm-studio/conversations"),
+    _Row("LM Studio", "{home}/.lmstudio/conversations"),
     # sipeed/picoclaw, docs/guides/configuration.md
     _Row("picoclaw", "{home}/.picoclaw/workspace/sessions", "PICOCLAW_HOME", "workspace/sessions"),
     # GoogleCloudPlatform/kubectl-ai, pkg/sessions
@@ -97,8 +111,8 @@ class Machine(NamedTuple):
                 return [self._set("XDG_DATA_HOME") or self.home / ".local" / "share"]
             case "config":
                 return [self._config]
-            case "roaming":
-                return [self._config] if self.system == "win32" else []
+            case "roaming" | "local":
+                return self._of_applications(name)
             case "editor":
                 servers = [self.home / name / "data" / "User" for name in _SERVERS]
                 return [*(self._config / name / "User" for name in _EDITORS), *servers]
@@ -113,6 +127,12 @@ class Machine(NamedTuple):
             return self.home / "Library" / "Application Support"
         return self._set("XDG_CONFIG_HOME") or self.home / ".config"
 
+    def _of_applications(self, name: str) -> list[Path]:
+        """Returns what Windows calls "roaming" and "local"; the folder that macOS has instead of the latter."""
+        if self.system == "win32":
+            return [self._config if name == "roaming" else self._set("LOCALAPPDATA") or self.home / "AppData" / "Local"]
+        return [self._config] if self.system == "darwin" and name == "local" else []
+
     def _projects(self) -> list[Path]:
         above = [self.project, *self.project.parents]
         return above[: above.index(self.home) + 1] if self.home in above else above[:1]
@@ -123,7 +143,7 @@ class Machine(NamedTuple):
 
 
 def known_tools() -> list[str]:
-    """Returns the names of the tools in the table."""
+    """Returns the names of the tools that have a known place."""
     return list(dict.fromkeys(row.tool for row in _PLACES))
 
 

@@ -28,6 +28,11 @@ class KnownSource(NamedTuple):
     form: Format
     source: Source
 
+    @property
+    def format(self) -> str:
+        """The name of the format."""
+        return self.form.NAME
+
     def sessions(self) -> Iterator[SessionRef]:
         """Lists the sessions of the source."""
         return self.form.sessions(self.source)
@@ -92,7 +97,11 @@ def _beginning(path: Path) -> bytes:
 
 
 def find_sources(top: Path) -> Iterator[KnownSource]:
-    """Yields the sources of a known format; there must be at least one."""
+    """Yields the sources of a known format in a file or folder.
+
+    Raises:
+        NotALog: there is none.
+    """
     if not top.is_dir():
         yield recognise(top)
         return
@@ -186,6 +195,12 @@ def recognised(path: Path, top: Path | None = None, seen: dict[Any, Any] | None 
         return NotImported("skipped", path, reason)
     except FAILURES as error:
         return NotImported("failed", path, str(error))
+
+
+def recogniser() -> Callable[[Place], KnownSource | NotImported]:
+    """Returns a function that recognises what is at a place. All sources of one folder look around them once."""
+    seen: dict[Path | None, dict[Any, Any]] = {}
+    return lambda place: recognised(place.path, place.top, seen.setdefault(place.top, {}))
 
 
 def sources_in(tops: Iterable[Path], search: Search | None = None) -> Iterator[KnownSource | NotImported]:

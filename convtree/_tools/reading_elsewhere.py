@@ -1,9 +1,9 @@
 """Sources that are read in other processes, while this one writes what was read before.
 
-Reading is about half of an import, and one source does not depend on another. Each process reads a share of the
-sources, in order, and sends what it reads in pieces. A thread per process takes the pieces into a bounded queue, so a
-process is ahead by some megabytes at most. The sources are consumed in their order; therefore the result is that of an
-import in one process. A process that dies is an error of the source that it was reading; another one reads the rest.
+Reading is about half of an import, and no source depends on another. Each process reads a share of the sources, in
+order, and sends what it reads in pieces. A thread for each process puts the pieces into a bounded queue, so a process
+is ahead by some megabytes at most. The sources are consumed in their order, so the result is that of an import in one
+process. If a process dies, the source that it was reading has failed, and another process reads the rest of its share.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ import queue
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
-from threading import Thread
-from types import SimpleNamespace, TracebackType
+from threading import Event, Thread
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from convtree._formats.common.base import SessionRef, Source, SourceSession
 from convtree._model.entries import Finding, Record
 from convtree._model.errors import NotALog
-from convtree._tools.known_sources import FAILURES, KnownSource, NotImported, Place, recognise, recognised
+from convtree._tools.known_sources import FAILURES, KnownSource, NotImported, Place, recognise, recogniser
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -34,17 +33,17 @@ _AHEAD = 32  # pieces of each process that may wait here
 # --- in the other process: each message is a kind and a value, in the order of `_Reading` ---
 
 
-def read_all(tasks: Sequence[Place], pipe: Connection) -> None:
+def read_all(places: Sequence[Place], pipe: Connection) -> None:
     """Reads sources and sends what is in them. Runs in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that writes is interrupted, and ends this one
-    seen: dict[Path | None, dict[Any, Any]] = {}
+    recognise_at = recogniser()
     with suppress(BrokenPipeError):
-        for task in tasks:
-            found = recognised(task.path, task.top, seen.setdefault(task.top, {}))
+        for place in places:
+            found = recognise_at(place)
             if isinstance(found, NotImported):
                 _send(pipe, "not imported", found)
                 continue
-            _send(pipe, "format", found.form.NAME)
+            _send(pipe, "format", found.format)
             with found.source:
                 _send_sessions(found, pipe)
 
@@ -89,14 +88,14 @@ def _send(pipe: Connection, kind: str, value: Any) -> None:
 
 
 class Readers:
-    """Processes that read sources. Each reads every n-th one."""
+    """Processes that read sources. With n processes, each reads every n-th source."""
 
-    def __init__(self, tasks: Sequence[Place], processes: int) -> None:
-        self._shares = [_Share(tasks[number::processes]) for number in range(min(processes, len(tasks)))]
+    def __init__(self, places: Sequence[Place], processes: int) -> None:
+        self._shares = [_Share(places[number::processes]) for number in range(min(processes, len(places)))]
         self._next = 0
 
     def next(self) -> SourceElsewhere:
-        """Returns the next source, in the order of the tasks."""
+        """Returns the next source, in the order of the places."""
         share = self._shares[self._next % len(self._shares)]
         self._next += 1
         return share.next()
@@ -114,8 +113,8 @@ class Readers:
 class _Share:
     """The sources that one process reads after each other, and the process."""
 
-    def __init__(self, tasks: Sequence[Place]) -> None:
-        self._tasks = tasks
+    def __init__(self, places: Sequence[Place]) -> None:
+        self._places = places
         self._begun = 0
         self._last: SourceElsewhere | None = None
         self._start()
@@ -125,9 +124,9 @@ class _Share:
         if self._last is not None and not self._last.skip_rest():
             self.stop()
             self._start()
-        task = self._tasks[self._begun]
+        place = self._places[self._begun]
         self._begun += 1
-        self._last = SourceElsewhere(task, self._pieces, self._process)
+        self._last = SourceElsewhere(place, self._pieces, self._process)
         return self._last
 
     def _start(self) -> None:
@@ -135,16 +134,16 @@ class _Share:
 
         context = get_context("spawn")
         receiving, sending = context.Pipe(duplex=False)
-        self._process = context.Process(target=read_all, args=(self._tasks[self._begun :], sending), daemon=True)
+        self._process = context.Process(target=read_all, args=(self._places[self._begun :], sending), daemon=True)
         self._process.start()
         sending.close()
         self._pieces: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
-        self._stopped = [False]
+        self._stopped = Event()
         Thread(target=_receive, args=(receiving, self._pieces, self._stopped), daemon=True).start()
 
     def stop(self) -> None:
         """Ends the process."""
-        self._stopped[0] = True
+        self._stopped.set()
         self._process.terminate()
         self._process.join()
         with suppress(queue.Empty):
@@ -152,11 +151,11 @@ class _Share:
                 self._pieces.get_nowait()  # the thread may wait for a place in the queue
 
 
-def _receive(pipe: Connection, pieces: queue.Queue[bytes | None], stopped: list[bool]) -> None:
+def _receive(pipe: Connection, pieces: queue.Queue[bytes | None], stopped: Event) -> None:
     """Takes what a process sends into a queue, until it ends; then None."""
     with pipe:
         try:
-            while not stopped[0]:
+            while not stopped.is_set():
                 pieces.put(pipe.recv_bytes())
         except (EOFError, OSError):
             pieces.put(None)
@@ -165,16 +164,15 @@ def _receive(pipe: Connection, pieces: queue.Queue[bytes | None], stopped: list[
 class SourceElsewhere:
     """A source that another process reads. It is imported as a `KnownSource` is."""
 
-    def __init__(self, task: Place, pieces: queue.Queue[bytes | None], process: BaseProcess) -> None:
-        self.task = task
-        self.source = Source(task.path, b"", task.top)
-        self.form: Any = SimpleNamespace(NAME=None)
+    def __init__(self, place: Place, pieces: queue.Queue[bytes | None], process: BaseProcess) -> None:
+        self.source = Source(place.path, b"", place.top)
+        self.format: str | None = None
+        self._place = place
         self._pieces = pieces
         self._process = process
         self._is_over = False
         self._is_dead = False
         self._in_session = False
-        self._listed = list[SessionRef]()
         self._given = set[str]()
 
     def begin(self) -> NotImported | None:
@@ -182,12 +180,12 @@ class SourceElsewhere:
         try:
             kind, value = self._receive()
         except NotALog as error:
-            return NotImported("failed", self.task.path, str(error))
+            return NotImported("failed", self._place.path, str(error))
         if kind == "not imported":
             self._is_over = True
             found: NotImported = value
             return found
-        self.form = SimpleNamespace(NAME=value)
+        self.format = value
         return None
 
     def sessions(self) -> Iterator[SessionRef]:
@@ -216,10 +214,10 @@ class SourceElsewhere:
             raise NotALog(value)
         header, found = value
         findings: list[Finding] = found
-        place = [0]
-        return SourceSession(header, self._records(findings, place), findings, lambda: place[0])
+        position = [0]
+        return SourceSession(header, self._records(findings, position), findings, lambda: position[0])
 
-    def _records(self, findings: list[Finding], place: list[int]) -> Iterator[Record]:
+    def _records(self, findings: list[Finding], position: list[int]) -> Iterator[Record]:
         while True:
             kind, value = self._receive()
             if kind == "failed session":
@@ -227,12 +225,12 @@ class SourceElsewhere:
             if kind == "end":
                 findings[:] = value
                 return
-            records, place[0], findings[:] = value
+            records, position[0], findings[:] = value
             for record in records:
                 yield pickle.loads(record)
 
     def _read_here(self, ref: SessionRef) -> SourceSession:
-        found = recognise(self.task.path, self.task.top)
+        found = recognise(self._place.path, self._place.top)
         self.source.share(lambda _: found.source)  # is closed with this one
         again = next(each for each in found.sessions() if each.id == ref.id)
         return found.read(again)

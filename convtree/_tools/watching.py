@@ -1,7 +1,7 @@
-"""Watching sources: what is new in them goes on coming in.
+"""Watches sources, and imports what is new in them.
 
-The file system is asked at intervals, because tools write in many small files, on every kind of file system. A poll
-lists names, sizes, times and inodes. Only what has changed is read again: a file, and whatever was read with it the
+The file system is polled, because that works on every kind of it and with many small files. A poll lists names, sizes,
+times and inodes. It reads what has changed again: each changed file, and each source for which that file was opened the
 last time. A file that is being written is read when it is whole, or when it has not changed for one interval.
 """
 
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._engine.redact import Redact
-from convtree._formats.common.files import recording_opened
+from convtree._formats.common.files import DATABASE_START, recording_opened
 from convtree._formats.common.jsonl import LINE_LIMIT
 from convtree._formats.common.parsing import is_json
 from convtree._model.arguments import checked
@@ -103,16 +103,16 @@ class _Watch:
         touched = changed | gone
         changed |= {path for path, opened in self._read.items() if path in stamps and not opened.isdisjoint(touched)}
         self._stamps = stamps
-        yield from self._report_gone(stamps)
-        yield from self._take_in(changed)
+        yield from self._report_gone()
+        yield from self._import_changed(changed)
 
-    def _report_gone(self, stamps: dict[Path, _Stamp]) -> Iterator[ImportReport]:
-        for path in [path for path in self._read if path not in stamps and not path.is_dir()]:
+    def _report_gone(self) -> Iterator[ImportReport]:
+        for path in [path for path in self._read if path not in self._stamps and not path.is_dir()]:
             del self._read[path]
             yield ImportReport(format=None, session_id=None, source=str(path), status="skipped", reason=GONE)
 
-    def _take_in(self, changed: set[Path]) -> Iterator[ImportReport]:
-        """Reads the sources in which something has changed."""
+    def _import_changed(self, changed: set[Path]) -> Iterator[ImportReport]:
+        """Imports the sources in which something has changed."""
         folders = {folder for path in changed for folder in path.parents}
         done, beside = set[Path](), set[Path]()
         for found in self._sources(lambda path: path in changed or path in folders):
@@ -223,7 +223,7 @@ def is_whole(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             start = file.read(_LOOK)
-            if start.startswith(b"SQLite format 3\0"):
+            if start.startswith(DATABASE_START):
                 return True
             first, newline, _ = start.removeprefix(BYTE_ORDER_MARK).lstrip().partition(b"\n")
             size = file.seek(0, os.SEEK_END)

@@ -12,7 +12,7 @@ from convtree._formats.common.base import Exported, Findings, origin
 from convtree._formats.common.call_ids import CallIds
 from convtree._formats.common.export import Model, line
 from convtree._formats.common.kept import OURS, kept_of
-from convtree._formats.common.paths import leaf_ids
+from convtree._formats.common.paths import leaf_ids, lose_others
 from convtree._formats.common.speech import Call, Image, Part, Result, Role, Text, Thought, by_speaker, said_in
 from convtree._messages.reading import read
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, MessageEntry, ModelChangeEntry
@@ -35,11 +35,9 @@ def write(session: Exported, findings: Findings) -> Iterator[bytes]:
     * `extra.convtree` has the ids of the entries of a step, and what the format has no word for.
     * Data of extensions is left out, and so are other branches.
     """
-    ids = {entry.id for entry in session.path(session.leaf_id)}
-    for _, record in session.records():
-        if isinstance(record, MessageEntry) and record.id not in ids:
-            findings.lose("message of another branch", record.id)
-    yield line(_Trajectory(session, session.leaf_id, findings).document(session.id, frozenset()))
+    trajectory = _Trajectory(session, session.leaf_id, findings)
+    lose_others(session, {entry.id for entry in trajectory.path}, findings)
+    yield line(trajectory.document(session.id, frozenset()))
 
 
 def write_leaves(session: Exported, findings: Findings) -> Iterator[tuple[str, bytes]]:

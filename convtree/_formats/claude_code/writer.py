@@ -14,16 +14,16 @@ from convtree._formats.claude_code.lines import LAST_PROMPT, TITLE
 from convtree._formats.common.base import Exported, Findings, origin
 from convtree._formats.common.call_ids import CallIds
 from convtree._formats.common.export import (
-    LONG_AGO,
     ExportWriter,
     Models,
     full_summary,
     is_hidden,
     line,
     line_ids,
-    own_id,
+    own_uuid,
+    stamp,
 )
-from convtree._formats.common.ids import derive_id, uuid_of
+from convtree._formats.common.ids import derive_id
 from convtree._formats.common.kept import FIRST_KEPT, OURS, kept_of, kept_whole
 from convtree._formats.common.shown import ShownEntries
 from convtree._formats.common.speech import by_speaker
@@ -72,11 +72,7 @@ def write(session: Exported, findings: Findings) -> Iterator[bytes]:
 
 def file_name(session: Exported) -> str:
     """Returns the name under which Claude Code looks for the session, in the folder of its project."""
-    return f"{_session_id(session)}.jsonl"
-
-
-def _session_id(session: Exported) -> str:
-    return uuid_of(own_id(session.header, NAME) or session.id)
+    return f"{own_uuid(session, NAME)}.jsonl"
 
 
 class _Writer(ExportWriter):
@@ -94,11 +90,11 @@ class _Writer(ExportWriter):
         self._usage: dict[str, Line] = {}  # of Claude Code's own messages, all their lines so far
         self._parents: dict[str, str | None] = {}
         self._line_counts: dict[str, int] = {}  # of entries that became messages
-        self._envelope = self._header()
+        self._envelope = self._common()
 
-    def lines(self) -> Iterator[bytes]:
-        """Yields the lines of the file. Claude Code has no header: every line has what it would say."""
-        yield from (each for number, each in enumerate(super().lines()) if number)
+    def _beginning(self) -> Iterator[bytes]:
+        """Yields nothing. Claude Code has no header: every line has what it would say."""
+        return iter(())
 
     def _ordered(self) -> Iterator[Entry]:
         """Yields the entries; the path to the leaf last if another branch has a compaction.
@@ -119,20 +115,20 @@ class _Writer(ExportWriter):
         for is_last in (False, True) if is_aside else (None,):
             yield from (entry for entry in self._entries if is_last in (None, entry.id in path))
 
-    def _header(self) -> Line:
+    def _common(self) -> Line:
         """Returns what all lines have in common."""
         header = self._session.header
         facts = origin(header) if self._is_own else {}
         known = {name: facts[key] for name, key in _HEADER.items() if facts.get(key)}
         given = {"isSidechain": False, "userType": "external", "cwd": header.cwd or "", "version": _VERSION} | known
-        return given | {"sessionId": _session_id(self._session)}
+        return given | {"sessionId": own_uuid(self._session, NAME)}
 
     def _line(self, fields: Line, id: str, parent_id: str | None, time: str | None) -> bytes:
         if fields.pop("uuid", id) is None:
             self._beside.add(id)
-            stamp = {} if time is None else {"timestamp": f"{time[:23]}Z"}
-            return line(fields | stamp | {"sessionId": self._envelope["sessionId"]})
-        placed: Line = {"timestamp": f"{(time or LONG_AGO)[:23]}Z"}
+            placed: Line = {} if time is None else {"timestamp": stamp(time)}
+            return line(fields | placed | {"sessionId": self._envelope["sessionId"]})
+        placed = {"timestamp": stamp(time)}
         self._last = id
         above = None if parent_id in self._beside else parent_id
         if fields.get("parentUuid", above) is None and above is not None:
@@ -155,9 +151,6 @@ class _Writer(ExportWriter):
             yield self._line(_note("leaf"), end, leaf, session.header.timestamp)
             leaf = end
         yield line({"type": LAST_PROMPT, "lastPrompt": "", "leafUuid": leaf} | session_id)
-
-    def _last_lines(self) -> list[Line]:
-        return []
 
     # --- messages ---
 

@@ -31,7 +31,7 @@ from convtree._formats.common.files import SourceFile, read_beginning
 from convtree._formats.common.headers import make_header, name_mark
 from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.json_arrays import item_keys, read_items
-from convtree._formats.common.jsonl import read_document
+from convtree._formats.common.jsonl import object_in
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.values import as_object, as_text, moment, objects, text, without
@@ -116,12 +116,8 @@ def _task(source: Source) -> _Task:
 
 
 def _about(path: Path) -> dict[str, Any]:
-    try:
-        with SourceFile(path) as file:
-            found = read_document(file, Findings())
-    except (OSError, ValueError):
-        return {}
-    return {} if found is None or "id" not in found.fields else found.fields
+    found = object_in(path)
+    return found if "id" in found else {}
 
 
 def _records(reader: _Reader, file: SourceFile, name: str | None) -> Iterator[Record]:

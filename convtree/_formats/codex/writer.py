@@ -10,9 +10,10 @@ from typing import Any
 from convtree._engine.context import Context
 from convtree._formats.codex.lines import is_typed
 from convtree._formats.common.base import Exported, Findings, origin
-from convtree._formats.common.export import LONG_AGO, line, own_id
+from convtree._formats.common.export import LONG_AGO, line, lose_left_out, own_uuid, stamp
 from convtree._formats.common.ids import uuid_of
 from convtree._formats.common.kept import OURS, kept_of, kept_whole
+from convtree._formats.common.paths import lose_others
 from convtree._formats.common.values import as_object
 from convtree._messages.dialects import RESPONSES
 from convtree._messages.matching import match
@@ -50,11 +51,7 @@ def write(session: Exported, findings: Findings) -> Iterator[bytes]:
 def file_name(session: Exported) -> str:
     """Returns the name under which Codex looks for the session."""
     time = (session.header.timestamp or LONG_AGO)[:19].replace(":", "-")
-    return f"rollout-{time}-{_thread_id(session)}.jsonl"
-
-
-def _thread_id(session: Exported) -> str:
-    return uuid_of(own_id(session.header, NAME) or session.id)
+    return f"rollout-{time}-{own_uuid(session, NAME)}.jsonl"
 
 
 class _Writer:
@@ -64,7 +61,7 @@ class _Writer:
         self._session = session
         self._findings = findings
         self._is_own = origin(session.header).get("format") == NAME
-        self._thread = _thread_id(session)
+        self._thread = own_uuid(session, NAME)
         self._path = session.path(session.leaf_id)
         self._context = session.build_context(leaf=session.leaf_id)
         self._ordinal = -1
@@ -84,10 +81,8 @@ class _Writer:
         self._report()
 
     def _report(self) -> None:
-        session, ids = self._session, {entry.id for entry in self._path}
-        for _, record in session.records():
-            if isinstance(record, MessageEntry) and record.id not in ids:
-                self._findings.lose("message of another branch", record.id)
+        session = self._session
+        lose_others(session, {entry.id for entry in self._path}, self._findings)
         for label in session.labels.values():
             self._findings.lose(f"label {label}")
         if session.name is not None:
@@ -95,15 +90,14 @@ class _Writer:
 
     def _line(self, kind: str, payload: Any, time: str | None, **more: Any) -> bytes:
         self._ordinal += 1
-        place = {"timestamp": f"{(time or LONG_AGO)[:23]}Z", "ordinal": self._ordinal}
+        place = {"timestamp": stamp(time), "ordinal": self._ordinal}
         return line(place | {"type": kind, "payload": payload} | more)
 
     def _meta(self) -> Item:
         """Returns the metadata of the session: Codex's own, if it came from there."""
         header = self._session.header
-        time = f"{(header.timestamp or LONG_AGO)[:23]}Z"
-        facts: Item = {"timestamp": time, "cwd": header.cwd or "/", "originator": OURS, "cli_version": _VERSION}
-        facts |= {"source": "cli"}
+        facts: Item = {"timestamp": stamp(header.timestamp), "cwd": header.cwd or "/", "source": "cli"}
+        facts |= {"originator": OURS, "cli_version": _VERSION}
         for entry in self._path if self._is_own else ():
             if isinstance(entry, ExtensionDataEntry) and entry.ext_type == f"{NAME}.session_meta":
                 facts |= as_object(entry.data)
@@ -241,8 +235,7 @@ def _written(context: Context, findings: Findings) -> list[tuple[str, Item]]:
     parts = [part for source in context.said for part in source.parts]
     target = Target(shape="openai-responses", matches=match(parts), provider=context.provider, unknown="text")
     texts, items = openai_responses.write_items(without_repeats(parts), target)
-    for left in target.left_out:
-        findings.lose(f"{left.what}: {left.why}", left.entry_id)
+    lose_left_out(target.left_out, findings)
     waiting = {call.entry_id for call in target.answered}
     said = [each for each in items if each[0] not in waiting or each[1].get("output") != _NOTE]
     return [*((id, _message("developer", text)) for id, text in texts), *said]

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from convtree._engine.context import Context
 from convtree._engine.outline import Outline
-from convtree._formats.common.files import SourceFile
+from convtree._formats.common.files import DATABASE_START, SourceFile
 from convtree._model.entries import Entry, Finding, Header, Mark, Record
 from convtree._model.findings import FINDING_CODES, FINDING_LIMIT
 
@@ -49,13 +49,21 @@ class Source:
         self._opened = ExitStack()
         self._shared: dict[object, Any] = {}
 
+    @property
+    def is_database(self) -> bool:
+        """Returns whether the source begins as a database of SQLite does."""
+        return self.beginning.startswith(DATABASE_START)
+
     def open_beginning(self) -> io.BytesIO:
-        """Returns the beginning as a file, to look for JSON objects in; an empty one if no line begins as JSON does."""
+        """Returns the beginning as a file, to look for JSON objects in; an empty one if no line begins as JSON does.
+
+        That of a database is empty, too: the texts in its pages are no lines.
+        """
         return io.BytesIO(self.beginning if self._may_be_json else b"")
 
     @cached_property
     def _may_be_json(self) -> bool:
-        return _JSON_LINE.search(self.beginning, 0, _SEARCHED) is not None
+        return not self.is_database and _JSON_LINE.search(self.beginning, 0, _SEARCHED) is not None
 
     def open_file(self, path: Path | None = None) -> SourceFile:
         """Opens the source, or a file that belongs to it."""
@@ -194,24 +202,27 @@ class SourceSpan(NamedTuple):
     length: int
 
 
+NO_PLACE = SourceSpan(0, 0, 0)  # of a finding that is not about one place in the source
+
+
 class Findings:
     """A list of findings with a limit, so that a hostile source cannot fill the memory."""
 
     def __init__(self, found: Iterable[Finding] = ()) -> None:
         self.listed = list(found)
-        self._reported: dict[tuple[str, str], int] = {}  # -> the place in the list
+        self._reported: dict[tuple[str, str | None], int] = {}  # -> the place in the list
 
-    def add_once(self, about: str, code: str, span: SourceSpan, entry_id: str | None = None) -> None:
+    def add_once(self, about: str | None, code: str, span: SourceSpan, entry_id: str | None = None) -> None:
         """Reports a problem that many records may have at the first one, with its name and how often it occurs."""
         at = self._reported.setdefault((code, about), len(self.listed))
         if at == len(self.listed):
-            self.add(code, span, entry_id, about=about[:_ABOUT])
+            self.add(code, span, entry_id, about=about and about[:_ABOUT])
         elif self.listed[at].code == code:  # not the one that says that there are too many
             self.listed[at] = replace(self.listed[at], times=self.listed[at].times + 1)
 
     def lose(self, about: str, entry_id: str | None = None, code: str = "export_left_out") -> None:
         """Reports what an exported file does not hold, or not in its own words: once, and how often it occurs."""
-        self.add_once(about, code, SourceSpan(0, 0, 0), entry_id)
+        self.add_once(about, code, NO_PLACE, entry_id)
 
     def count(self, code: str) -> int:
         """Returns how many findings have a code."""

@@ -1,4 +1,4 @@
-"""The base of the writers of pi's and kit's files, and what the JSON and Markdown documents share with them."""
+"""The base of the writers of trees (pi, kit, Claude Code), and what all writers share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import msgspec
 import orjson
 
 from convtree._formats.common.base import Exported, Findings, origin
-from convtree._formats.common.ids import derive_id, session_id
+from convtree._formats.common.ids import derive_id, session_id, uuid_of
+from convtree._messages.left_out import LeftOut
 from convtree._model.entries import (
     HIDDEN_FROM_MODEL,
     BranchSummaryEntry,
@@ -109,7 +110,7 @@ class ExportWriter(ABC):
 
     def lines(self) -> Iterator[bytes]:
         """Yields the lines of the file."""
-        yield line(self._header())
+        yield from self._beginning()
         for entry in self._ordered():
             rows = chain_lines(entry, self._entry_lines(entry))
             self._first_lines[entry.id] = rows[0][0]
@@ -120,11 +121,15 @@ class ExportWriter(ABC):
     @abstractmethod
     def _ordered(self) -> Iterator[Entry]: ...
 
+    @abstractmethod
     def _ending(self) -> Iterator[bytes]:
-        """Yields lines below the leaf, so that the tool goes on there with the session's labels and name."""
+        """Yields lines so that the tool goes on at the leaf, with the session's labels and name."""
+
+    def _chain_at_leaf(self, bodies: list[dict[str, Any]]) -> Iterator[bytes]:
+        """Yields lines below the leaf, one below the other."""
         session = self._session
         parent = session.leaf_id
-        for number, fields in enumerate(self._last_lines()):
+        for number, fields in enumerate(bodies):
             id = derive_id(session.id, session.leaf_id, self._last, number)
             yield self._line(fields, id, parent, session.header.timestamp)
             parent = id
@@ -146,13 +151,10 @@ class ExportWriter(ABC):
         return [self._unknown(entry), *([] if change is None else self._model_change(change))]
 
     @abstractmethod
-    def _header(self) -> dict[str, Any]: ...
+    def _beginning(self) -> Iterator[bytes]: ...
 
     @abstractmethod
     def _line(self, fields: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes: ...
-
-    @abstractmethod
-    def _last_lines(self) -> list[dict[str, Any]]: ...
 
     @abstractmethod
     def _message(self, entry: MessageEntry) -> list[dict[str, Any]]: ...
@@ -203,6 +205,22 @@ def own_id(header: Header, format: str) -> str | None:
     facts = origin(header)
     id = str(facts.get("id"))
     return id if facts.get("format") == format and session_id(format, id) == header.id else None
+
+
+def own_uuid(session: Exported, format: str) -> str:
+    """Returns the id of a session for a tool whose ids are UUIDs: the one that it had there, or one made of its own."""
+    return uuid_of(own_id(session.header, format) or session.id)
+
+
+def stamp(time: str | None) -> str:
+    """Returns a time with milliseconds, as programs in JavaScript write it."""
+    return f"{(time or LONG_AGO)[:23]}Z"
+
+
+def lose_left_out(left_out: Iterable[LeftOut], findings: Findings) -> None:
+    """Reports what a request has no place for."""
+    for left in left_out:
+        findings.lose(f"{left.what}: {left.why}", left.entry_id)
 
 
 def as_data(entry: Entry) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from convtree._formats.common.compressed import Unpacked, open_compressed
 from convtree._model.errors import NotALog
 from convtree._model.resources import is_held
 
+DATABASE_START = b"SQLite format 3\0"
 _CHUNK = 2**18
 _OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-
 
 _opened: ContextVar[set[Path] | None] = ContextVar("_opened", default=None)
 

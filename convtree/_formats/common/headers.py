@@ -18,7 +18,7 @@ from convtree._formats.common.json_arrays import read_items
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.truncate import truncate_to_limit
 from convtree._formats.common.values import as_object, key, moment, objects
-from convtree._model.entries import ID, Header, ParentSession, Record, SessionInfoMark
+from convtree._model.entries import ID, Header, LeafMark, ParentSession, Record, SessionInfoMark
 
 _FACT = 4096  # characters
 
@@ -89,6 +89,12 @@ def archived_mark(ids: Ids) -> SessionInfoMark:
 
 
 # --- sources of several sessions ---
+
+
+def leaf_mark(ids: Ids, leaf: str | None, last: str | None) -> Iterator[LeafMark]:
+    """Yields the mark of a leaf that is not the last entry. Where ids are derived from content, both decide its own."""
+    if leaf is not None and leaf != last:
+        yield LeafMark(id=ids.derive("leaf", leaf, str(last)), target_id=leaf)
 
 
 def leftovers(name: str, findings: Findings) -> Iterator[SessionRef]:

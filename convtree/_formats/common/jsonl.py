@@ -6,14 +6,18 @@ Lines end at a newline byte and nowhere else; only one of them is in memory, or 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSpan
+from convtree._formats.common.files import SourceFile
 from convtree._formats.common.ids import make_ref
 from convtree._formats.common.lines import record_lines
 from convtree._formats.common.parsing import Object, parse
+from convtree._model.errors import NotALog
 
 LINE_LIMIT = 64 * 2**20  # bytes of a line, or of a record over several lines, that are still taken
 
@@ -66,6 +70,14 @@ def read_document(file: BinaryIO, findings: Findings) -> Object | None:
         return None
     objects = parse(data.removeprefix(BYTE_ORDER_MARK), span, findings)
     return Object(objects[0], span) if objects else None
+
+
+def object_in(path: Path) -> dict[str, Any]:
+    """Returns the JSON object in a file beside a source; an empty one if there is none that can be read."""
+    with suppress(NotALog, OSError, ImportError), SourceFile(path) as file:
+        found = read_document(file, Findings())
+        return {} if found is None else found.fields
+    return {}
 
 
 def single_session(source: Source, name: str) -> Iterator[SessionRef]:

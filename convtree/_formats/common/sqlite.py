@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import sqlite3
 
 _PLAIN = re.compile(r"\w+")  # a name of a table that a query can name
-_MAGIC = b"SQLite format 3\0"
 _SUFFIXES = (".db", ".sqlite", ".sqlite3", ".db3", ".vscdb")
 _UNTRUSTED = "unsafe use of"  # its schema calls a function that no foreign schema may call here; it is not damaged
 _CELL_LIMIT = 64 * 2**20  # bytes of a value that is still taken
@@ -55,7 +54,7 @@ def has_tables_like(source: Source, *columns: frozenset[str]) -> bool:
 
 def _is_database(source: Source, has: Callable[[Database], bool]) -> bool:
     """Returns whether a source is a database that has something, without its journal or with it."""
-    if not source.beginning.startswith(_MAGIC):
+    if not source.is_database:
         return False
     import sqlite3
 
@@ -74,7 +73,7 @@ def error_of(source: Source) -> str | None:
 
     An encrypted database has no first bytes to know it by, so a name that databases have counts, too.
     """
-    if not source.beginning.startswith(_MAGIC) and not (source.beginning and source.path.suffix in _SUFFIXES):
+    if not source.is_database and not (source.beginning and source.path.suffix in _SUFFIXES):
         return None
     import sqlite3
 

@@ -13,6 +13,7 @@ from convtree._engine.rendering import default_render
 from convtree._formats.common.base import Exported, Findings, origin
 from convtree._formats.common.call_ids import CallIds
 from convtree._formats.common.export import Model, line
+from convtree._formats.common.paths import lose_others
 from convtree._formats.common.speech import Call, Part, Result, Role, Text, Thought, by_speaker, said_in
 from convtree._formats.common.values import milliseconds, without
 from convtree._messages.reading import read
@@ -35,10 +36,7 @@ def write(session: Exported, findings: Findings) -> Iterator[bytes]:
     tool = origin(session.header).get("format")
     head: Fields = {"type": "session", "harness": "convtree", "id": session.id, "name": session.name, "tool": tool}
     yield line({name: value for name, value in head.items() if value is not None})
-    shown = {entry.id for entry in path}
-    for _, record in session.records():
-        if isinstance(record, MessageEntry) and record.id not in shown:
-            findings.lose("message of another branch", record.id)
+    lose_others(session, {entry.id for entry in path}, findings)
     model, ids = Model(), CallIds(_ANY_ID)
     for entry in path:
         model = model.after(entry)

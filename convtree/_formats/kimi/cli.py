@@ -31,11 +31,11 @@ from convtree._formats.common.blocks import call_block, make_messages, result_bl
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import archived_mark, make_header, metadata_mark, name_mark
 from convtree._formats.common.ids import Ids, make_ref
-from convtree._formats.common.jsonl import read_objects
+from convtree._formats.common.jsonl import object_in, read_objects
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.values import as_object, as_text, moment, objects, text, without
-from convtree._formats.kimi.parts import blocks_of, is_wire, kind_of, load, texts_of
+from convtree._formats.kimi.parts import blocks_of, is_wire, kind_of, texts_of
 from convtree._model.entries import CompactionEntry, Entry, ExtensionDataEntry, MessageEntry, Record, Visibility
 
 NAME = "kimi-cli"
@@ -159,7 +159,7 @@ class _Reader:
         yield from make_records(self._nodes(file), self._make, self._ids, self._findings)
         if self._folder is None:
             return
-        state = load(self._folder / _STATE)
+        state = object_in(self._folder / _STATE)
         yield from name_mark(self._ids, state.get("custom_title"), _START, self._findings)
         rest = without(state, "custom_title", "archived", "wire_mtime")
         yield from metadata_mark(self._ids, NAME, rest, _START, self._findings)

@@ -30,11 +30,11 @@ from convtree._formats.common.blocks import call_block, make_extension_data, mak
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import archived_mark, make_header, metadata_mark, name_mark
 from convtree._formats.common.ids import Ids, make_ref
-from convtree._formats.common.jsonl import read_objects
+from convtree._formats.common.jsonl import object_in, read_objects
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.values import as_object, as_text, count, moment, objects, text, without
-from convtree._formats.kimi.parts import blocks_of, is_wire, kind_of, load, texts_of
+from convtree._formats.kimi.parts import blocks_of, is_wire, kind_of, texts_of
 from convtree._model.entries import CompactionEntry, Entry, ExtensionDataEntry, MessageEntry, Record
 
 NAME = "kimi-code"
@@ -89,7 +89,7 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
     findings, ids = Findings(ref.findings), Ids(NAME, ref.source_id)
     folder: Path | None = ref.content
     is_main = folder is None or source.path.absolute().parent.name == _MAIN
-    state = {} if folder is None else load(folder / _STATE)
+    state = {} if folder is None else object_in(folder / _STATE)
     parent = text(state.get("forkedFrom")) if is_main else None if folder is None else folder.name
     first, forked = _scan(source.path, is_fork=is_main and parent is not None)
     file = source.open_file()

@@ -1,16 +1,14 @@
-"""What the sessions of Kimi CLI and of Kimi Code share: parts of messages, files beside a session, names of records."""
+"""What sessions of Kimi CLI and of Kimi Code share: how a wire is recognised, parts of messages, names of records."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source
-from convtree._formats.common.blocks import text_block
-from convtree._formats.common.files import SourceFile
-from convtree._formats.common.jsonl import has_known_line, read_document
+from convtree._formats.common.base import Source
+from convtree._formats.common.blocks import image_block, text_block
+from convtree._formats.common.jsonl import has_known_line
 from convtree._formats.common.values import as_object, as_text, objects, text, without
 
 _LOOK = 50  # lines in which a file is recognised
@@ -20,18 +18,8 @@ _KIND = 48  # characters
 
 
 def is_wire(source: Source, is_known: Callable[[dict[str, Any]], bool]) -> bool:
-    """Returns whether a file has a line that a format knows, also if the first ones are longer than the beginning."""
+    """Returns whether a file has a line that a format knows among its first ones."""
     return source.beginning.lstrip().startswith(b"{") and bool(has_known_line(source, is_known, _LOOK))
-
-
-def load(path: Path) -> dict[str, Any]:
-    """Returns the object in a file; an empty one if there is none that can be read."""
-    try:
-        with SourceFile(path) as file:
-            found = read_document(file, Findings())
-    except (OSError, ValueError):
-        return {}
-    return {} if found is None else found.fields
 
 
 def kind_of(name: Any) -> str:
@@ -60,14 +48,5 @@ def _block(part: dict[str, Any]) -> dict[str, Any]:
             return {"type": "thinking", "thinking": as_text(part.get("think"))} | signed
         case "image_url":
             image = as_object(part.get("image_url")) or as_object(part.get("imageUrl"))
-            return _image(text(image.get("url")) or "")
+            return image_block(text(image.get("url")) or "")
     return part if isinstance(part.get("type"), str) else text_block(part)
-
-
-def _image(url: str) -> dict[str, Any]:
-    head, _, data = url.partition(";base64,")
-    if head.startswith("data:") and data:
-        source = {"type": "base64", "media_type": head.removeprefix("data:"), "data": data}
-    else:
-        source = {"type": "url", "url": url}
-    return {"type": "image", "source": source}

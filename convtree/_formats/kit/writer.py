@@ -70,7 +70,7 @@ class _Writer(ExportWriter):
         self._entries = ShownEntries(session)
         self._order = Order(self._entries, session.leaf_id)
 
-    def _header(self) -> dict[str, Any]:
+    def _beginning(self) -> Iterator[bytes]:
         header, facts = self._session.header, origin(self._session.header)
         own = own_id(header, NAME)
         fields: dict[str, Any] = {
@@ -82,8 +82,10 @@ class _Writer(ExportWriter):
         }
         if own:
             names = ("parent_session", "parent_session_id", "subagent_task")
-            return fields | {name: facts[name] for name in names if isinstance(facts.get(name), str)}
-        return fields | ({"parent_session_id": header.parent_session.id} if header.parent_session else {})
+            fields |= {name: facts[name] for name in names if isinstance(facts.get(name), str)}
+        elif header.parent_session:
+            fields["parent_session_id"] = header.parent_session.id
+        yield line(fields)
 
     def _line(self, fields: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes:
         self._last = None if fields["type"] == "system_prompt" else id
@@ -117,7 +119,7 @@ class _Writer(ExportWriter):
 
     # --- the end ---
 
-    def _last_lines(self) -> list[dict[str, Any]]:
+    def _ending(self) -> Iterator[bytes]:
         session = self._session
         lines: list[dict[str, Any]] = []
         if (model := self._missing_model()) is not None:
@@ -130,7 +132,7 @@ class _Writer(ExportWriter):
             lines.append({"type": "session_info", "name": name})
         if not lines and self._first_lines and self._last != session.leaf_id:
             lines.append({"type": "extension_data", "ext_type": f"{FOREIGN}leaf", "data": "{}"})
-        return lines
+        return self._chain_at_leaf(lines)
 
     def _missing_model(self) -> Model | None:
         """Returns the model of the leaf if kit would not know it; None for a session that was imported from kit."""

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from convtree._formats.common.base import Exported, Findings
-from convtree._formats.common.export import line
+from convtree._formats.common.export import line, lose_left_out
 from convtree._formats.common.paths import leaf_ids
 
 NAME = "openai-jsonl"
@@ -29,8 +29,7 @@ def write(session: Exported, findings: Findings) -> Iterator[bytes]:
     written: set[bytes] = set()
     for leaf in leaf_ids(session):
         request = session.build_context(leaf=leaf).to("openai-chat", unknown="text")
-        for left in request.left_out:
-            findings.lose(f"{left.what}: {left.why}", left.entry_id)
+        lose_left_out(request.left_out, findings)
         messages = [_trained(message, findings) for message in request["messages"]]
         while messages and messages[-1]["role"] != "assistant":
             messages.pop()

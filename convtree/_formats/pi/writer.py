@@ -9,7 +9,6 @@ from typing import Any, TypeGuard
 from convtree._formats.common.base import Exported, Findings, origin
 from convtree._formats.common.export import (
     FOREIGN,
-    LONG_AGO,
     ExportWriter,
     Models,
     as_data,
@@ -17,6 +16,7 @@ from convtree._formats.common.export import (
     is_hidden,
     line,
     own_id,
+    stamp,
 )
 from convtree._formats.common.ids import derive_id
 from convtree._formats.common.shown import ShownEntries
@@ -69,7 +69,7 @@ class _Writer(ExportWriter):
             yield entry
             self._models.take(entry)  # behind its lines, which ask for the model above it
 
-    def _header(self) -> dict[str, Any]:
+    def _beginning(self) -> Iterator[bytes]:
         header, facts = self._session.header, origin(self._session.header)
         own = own_id(header, NAME)
         id = own or self._session.id
@@ -77,18 +77,18 @@ class _Writer(ExportWriter):
             "type": "session",
             "version": 3,
             "id": id if _HEADER_ID.fullmatch(id) else derive_id(NAME, id),
-            "timestamp": _time(header.timestamp),
+            "timestamp": stamp(header.timestamp),
             "cwd": header.cwd or "",
         }
         parent = facts.get("parent_session") if own else None
-        return fields | ({"parentSession": parent} if isinstance(parent, str) else {})
+        yield line(fields | ({"parentSession": parent} if isinstance(parent, str) else {}))
 
     def _line(self, fields: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes:
         self._last = id
         kind = {"type": fields.get("type", "unknown")}
-        return line(kind | {"id": id, "parentId": parent_id, "timestamp": _time(time)} | fields)
+        return line(kind | {"id": id, "parentId": parent_id, "timestamp": stamp(time)} | fields)
 
-    def _last_lines(self) -> list[dict[str, Any]]:
+    def _ending(self) -> Iterator[bytes]:
         session = self._session
         lines: list[dict[str, Any]] = [
             {"type": "label", "targetId": id} | ({} if label is None else {"label": label})
@@ -98,7 +98,7 @@ class _Writer(ExportWriter):
             lines.append({"type": "session_info", "name": name})
         if not lines and self._last != session.leaf_id:
             lines.append({"type": "custom", "customType": f"{FOREIGN}leaf"})
-        return lines
+        return self._chain_at_leaf(lines)
 
     def _unknown(self, entry: Entry) -> dict[str, Any]:
         return {"type": "custom", "customType": FOREIGN + entry.type, "data": as_data(entry)}
@@ -277,7 +277,3 @@ def _block(part: Part) -> dict[str, Any]:
         case Call(id, name, arguments):
             return {"type": "toolCall", "id": id, "name": name, "arguments": arguments}
     return {"type": "text", "text": part.text}
-
-
-def _time(time: str | None) -> str:
-    return f"{(time or LONG_AGO)[:23]}Z"
