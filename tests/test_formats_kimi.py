@@ -292,6 +292,16 @@ def test_a_session_of_kimi_code(tmp_path: Path, store: SessionStore) -> None:
     assert (row.provider, row.model) == ("openai", "kimi-k2")
 
 
+def test_a_part_of_a_torn_record_is_no_record(tmp_path: Path, store: SessionStore) -> None:
+    """A wire that is read while Kimi Code writes it: at every end of an object in it, only whole records come in."""
+    path = code(tmp_path, TALK)
+    whole = path.read_bytes()
+    imported(path, store)
+    for end in (place + 1 for place, byte in enumerate(whole) if byte == ord("}")):
+        path.write_bytes(whole[:end])
+        assert imported(path, store) == 0
+
+
 def test_a_step_that_alone_has_its_usage(tmp_path: Path, store: SessionStore) -> None:
     """As it was before there were records of usage."""
     lines = [each for each in TALK if each["type"] != "usage.record"]

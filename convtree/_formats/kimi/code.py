@@ -346,7 +346,8 @@ def _rendered(result: dict[str, Any], tool: str = "") -> list[dict[str, Any]]:
 
 
 def _is_record(fields: dict[str, Any]) -> bool:
-    return isinstance(fields.get("type"), str)
+    """Returns whether an object is a record; parts, events and messages inside of one have a type, and no time."""
+    return isinstance(fields.get("type"), str) and isinstance(fields.get("time"), int | float)
 
 
 def _is_known(fields: dict[str, Any]) -> bool:
