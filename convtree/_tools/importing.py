@@ -413,9 +413,9 @@ def _import_session(
             elif not session._client.ask(SessionView.has_all, ids):
                 continued_here = all(record.id != last_said.id for record in found.read(ref).records)
         added = extending.add(batch, move_leaf=not continued_here)
-        session._client.ask(stored.note, [*ids, *extending.moved(ids)])
+        session._client.ask(stored.note, ids, extending.moved)
         written, kept = written + added, kept or (continued_here is True and added > 0)
-    written += extending.finish(move_leaf=not continued_here)
+    written += extending.finish(stored, move_leaf=not continued_here)
     shrunk = session._client.ask(stored.missing)
     return ImportReport(
         format=found.form.NAME,
