@@ -296,10 +296,10 @@ def test_a_part_of_a_torn_record_is_no_record(tmp_path: Path, store: SessionStor
     """A wire that is read while Kimi Code writes it: at every end of an object in it, only whole records come in."""
     path = code(tmp_path, TALK)
     whole = path.read_bytes()
-    imported(path, store)
+    imported(tmp_path, store)
     for end in (place + 1 for place, byte in enumerate(whole) if byte == ord("}")):
         path.write_bytes(whole[:end])
-        assert imported(path, store) == 0
+        assert imported(tmp_path, store) == 0
 
 
 def test_a_step_that_alone_has_its_usage(tmp_path: Path, store: SessionStore) -> None:
