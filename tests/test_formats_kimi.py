@@ -326,6 +326,15 @@ def test_undo_is_a_branch(tmp_path: Path, store: SessionStore) -> None:
         assert shown(session) == ["user: Afresh"]
 
 
+def test_a_prompt_behind_a_clear_replaces_nothing(tmp_path: Path, store: SessionStore) -> None:
+    """The one before is on another branch; the next one replaces it."""
+    prompts = [record("config.update", systemPrompt=said) for said in ("You are back.", "Be short.")]
+    (report,) = import_into(code(tmp_path, [*TALK, record("context.clear"), *prompts, said("Afresh")]), store)
+    assert (report.status, report.reason) == ("imported", None)
+    with store.open(CODE_ID) as session:
+        assert shown(session) == ["system: Be short.", "user: Afresh"]
+
+
 def test_compactions_of_kimi_code(tmp_path: Path, store: SessionStore) -> None:
     """Messages of the user that are kept come again after the summary. The older kind keeps the end."""
     new = record("context.apply_compaction", summary="They.", contextSummary="So: They.", compactedCount=4)

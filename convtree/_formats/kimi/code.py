@@ -126,7 +126,7 @@ class _Reader:
         self._findings = findings
         self._tip: str | None = None
         self._context: list[_Said] = []
-        self._system: str | None = None
+        self._systems: dict[str, str] = {}  # by node: the system message above it, or itself
         self._request: dict[str, Any] = {}
         self._step: str | None = None
         self._is_paid = False  # this step
@@ -220,6 +220,9 @@ class _Reader:
 
     def _make(self, node: Node) -> list[Entry]:
         fields = node.fields
+        system = self._systems.get(node.parent_id or "")
+        if system is not None:
+            self._systems[node.id] = system
         time = moment(fields.get("time"))
         if "kept" in fields:
             return _message(fields["kept"], None, visible_to="model")
@@ -233,7 +236,7 @@ class _Reader:
             case "context.apply_compaction":
                 return [self._compaction(fields, time)]
             case "profile.bind" | "config.update" if text(fields.get("systemPrompt")):
-                return self._prompt(node, time)
+                return self._prompt(node, time, system)
         return self._other(fields, time)
 
     def _other(self, fields: dict[str, Any], time: str | None) -> list[Entry]:
@@ -286,9 +289,9 @@ class _Reader:
                 return make_messages(NAME, "user", [block], rest, time=time)
         return self._other(event | {"agentId": fields.get("agentId")}, time)
 
-    def _prompt(self, node: Node, time: str | None) -> list[Entry]:
-        fields, replaces = node.fields, self._system
-        self._system = node.id
+    def _prompt(self, node: Node, time: str | None, replaces: str | None) -> list[Entry]:
+        fields = node.fields
+        self._systems[node.id] = node.id
         message = {"role": "system", "content": fields["systemPrompt"], NAME: without(fields, "systemPrompt", "time")}
         shape = f"{NAME}.message"
         return [MessageEntry(timestamp=time, message=message, shape=shape, pinned=True, replaces=replaces)]
