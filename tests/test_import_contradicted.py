@@ -186,3 +186,12 @@ def test_where_somebody_has_put_the_leaf_it_stays(place: str, tmp_path: Path) ->
     imported(path, store)
     expected = {"a": ["one"], "b": ["one", "two"], "d": ["one", "two", "drei", "four"]}
     assert texts(store) == expected[place]
+
+
+def test_what_is_new_in_the_middle_keeps_the_leaf(tmp_path: Path) -> None:
+    """The context goes on where the source ends, as in a first import."""
+    path, store = write(tmp_path / "s.jsonl", *FIRST), open_store("memory:")
+    imported(path, store)
+    imported(write(path, FIRST[0], said("x", "a", "other"), *FIRST[1:]), store)
+    assert texts(store) == ["one", "two", "three", "four"]
+    assert imported(path, store).written == 0
