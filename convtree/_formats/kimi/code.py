@@ -130,7 +130,7 @@ class _Reader:
         self._request: dict[str, Any] = {}
         self._step: str | None = None
         self._is_paid = False  # this step
-        self._tools: dict[Any, str] = {}  # by the ids of calls without a result
+        self._tools: dict[str, str] = {}  # by the ids of calls without a result
 
     def records(self, file: SourceFile, state: dict[str, Any]) -> Iterator[Record]:
         """Yields the session's records."""
@@ -277,12 +277,12 @@ class _Reader:
                 return make_messages(NAME, "assistant", blocks, rest, time=time, provider=provider, model=model)
             case "tool.call":
                 call = call_block(event.get("toolCallId"), event.get("name"), event.get("args"))
-                self._tools[call["id"]] = call["name"]
+                self._tools[as_text(event.get("toolCallId"))] = call["name"]
                 rest = without(event, "type", "toolCallId", "name", "args")
                 return make_messages(NAME, "assistant", [call], rest, time=time, provider=provider, model=model)
             case "tool.result":
                 result = as_object(event.get("result"))
-                tool = self._tools.pop(event.get("toolCallId"), "")
+                tool = self._tools.pop(as_text(event.get("toolCallId")), "")
                 content, is_error = _rendered(result, tool), result.get("isError") is True
                 block = result_block(event.get("toolCallId"), content, is_error=is_error)
                 rest = without(event, "type", "toolCallId", "result") | without(result, "output", "isError", "note")
