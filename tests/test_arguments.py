@@ -47,6 +47,7 @@ TAKES: dict[str, tuple[type, ...] | None] = {
     "datetime": (datetime,),
     "float": (float, int),
     "int": (int,),
+    "list": (list,),
     "os.PathLike": (Path,),
     "str": (str,),
     "timedelta": (timedelta,),

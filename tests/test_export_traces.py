@@ -129,3 +129,21 @@ def test_every_import_can_go_out_as_a_trace(name: str, tmp_path: Path) -> None:
 def test_any_path_has_the_form(session: Session) -> None:
     """Whatever is in it."""
     check(exported(session, "hf-traces"))
+
+
+def test_ids_and_escaped_arguments_hold_no_secret(tmp_path: Path) -> None:
+    """Nor does the name of the file; with `redact=False`, all is as it was."""
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in SECRET)
+    function = {"name": "login", "arguments": f'{{"key": "{escaped}"}}'}
+    with Session.memory(id=SECRET) as session:
+        session.append({"role": "assistant", "tool_calls": [{"id": SECRET, "type": "function", "function": function}]})
+        session.append({"role": "tool", "tool_call_id": SECRET, "content": "in"})
+        export_file(session, tmp_path, "hf-traces")
+        (path,) = tmp_path.iterdir()
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        check(lines)
+        assert SECRET not in path.name + json.dumps(lines)
+        [call] = lines[1]["message"]["toolCalls"]
+        assert call["id"] == lines[2]["message"]["toolCallId"]
+        export_file(session, tmp_path, "hf-traces", redact=False)
+        assert SECRET in (tmp_path / f"{SECRET}.jsonl").read_text()

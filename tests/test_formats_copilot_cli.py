@@ -253,3 +253,14 @@ def test_messages_of_other_kinds(tmp_path: Path, store: SessionStore) -> None:
     assert store.info("kept").name is None
     (tmp_path / "workspace.yaml").write_text("name: |\n  Two\n")
     assert imported(path, open_store("memory:")) > 0
+
+
+@pytest.mark.parametrize("kind", ["session.context_cleared", "session.snapshot_rewind", "system.message"])
+def test_a_system_message_on_another_branch_replaces_nothing(kind: str, tmp_path: Path, store: SessionStore) -> None:
+    """It is sent anew behind what went back to before it."""
+    back = event(kind, "f1", "e1", upToEventId="e2", content="Be short.")
+    again = event("system.message", "f2", "f1", role="system", content="You are back.")
+    (report,) = import_into(write(tmp_path, [*TALK, back, again, asked("f3", "f2", "Go")]), store)
+    assert (report.status, report.reason) == ("imported", None)
+    with store.open(ID) as session:
+        assert [line for line in shown(session) if line.startswith("system")] == ["system: You are back."]

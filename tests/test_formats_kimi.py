@@ -303,6 +303,16 @@ def test_a_session_of_kimi_code(tmp_path: Path, store: SessionStore) -> None:
     assert (row.provider, row.model) == ("openai", "kimi-k2")
 
 
+def test_a_part_of_a_torn_record_is_no_record(tmp_path: Path, store: SessionStore) -> None:
+    """A wire that is read while Kimi Code writes it: at every end of an object in it, only whole records come in."""
+    path = code(tmp_path, TALK)
+    whole = path.read_bytes()
+    imported(tmp_path, store)
+    for end in (place + 1 for place, byte in enumerate(whole) if byte == ord("}")):
+        path.write_bytes(whole[:end])
+        assert imported(tmp_path, store) == 0
+
+
 def test_a_step_that_alone_has_its_usage(tmp_path: Path, store: SessionStore) -> None:
     """As it was before there were records of usage."""
     lines = [each for each in TALK if each["type"] != "usage.record"]
@@ -325,6 +335,15 @@ def test_undo_is_a_branch(tmp_path: Path, store: SessionStore) -> None:
     imported(tmp_path, store)
     with store.open(CODE_ID) as session:
         assert shown(session) == ["user: Afresh"]
+
+
+def test_a_prompt_behind_a_clear_replaces_nothing(tmp_path: Path, store: SessionStore) -> None:
+    """The one before is on another branch; the next one replaces it."""
+    prompts = [record("config.update", systemPrompt=said) for said in ("You are back.", "Be short.")]
+    (report,) = import_into(code(tmp_path, [*TALK, record("context.clear"), *prompts, said("Afresh")]), store)
+    assert (report.status, report.reason) == ("imported", None)
+    with store.open(CODE_ID) as session:
+        assert shown(session) == ["system: Be short.", "user: Afresh"]
 
 
 def test_compactions_of_kimi_code(tmp_path: Path, store: SessionStore) -> None:

@@ -199,3 +199,39 @@ def test_the_context_is_what_the_source_says(
         fresh = open_store("memory:")
         imported(path, fresh)
         assert texts(store) == texts(fresh)
+
+
+@pytest.mark.parametrize("location", ["memory:", "sqlite:///{}/s.db"])
+def test_a_message_that_was_changed_back(location: str, tmp_path: Path) -> None:
+    """However often it changes, the context is what the source says, without another copy of what is there."""
+    path = tmp_path / "s.jsonl"
+    changed = [FIRST[0], said("b", "a", "zwei", 100), *FIRST[2:]]
+    with open_store(location.format(tmp_path)) as store:
+        for lines, second in [(FIRST, "two"), (changed, "zwei")] * 3:
+            imported(write(path, *lines), store)
+            assert texts(store) == ["one", second, "three", "four"]
+            assert imported(path, store).written == 0
+        with store.open("s1") as session:
+            assert len(session.leaves()) == 2
+
+
+@pytest.mark.parametrize("place", ["a", "b", "d"])
+def test_where_somebody_has_put_the_leaf_it_stays(place: str, tmp_path: Path) -> None:
+    """An import that adds nothing moves the leaf only from where the source does not lead any more."""
+    path, store = write(tmp_path / "s.jsonl", *FIRST), open_store("memory:")
+    imported(path, store)
+    imported(write(path, FIRST[0], FIRST[1], said("c", "b", "drei"), FIRST[3]), store)
+    with store.open("s1") as session:
+        session.branch(place)
+    imported(path, store)
+    expected = {"a": ["one"], "b": ["one", "two"], "d": ["one", "two", "drei", "four"]}
+    assert texts(store) == expected[place]
+
+
+def test_what_is_new_in_the_middle_keeps_the_leaf(tmp_path: Path) -> None:
+    """The context goes on where the source ends, as in a first import."""
+    path, store = write(tmp_path / "s.jsonl", *FIRST), open_store("memory:")
+    imported(path, store)
+    imported(write(path, FIRST[0], said("x", "a", "other"), *FIRST[1:]), store)
+    assert texts(store) == ["one", "two", "three", "four"]
+    assert imported(path, store).written == 0

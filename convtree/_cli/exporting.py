@@ -74,7 +74,8 @@ def export_command(
             findings += export_file(session, output, format, replace=force, redact=redact, all_leaves=True)
         else:
             pieces = export_lines(session, format, redact=redact, findings=findings)
-            _write(pieces, None if output is None else place_of(session, output, format), format, log, store, force)
+            place = None if output is None else place_of(session, output, format, redact=redact)
+            _write(pieces, place, format, log, store, force)
     for finding in findings:
         write_stderr(finding_line(finding, Terminal()))
     report_redacted(redactor)

@@ -114,7 +114,7 @@ class _Reader:
         self._asked: list[str] = []  # by the user, since the last compaction
         self._paid: set[str] = set()  # ids of calls to the model
         self._counted: dict[str, dict[str, int]] = {}  # by model
-        self._system: str | None = None
+        self._systems: dict[str, str] = {}  # by node: the system message above it, or itself
 
     def records(self, file: SourceFile, folder: Path) -> Iterator[Record]:
         """Yields the session's records."""
@@ -147,6 +147,9 @@ class _Reader:
 
     def _make(self, node: Node) -> list[Entry]:
         fields = node.fields
+        system = self._systems.get(node.parent_id or "")
+        if system is not None:
+            self._systems[node.id] = system
         kind, data, time = text(fields.get("type")) or "unknown", fields.get("data"), moment(fields.get("timestamp"))
         agent = without({"agentId": fields.get("agentId")})
         if not isinstance(data, dict):
@@ -159,7 +162,7 @@ class _Reader:
             case "tool.execution_complete":
                 return _result(data, agent, time)
             case "system.message" if text(data.get("content")):
-                return self._prompt(node, data | agent, time)
+                return self._prompt(node, data | agent, time, system)
         return self._other(kind, data, agent, time)
 
     def _other(self, kind: str, data: dict[str, Any], agent: dict[str, Any], time: str | None) -> list[Entry]:
@@ -210,11 +213,10 @@ class _Reader:
             self._count(text(data.get("model")) or "", usage)
         return make_messages(NAME, "assistant", blocks, rest, time=time, model=data.get("model"), usage=usage)
 
-    def _prompt(self, node: Node, data: dict[str, Any], time: str | None) -> list[Entry]:
-        replaces = self._system
+    def _prompt(self, node: Node, data: dict[str, Any], time: str | None, replaces: str | None) -> list[Entry]:
         message = {"role": "system", "content": data["content"]} | without({NAME: without(data, "role", "content")})
         shape = f"{NAME}.message"
-        self._system = node.id
+        self._systems[node.id] = node.id
         return [MessageEntry(timestamp=time, message=message, shape=shape, pinned=True, replaces=replaces)]
 
     def _compaction(self, data: dict[str, Any], agent: dict[str, Any], time: str | None) -> Entry:

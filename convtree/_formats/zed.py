@@ -101,7 +101,7 @@ class _Thread:
         own = (self._row.values.get("id"),)
         for row, span in self._database.rows("threads", "data", where="id is ?", values=own, blobs="data"):
             data = row.get("data")
-            data = data.encode() if isinstance(data, str) else data or b""
+            data = data.encode() if isinstance(data, str) else data if isinstance(data, bytes) else b""
             unpacked = unpack_zstandard(data) if self._row.values.get("data_type") == "zstd" else data
             found = parse(unpacked + b"\n", span, self._database.findings) if unpacked else []
             if found:

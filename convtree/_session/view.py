@@ -74,10 +74,15 @@ class SessionView(msgspec.Struct, frozen=True):
 
     def last_said(self) -> Entry | None:
         """Returns the nearest entry at or above the log's leaf that is not a note; None if there is none."""
+        row = self.row_said_last()
+        return self.index.entries([row])[0] if row >= 0 else None
+
+    def row_said_last(self) -> int:
+        """Returns the row of that entry; below 0 if there is none."""
         row = self.index.state.leaf.row
         while row >= 0 and is_note(self.index, row):
             row = self.index.tree.parents[row]
-        return self.index.entries([row])[0] if row >= 0 else None
+        return row
 
     def build_context(
         self, *, leaf: str | Entry | AtLeaf | None = LEAF, render: Render = default_render, allow_gaps: bool = False

@@ -20,6 +20,7 @@ from convtree._model.entries import Entry, LeafMark, Mark, Record
 from convtree._model.errors import IdConflict
 from convtree._session.session import Session
 from convtree._session.view import SessionView
+from convtree._tools.imported_before import StoredMessages
 
 _REFERENCES = ("parent_id", "replaces", "reply_to", "first_kept_entry_id", "from_id", "target_id")
 _REDACTED = b"[REDACTED:"
@@ -31,7 +32,8 @@ class Extending:
     def __init__(self, session: Session, findings: Findings) -> None:
         self._session = session
         self._findings = findings
-        self._moved: dict[str, str] = {}  # id in the source -> id that the record got
+        self.moved: dict[str, str] = {}  # id in the source -> id that the record got
+        self._has_written = False
         self._leaf: str | None = None  # where the source goes on
 
     def add(self, batch: list[Record], *, move_leaf: bool) -> int:
@@ -42,22 +44,26 @@ class Extending:
             As `Session.extend`.
         """
         with suppress(IdConflict):  # then nothing of the batch was written
-            if not self._moved and not self._session._client.ask(_has_moved, batch):
+            if not self.moved and not self._session._client.ask(_has_moved, batch):
                 return self._extend(batch, move_leaf)
         return self._extend([self._placed(record) for record in batch], move_leaf)
 
-    def move_leaf(self) -> int:
-        """Moves the leaf to where the source goes on, if that was stored before; returns how many records it wrote."""
-        if not self._moved or self._leaf == self._session.leaf_id:
-            return 0
-        return self._session.extend([LeafMark(id=self._leaf_id("leaf", self._leaf), target_id=self._leaf)])
+    def move_leaf(self, stored: StoredMessages) -> int:
+        """Moves the leaf to where the source goes on, if that was stored before; returns how many records it wrote.
 
-    def moved(self, ids: list[str]) -> list[str]:
-        """Returns the other ids that records of the source got."""
-        return [self._moved[id] for id in ids if id in self._moved]
+        It stays where somebody has put it, if nothing was added and the source still leads there.
+        """
+        if self._leaf is None or self._leaf == self._session.leaf_id:
+            return 0
+        if not self._has_written and not self._session._client.ask(stored.has_left, self._leaf):
+            return 0
+        rows = self._session._client.ask(_row_count)  # the leaf may have been there before: each time is another mark
+        id = derive_id("leaf", self._leaf, self._session.leaf_id, rows)
+        return self._session.extend([LeafMark(id=id, target_id=self._leaf)])
 
     def _extend(self, records: list[Record], move_leaf: bool) -> int:
         written = self._session.extend(records, move_leaf=move_leaf)
+        self._has_written |= written > 0
         ends = (each for each in reversed(records) if isinstance(each, Entry | LeafMark))
         if (end := next(ends, None)) is not None:
             self._leaf = end.target_id if isinstance(end, LeafMark) else end.id
@@ -65,13 +71,13 @@ class Extending:
 
     def _leaf_id(self, *parts: str | None) -> str:
         """Returns an id for a mark of the leaf, derived from the last record that got another id."""
-        return derive_id(*parts, next(reversed(self._moved.values())))
+        return derive_id(*parts, next(reversed(self.moved.values())))
 
     def _placed(self, record: Record) -> Record:
         """Returns a record that refers to what others became, with another id if its own stands for other content."""
-        new = {name: self._moved[id] for name in _REFERENCES if (id := getattr(record, name, None)) in self._moved}
+        new = {name: self.moved[id] for name in _REFERENCES if (id := getattr(record, name, None)) in self.moved}
         followed = replace(record, **new)
-        if isinstance(followed, LeafMark) and self._moved:  # the stored one may have the same id and another target
+        if isinstance(followed, LeafMark) and self.moved:  # the stored one may have the same id and another target
             return replace(followed, id=self._leaf_id(record.id, followed.target_id))
         line = self._session._client.ask(_line_of, record.id)
         if line is None:
@@ -90,7 +96,7 @@ class Extending:
         id = derive_id(record.id, getattr(record, "parent_id", None), fields.decode())
         changed: dict[str, Any] = {"id": id}
         if isinstance(record, Entry):
-            self._moved[record.id] = id
+            self.moved[record.id] = id
             changed["source_id"] = record.source_id or record.id
             if not is_same:
                 self._findings.add_once(None, "source_contradicted", NO_PLACE, id)
@@ -113,6 +119,10 @@ def _has_moved(view: SessionView, records: list[Record]) -> bool:
                 return True
         last, last_row = record.id, row
     return False
+
+
+def _row_count(view: SessionView) -> int:
+    return len(view.index.tree)
 
 
 def _line_of(view: SessionView, id: str) -> bytes | None:

@@ -8,9 +8,13 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from convtree._engine.redact import Redact, Redactor
+import orjson
+
+from convtree._engine.redact import Redact, Redactor, redact_value
 from convtree._formats import PUBLISHED, WRITERS
 from convtree._formats.common.base import Exported, Findings
+from convtree._formats.common.export import line
+from convtree._formats.common.ids import derive_id
 from convtree._logs.atomic_file import write_atomically
 from convtree._logs.directories import path_of
 from convtree._model.arguments import checked
@@ -59,7 +63,7 @@ def export_file(
             write_atomically(place / name, [line], replace=replace)
         return tuple(found)
     lines = export_lines(session, format, redact=redact, findings=found)
-    write_atomically(place_of(session, place, format), lines, replace=replace)
+    write_atomically(place_of(session, place, format, redact=redact), lines, replace=replace)
     return tuple(found)
 
 
@@ -92,12 +96,18 @@ def export_leaves(
     return written
 
 
-def place_of(session: Session, path: Path, format: str) -> Path:
-    """Returns the file to write: in a folder, one with the name under which the tool looks for the session."""
+def place_of(session: Session, path: Path, format: str, *, redact: Redact | bool | None = None) -> Path:
+    """Returns the file to write: in a folder, one with the name under which the tool looks for the session.
+
+    A file that is made to be published gets another name if the id of the session is a secret.
+    """
     if not path.is_dir():
         return path
-    named = getattr(_writer_of(format), "file_name", None)
-    return path / (named(session) if named else f"{session.id}{_ENDINGS.get(format, '.jsonl')}")
+    if (named := getattr(_writer_of(format), "file_name", None)) is not None:
+        return path / str(named(session))
+    redact = _redact_of(format, redact) if format in PUBLISHED else None
+    is_secret = redact is not None and redact(session.id) != session.id
+    return path / f"{derive_id(session.id) if is_secret else session.id}{_ENDINGS.get(format, '.jsonl')}"
 
 
 @checked
@@ -112,7 +122,7 @@ def export_lines(
 
     `redact` (`convtree.redact`, for example) gets every text of a message, summary or extension, and names, labels,
     directories and the owner; what it returns is written instead. Ids and types are not redacted. True stands for
-    `Redactor()`. "hf-traces", which is made to be published, is redacted unless `redact` is False.
+    `Redactor()`. "hf-traces", which is made to be published, is redacted unless `redact` is False, with its ids.
 
     `findings` gets what the format has no place for; it is complete when the iterator is exhausted.
 
@@ -123,7 +133,14 @@ def export_lines(
         UnknownEntry: `format` is a tool's, and the context depends on a critical record of an unknown type.
     """
     written: Iterator[bytes] = _writer_of(format).write(*_arguments(session, format, redact, findings))
-    return written
+    used = _redact_of(format, redact)
+    return written if used is None or format not in PUBLISHED else _redacted_again(written, used)
+
+
+def _redacted_again(lines: Iterator[bytes], redact: Redact) -> Iterator[bytes]:
+    """Redacts what is published as it is read there: ids, too, and arguments that were escaped in the session."""
+    for each in lines:
+        yield line(redact_value(orjson.loads(each), redact))
 
 
 def _writer_of(format: str) -> ModuleType:
@@ -139,6 +156,12 @@ def _arguments(
     reported = Findings()
     if findings is not None:
         reported.listed = findings
+    used = _redact_of(format, redact)
+    return session if used is None else RedactedSession(session, used), reported
+
+
+def _redact_of(format: str, redact: Redact | bool | None) -> Redact | None:
+    """Returns what removes secrets; None if they stay."""
     if redact is True or (redact is None and format in PUBLISHED):
-        redact = Redactor()
-    return RedactedSession(session, redact) if callable(redact) else session, reported
+        return Redactor()
+    return redact if callable(redact) else None

@@ -5,7 +5,7 @@ A source may shrink: tools delete what is old, and files are cut off. The log ke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from convtree._engine import tree
 from convtree._formats.common.base import origin
@@ -13,6 +13,8 @@ from convtree._model.batches import batched
 from convtree._model.entries import Entry, Header, MessageEntry, Record
 from convtree._session.session import Session
 from convtree._session.view import SessionView
+
+_SAME, _OTHER = 1, 2  # the source has a record; it has the id of one, with other content
 
 
 def is_said_here(entry: Entry, header: Header) -> bool:
@@ -59,14 +61,27 @@ class StoredMessages:
         self._index = view.index
         self._in_source = bytearray(len(view.index.tree))  # by row
 
-    def note(self, view: SessionView, ids: Sequence[str]) -> None:
-        """Notes records of the source."""
+    def note(self, view: SessionView, ids: Sequence[str], moved: Mapping[str, str]) -> None:
+        """Notes records of the source, and the ids that some of them got because theirs belong to other content."""
         if not self._in_source or view.index is not self._index:
             return
         for id in ids:
-            row = view.index.tree.find(id)
-            if row is not None and row < len(self._in_source):
-                self._in_source[row] = 1
+            self._note(id, _OTHER if id in moved else _SAME)
+            if id in moved:
+                self._note(moved[id], _SAME)
+
+    def _note(self, id: str, what: int) -> None:
+        row = self._index.tree.find(id)
+        if row is not None and row < len(self._in_source):
+            self._in_source[row] |= what
+
+    def has_left(self, view: SessionView, end: str) -> bool:
+        """Returns whether the leaf is where the source does not lead any more: not in it, and not below its end."""
+        columns, row = view.index.tree, view.row_said_last()
+        if view.index is not self._index or not 0 <= row < len(self._in_source) or self._in_source[row] & _SAME:
+            return False
+        end_row = columns.find(end)
+        return end_row is not None and not columns.is_ancestor(end_row, row)
 
     def missing(self, view: SessionView) -> list[str]:
         """Returns the ids of the messages that the source does not have any more.

@@ -399,10 +399,10 @@ def _import_session(
         ids = [record.id for record in batch]
         keeps_leaf = last_words.are_own(ids)
         added = extending.add(batch, move_leaf=not keeps_leaf)
-        session._client.ask(stored.note, [*ids, *extending.moved(ids)])
+        session._client.ask(stored.note, ids, extending.moved)
         written, leaf_kept = written + added, leaf_kept or (keeps_leaf and added > 0)
     if not last_words.are_own(()):
-        written += extending.move_leaf()
+        written += extending.move_leaf(stored)
     for id in session._client.ask(stored.missing):
         findings.add_once(None, "source_shrunk", NO_PLACE, id)
     return ImportReport(

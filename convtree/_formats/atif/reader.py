@@ -111,7 +111,7 @@ def _nodes(steps: list[Any], model: str | None, ids: Ids, span: SourceSpan, find
     tip: str | None = None
     for number, step in enumerate(steps, 1):
         fields = step if isinstance(step, dict) else {"message": step}
-        if fields.get("source") not in _ROLES:
+        if str(fields.get("source")) not in _ROLES:
             findings.add("source_bad_record", span)
         for part in _parts(fields, model):
             node = node_by_content(ids, part, span, tip, str(number))

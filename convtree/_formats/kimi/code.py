@@ -126,11 +126,11 @@ class _Reader:
         self._findings = findings
         self._tip: str | None = None
         self._context: list[_Said] = []
-        self._system: str | None = None
+        self._systems: dict[str, str] = {}  # by node: the system message above it, or itself
         self._request: dict[str, Any] = {}
         self._step: str | None = None
         self._is_paid = False  # this step
-        self._tools: dict[Any, str] = {}  # by the ids of calls without a result
+        self._tools: dict[str, str] = {}  # by the ids of calls without a result
 
     def records(self, file: SourceFile, state: dict[str, Any]) -> Iterator[Record]:
         """Yields the session's records."""
@@ -220,6 +220,9 @@ class _Reader:
 
     def _make(self, node: Node) -> list[Entry]:
         fields = node.fields
+        system = self._systems.get(node.parent_id or "")
+        if system is not None:
+            self._systems[node.id] = system
         time = moment(fields.get("time"))
         if "kept" in fields:
             return _message(fields["kept"], None, visible_to="model")
@@ -233,7 +236,7 @@ class _Reader:
             case "context.apply_compaction":
                 return [self._compaction(fields, time)]
             case "profile.bind" | "config.update" if text(fields.get("systemPrompt")):
-                return self._prompt(node, time)
+                return self._prompt(node, time, system)
         return self._other(fields, time)
 
     def _other(self, fields: dict[str, Any], time: str | None) -> list[Entry]:
@@ -274,21 +277,21 @@ class _Reader:
                 return make_messages(NAME, "assistant", blocks, rest, time=time, provider=provider, model=model)
             case "tool.call":
                 call = call_block(event.get("toolCallId"), event.get("name"), event.get("args"))
-                self._tools[call["id"]] = call["name"]
+                self._tools[as_text(event.get("toolCallId"))] = call["name"]
                 rest = without(event, "type", "toolCallId", "name", "args")
                 return make_messages(NAME, "assistant", [call], rest, time=time, provider=provider, model=model)
             case "tool.result":
                 result = as_object(event.get("result"))
-                tool = self._tools.pop(event.get("toolCallId"), "")
+                tool = self._tools.pop(as_text(event.get("toolCallId")), "")
                 content, is_error = _rendered(result, tool), result.get("isError") is True
                 block = result_block(event.get("toolCallId"), content, is_error=is_error)
                 rest = without(event, "type", "toolCallId", "result") | without(result, "output", "isError", "note")
                 return make_messages(NAME, "user", [block], rest, time=time)
         return self._other(event | {"agentId": fields.get("agentId")}, time)
 
-    def _prompt(self, node: Node, time: str | None) -> list[Entry]:
-        fields, replaces = node.fields, self._system
-        self._system = node.id
+    def _prompt(self, node: Node, time: str | None, replaces: str | None) -> list[Entry]:
+        fields = node.fields
+        self._systems[node.id] = node.id
         message = {"role": "system", "content": fields["systemPrompt"], NAME: without(fields, "systemPrompt", "time")}
         shape = f"{NAME}.message"
         return [MessageEntry(timestamp=time, message=message, shape=shape, pinned=True, replaces=replaces)]
@@ -346,7 +349,8 @@ def _rendered(result: dict[str, Any], tool: str = "") -> list[dict[str, Any]]:
 
 
 def _is_record(fields: dict[str, Any]) -> bool:
-    return isinstance(fields.get("type"), str)
+    """Returns whether an object is a record; parts, events and messages inside of one have a type, and no time."""
+    return isinstance(fields.get("type"), str) and isinstance(fields.get("time"), int | float)
 
 
 def _is_known(fields: dict[str, Any]) -> bool:
