@@ -10,11 +10,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from foreign import claude_line, encoded
 from foreign_whole import SAMPLES
 
 from convtree import open_store
 from convtree._formats.common.unsaid import unsaid
-from convtree._model.entries import ExtensionDataEntry
+from convtree._messages.parts import Unknown
+from convtree._messages.reading import read
+from convtree._model.entries import ExtensionDataEntry, MessageEntry
 from convtree.exchange import import_into, read_foreign
 
 ODD = "words of another version"
@@ -114,3 +117,32 @@ def test_what_is_said_in_another_form_is_said() -> None:
     found = unsaid(fields, said, frozenset({"parent-id"}))
     assert found == {"/list/0/deep": "left over", "/list/1": 100}
     assert unsaid(fields, said, frozenset({"parent-id"}), frozenset({"list"})) == {}
+
+
+def test_a_part_that_no_reader_knows_is_a_warning(tmp_path: Path) -> None:
+    """It names what is not known and how often, once; the message is kept as it is."""
+    odd = {"type": "hologram", "frames": ODD}
+    lines: list[dict[str, Any]] = [
+        claude_line("user", "u1", None, message={"role": "user", "content": [odd, odd]}),
+        claude_line("user", "u2", "u1", message={"role": "user", "content": [odd]}),
+        claude_line("user", "u3", "u2", message={"role": "user", "content": [{"type": "text", "text": "plain"}]}),
+    ]
+    (tmp_path / "c.jsonl").write_bytes(encoded(*lines))
+    session, report = read_foreign(tmp_path / "c.jsonl")
+    assert [(each.code, each.about, each.times) for each in report.findings] == [
+        ("source_not_understood", "a block of the type 'hologram'", 2)
+    ]
+    entry = session.entry("u2")
+    assert isinstance(entry, MessageEntry)
+    assert entry.message["content"] == [odd]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"words": [{"type": "input_text", "text": ODD}]}, {"content": [{"type": "input_text", "words": ODD}]}],
+)
+def test_an_item_of_responses_is_not_read_as_nothing(content: dict[str, Any]) -> None:
+    """Neither in its content nor in a block of it."""
+    (part,) = read({"type": "message", "role": "user"} | content, "openai-responses").parts
+    assert isinstance(part, Unknown)
+    assert ODD in json.dumps(part.value)
