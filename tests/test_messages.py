@@ -335,7 +335,8 @@ def test_any_stored_message_is_listed_found_and_shown(messages: list[dict[str, A
             assert session.build_context().count_tokens() >= 0
             assert session.diff(session.leaf_id, None).a.entries == session.path()
             for format in WRITERS:
-                assert b"".join(export_lines(session, format, redact=redact))
+                written = b"".join(export_lines(session, format, redact=redact))
+                assert written or format == "openai-jsonl"  # a line ends with an answer, and there may be none
         assert [info.messages for info in store.list()] == [len(messages)]
         assert len(store.usage(session.id, by="branch")) <= 1
         assert store.search("user assistant") is not None

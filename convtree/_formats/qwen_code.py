@@ -228,7 +228,7 @@ class _Reader:
             return MessageEntry(message=fields["message"], shape=SHAPE, extra=extra, **visible, **paid, **envelope)
         if _left(fields):
             return self._compaction(node, envelope)
-        if "message" in fields:
+        if "message" in fields or (kind in ("user", "assistant") and "usageMetadata" not in fields):
             self._builder.findings.add("source_bad_record", node.span, node.id)
         subtype = text(fields.get("subtype")) if kind == "system" else None
         rest = _others(fields, "uuid", "parentUuid", "sessionId", "timestamp", "type")

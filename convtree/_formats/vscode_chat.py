@@ -29,6 +29,7 @@ from convtree._formats.common.json_arrays import item_keys
 from convtree._formats.common.jsonl import read_document, read_objects
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
+from convtree._formats.common.unsaid import unsaid
 from convtree._formats.common.values import as_object, as_text, count, key, objects, text, without
 from convtree._model.entries import Entry, Record
 
@@ -132,10 +133,18 @@ def _nodes(requests: Any, ids: Ids, findings: Findings) -> Iterator[Node]:
         fields = request if isinstance(request, dict) else {"message": request}
         for name in sorted(fields.keys() & set(_CHANGING)):
             findings.add_once(name, "source_field_dropped", _START)
-        for part in _parts(without(fields, *_CHANGING)):
+        for part in _whole(without(fields, *_CHANGING)):
             node = node_by_content(ids, part, _START, tip, str(number))
             tip = node.id
             yield node
+
+
+def _whole(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the messages of a request; the last answer has what none of them says."""
+    parts = list(_parts(request))
+    if len(parts) > 1 and (left := unsaid(request, parts)):
+        parts[-1] |= {"rest": parts[-1]["rest"] | left}
+    return parts
 
 
 def _parts(request: dict[str, Any]) -> Iterator[dict[str, Any]]:

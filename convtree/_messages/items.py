@@ -51,7 +51,8 @@ def read_item(source: Source, role: Role) -> list[Part]:
         sealed = bool(item.get("encrypted_content") or item.get("id"))
         return [Thinking(role="assistant", source=source, raw=raw, shape=RESPONSES, text=text, sealed=sealed)]
     if kind == "message":
-        return read_content(item.get("content"), role, source, "content")
+        said = read_content(item.get("content"), role, source, "content")
+        return said or read_content(stored.get("content"), role, source, "content")  # what is not sent may be unknown
     return [_other(source, raw, kind, stored)]
 
 

@@ -96,7 +96,7 @@ def read_parts(source: Source) -> list[Part]:
     else:
         source.shape = shape_of(message, given)
         parts = _read_provider(source)
-    why = None if framework is not None and not parts else _unknown_because(source, parts)
+    why = None if framework is not None and not parts else _unknown_because(source, message, parts)
     if why is None:  # a framework's message may say nothing to a model, and its reader knows
         return parts
     for name in () if source.translated else tuple(CUSTOM):
@@ -124,11 +124,10 @@ def _read_provider(source: Source) -> list[Part]:
     return _message(source)
 
 
-def _unknown_because(source: Source, parts: list[Part]) -> str | None:
-    """Returns why a message as a whole is not understood; None if it is."""
+def _unknown_because(source: Source, message: Mapping[str, Any], parts: list[Part]) -> str | None:
+    """Returns why a message, as it is stored, is not understood as a whole; None if it is."""
     if parts and source.role in SPEAKERS:
         return None
-    message = source.message
     if not parts:
         is_listed = isinstance(message.get("parts"), list | tuple)
         names = message.keys() - FRAME_KEYS

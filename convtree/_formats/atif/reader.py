@@ -101,7 +101,8 @@ def read(source: Source, ref: SessionRef) -> SourceSession:  # noqa: ARG001 - th
 def _records(document: _Document, ids: Ids, findings: Findings) -> Iterator[Record]:
     fields, span = document.fields, document.span
     model = text(as_object(fields.get("agent")).get("model_name"))
-    yield from make_records(_nodes(fields["steps"], model, ids, span, findings), _make, ids, findings)
+    nodes = _nodes(fields["steps"], model, ids, span, findings)
+    yield from make_records(nodes, _make, ids, findings, elsewhere=frozenset({"source"}))
     extra = as_object(fields.get("extra"))
     yield from name_mark(ids, as_object(extra.get(OURS)).get("name"), span, findings)
     yield from metadata_mark(ids, NAME, without(fields, *_OF_DOCUMENT), span, findings)
@@ -111,7 +112,7 @@ def _nodes(steps: list[Any], model: str | None, ids: Ids, span: SourceSpan, find
     tip: str | None = None
     for number, step in enumerate(steps, 1):
         fields = step if isinstance(step, dict) else {"message": step}
-        if str(fields.get("source")) not in _ROLES:
+        if text(fields.get("source")) not in _ROLES:
             findings.add("source_bad_record", span)
         for part in _parts(fields, model):
             node = node_by_content(ids, part, span, tip, str(number))

@@ -128,12 +128,12 @@ def _is_in(cut: Cut, segments: list[Segment]) -> bool:
 
 def _own(path: Path, first: About, candidates: list[Path]) -> list[Segment]:
     """Returns the session's own files, the oldest first. Of two copies of one file, the longer counts."""
-    found: dict[tuple[Any, Any], Segment] = {}
+    found: dict[tuple[str, str], Segment] = {}
     for each in sorted({path, *candidates}, key=lambda each: (each != path, each.name)):
         facts = first if each == path else _about_of(each)
         if facts.thread != first.thread:
             continue
-        named = facts.meta.get("timestamp"), str(facts.meta.get("history_base"))
+        named = str(facts.meta.get("timestamp")), str(facts.meta.get("history_base"))
         if each != path and named in found and _size(found[named].path) >= _size(each):
             continue
         found[named] = Segment(each, facts)

@@ -43,6 +43,7 @@ class Ids:
     """
 
     def __init__(self, format: str, session_id: str) -> None:
+        self.format = format
         self._source = (format, session_id)
         self._current: dict[str, str] = {}
         self._awaited: set[str] = set()

@@ -14,8 +14,9 @@ from convtree._formats.common.base import Findings, SourceSpan
 from convtree._formats.common.checked import checked
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.parents_first import Node, link, parents_first
+from convtree._formats.common.unsaid import unsaid, with_unsaid
 from convtree._formats.common.values import key, moment, objects
-from convtree._model.entries import Entry, LeafMark, Record
+from convtree._model.entries import Entry, ExtensionDataEntry, LeafMark, Record
 
 #: ids that some tools use as the parent of a first message
 NO_PARENT = frozenset({"00000000-0000-4000-8000-000000000000", "00000000-0000-0000-0000-000000000000"})
@@ -71,18 +72,20 @@ def make_records(
     *,
     leaf: str | Callable[[], str | None] | None = None,
     span: SourceSpan | None = None,
+    elsewhere: frozenset[str] = frozenset(),
 ) -> Iterator[Record]:
     """Yields the entries that `make` returns for each node, parents first, and a mark of the leaf if needed.
 
     `make` returns entries without ids and parents. `leaf` is the source's id of the leaf, None if it is the last node;
-    a function is called after every node was read.
+    a function is called after every node was read. What the entries of a node do not say of it is added to the first
+    one, but for the fields named in `elsewhere`.
     """
     ends: dict[str, str] = {}  # of nodes that became several entries
     last, count, has_branches = None, 0, False
     for node in parents_first(nodes, findings):
         parent_id = None if node.parent_id is None else ends.get(node.parent_id, node.parent_id)
         has_branches = has_branches or parent_id != last
-        for at, entry in enumerate(make(node)):
+        for at, entry in enumerate(_kept(node, make(node), ids, findings, elsewhere)):
             last = node.id if at == 0 else ids.derive(node.id, at)
             source_id = node.source_id if at == 0 else node.source_id or node.id
             made = msgspec.structs.replace(entry, id=last, parent_id=parent_id, source_id=source_id)
@@ -100,6 +103,20 @@ def make_records(
     elif (target := ends.get(target, target)) != last or has_branches:
         # the last one too, it may have been elsewhere before; the count, because the source may have grown elsewhere
         yield LeafMark(id=ids.derive("leaf", target, count), target_id=target)
+
+
+def _kept(node: Node, entries: list[Entry], ids: Ids, findings: Findings, elsewhere: frozenset[str]) -> list[Entry]:
+    """Adds to the entries of a node what they do not say of it. A message of which nothing was read is reported."""
+    known = frozenset(each for each in (node.id, node.parent_id, node.source_id, node.reference) if each is not None)
+    left = unsaid(node.fields, [msgspec.structs.asdict(entry) for entry in entries], known, elsewhere)
+    found = {place: value for place, value in left.items() if not _is_id(value, ids)}
+    if found and entries and isinstance(entries[0], ExtensionDataEntry) and entries[0].ext_type.endswith(".message"):
+        findings.add("source_bad_record", node.span, node.id)
+    return with_unsaid(ids.format, entries, found)
+
+
+def _is_id(value: Any, ids: Ids) -> bool:
+    return isinstance(value, str) and ids.known(value) is not None
 
 
 def _fields(value: Any, name: str | int, span: SourceSpan, findings: Findings) -> dict[str, Any]:

@@ -413,9 +413,12 @@ class _Reader:
                 return MessageEntry(message=message, shape=SHAPE, extra=words.said.extra, **paid, **envelope)
         placed = ("type", "id", "timestamp", _WORDS, *(("tokens", "model") if paid else ()))
         data = {name: value for name, value in fields.items() if name not in placed}
+        if data.get("content") and kind not in _NOTES:
+            self._builder.findings.add("source_bad_record", node.span, node.id)
         return msgspec.structs.replace(extension_data(NAME, kind, data, envelope), **paid)
 
 
+_NOTES = ("info", "error", "warning")  # what the tool says to the person only
 _WORDS = "\0"  # a key that no record has
 
 

@@ -25,6 +25,7 @@ _SEEN = ("id", "parentID", "directory", "title", "time")  # of a session
 _PLACED = ("role", "modelID", "providerID", "tokens", "cost", "time")  # of a message
 #: what a message says of its cost, and where it is in the entry of a summary
 _COST = {"tokens": "usage", "cost": "usage", "providerID": "provider", "modelID": "model"}
+_LATER = frozenset({"summary", "compacted"})  # set when the message was there already
 _SILENT = {"step-start", "step-finish", "snapshot", "patch", "agent", "retry"}
 _SILENT_FILES = {"text/plain", "application/x-directory"}  # their content is in the text parts before
 _SUBTASK = "The following tool was executed by the user"  # what opencode shows its model of such a part
@@ -48,7 +49,15 @@ class SessionReader:
     def records(self, messages: Iterator[Message], span: SourceSpan) -> Iterator[Record]:
         """Yields the entries, the leaf, the name and the metadata."""
         nodes = self._nodes(messages)
-        yield from make_records(nodes, self.make, self._ids, self._findings, leaf=lambda: self._leaf, span=span)
+        yield from make_records(
+            nodes,
+            self.make,
+            self._ids,
+            self._findings,
+            leaf=lambda: self._leaf,
+            span=span,
+            elsewhere=_LATER,
+        )
         yield from name_mark(self._ids, self._fields.get("title"), span, self._findings)
         time = as_object(self._fields.get("time"))
         if time.get("archived"):

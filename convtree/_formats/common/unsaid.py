@@ -1,0 +1,98 @@
+"""What no reader took of a node of the source: its texts and numbers that none of its entries has. Pure.
+
+A reader names the fields that it understands. A new version of a tool has others, at any depth, and a check of each
+field in each reader would be forgotten in one of them. Here the node is compared with its entries instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+import orjson
+
+from convtree._formats.common.values import moment
+from convtree._model.entries import CompactionEntry, Entry, ExtensionDataEntry, MessageEntry
+
+_SECOND = len("2026-01-02T03:04:05")
+_TEXT, _NUMBER = 4, 99  # a shorter text and a smaller number say too little to be looked for
+#: fields whose words have another name here, and fields that place a node in the tree
+_ELSEWHERE = frozenset({"type", "role", "sender", "kind", "status", "content_type", "children"})
+
+
+def unsaid(
+    fields: Mapping[str, Any], said: Any, known: frozenset[str] = frozenset(), elsewhere: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """Returns the texts and numbers of a node that are not in what is said of it, by their place (a JSON pointer).
+
+    What is in `known`, such as the ids of the node and its parent, has its place in the tree. Fields named in
+    `elsewhere` are not looked at: the format keeps them in another record, or reports them.
+    """
+    leaves = set(_values(said))
+    looked_for = _leaves(fields, _ELSEWHERE | elsewhere)
+    missing = [(place, value) for place, value in looked_for if value not in leaves and value not in known]
+    if not missing:
+        return {}
+    together = "\n".join(leaf for leaf in leaves if isinstance(leaf, str))
+    return {place: value for place, value in missing if not _is_in(value, together)}
+
+
+def with_unsaid(name: str, entries: list[Entry], found: dict[str, Any]) -> list[Entry]:
+    """Returns the entries of a node; the first one has what was left."""
+    if not entries or not found:
+        return entries
+    first = entries[0]
+    match first:
+        case MessageEntry():
+            first = msgspec.structs.replace(first, extra=(first.extra or {}) | {name: found})
+        case CompactionEntry():
+            first = msgspec.structs.replace(first, details=(first.details or {}) | {name: found})
+        case ExtensionDataEntry(data=dict() as data):
+            first = msgspec.structs.replace(first, data=data | found)
+    return [first, *entries[1:]]
+
+
+def _leaves(fields: Mapping[str, Any], elsewhere: frozenset[str]) -> Iterator[tuple[str, Any]]:
+    """Yields the texts and numbers that are long or large enough, with their places."""
+    stack: list[tuple[str, Any]] = [("", fields)]
+    while stack:
+        place, value = stack.pop()
+        if isinstance(value, Mapping):
+            stack += [(f"{place}/{name}", each) for name, each in value.items() if name not in elsewhere]
+        elif isinstance(value, list):
+            stack += [(f"{place}/{at}", each) for at, each in enumerate(value)]
+        elif isinstance(value, str):
+            if len(value) >= _TEXT:
+                yield place, value
+        elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) > _NUMBER:
+            yield place, value
+
+
+def _values(value: Any) -> Iterator[str | int | float]:
+    """Yields all texts and numbers in a value, names of fields among them."""
+    stack = [value]
+    while stack:
+        each = stack.pop()
+        if isinstance(each, Mapping):
+            stack += [*each, *each.values()]
+        elif isinstance(each, list | tuple):
+            stack += each
+        elif isinstance(each, str | int | float):
+            yield each
+
+
+def _is_in(value: Any, said: str) -> bool:
+    """Returns whether a text or number is part of what is said: as it is, as JSON, as a time, or as what JSON holds."""
+    if isinstance(value, str):
+        if value in said or orjson.dumps(value)[1:-1].decode() in said:
+            return True
+        if value[:1] in ("{", "["):
+            try:
+                parsed = orjson.loads(value)
+            except orjson.JSONDecodeError:
+                return False
+            return all(_is_in(each, said) for _, each in _leaves({"": parsed}, _ELSEWHERE))
+    elif str(value) in said:
+        return True
+    return (at := moment(value)) is not None and at[:_SECOND] in said
