@@ -53,6 +53,14 @@ class IdTable:
         self._missed = id, hashed, slot
         return None if self.persisted is None else self.find_persisted(self.persisted, product, hashed, id)
 
+    def candidate(self, id: str) -> int | None:
+        """Returns a row with the hash of an id, which may be that of another id; None if there is no such row."""
+        same_id, self.same_id = self.same_id, _is_taken_for
+        try:
+            return self.find(id)
+        finally:
+            self.same_id = same_id
+
     def find_persisted(self, slots: Column, product: int, hashed: int, id: str) -> int | None:
         """Returns the row of an id among those of a snapshot."""
         size, hashes = len(slots), self.hashes
@@ -109,6 +117,10 @@ class IdTable:
             while slots[slot] != EMPTY:
                 slot = (slot + 1) % size
             slots[slot] = row
+
+
+def _is_taken_for(_: int, __: str) -> bool:
+    return True
 
 
 def hash_of(id: str) -> int:

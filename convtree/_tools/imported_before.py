@@ -43,15 +43,11 @@ class StoredMessages:
         """Notes records of the source, and the ids that some of them got because theirs belong to other content."""
         if not self._in_source or view.index is not self._index:
             return
-        for id in ids:
-            self._note(id, _OTHER if id in moved else _SAME)
-            if id in moved:
-                self._note(moved[id], _SAME)
-
-    def _note(self, id: str, what: int) -> None:
-        row = self._index.tree.find(id)
-        if row is not None and row < len(self._in_source):
-            self._in_source[row] |= what
+        noted = [(id, _OTHER if id in moved else _SAME) for id in ids]
+        noted += [(moved[id], _SAME) for id in ids if id in moved]
+        for row, (_, what) in zip(view.index.find_all([id for id, _ in noted]), noted, strict=True):
+            if row is not None and row < len(self._in_source):
+                self._in_source[row] |= what
 
     def has_left(self, view: SessionView, end: str) -> bool:
         """Returns whether the leaf is where the source does not lead any more: not in it, and not below its end."""
