@@ -44,14 +44,16 @@ class LineReader:
 
     def find_all(self, ids: Sequence[str]) -> list[int | None]:
         """Returns the rows of ids, entries or marks. Fetches their lines at once; `tree.find` fetches one by one."""
-        candidates = [self.tree.ids.candidate(id) for id in ids]
-        rows = sorted({row for row in candidates if row is not None})
+        found = self.lines_with(ids)
+        return [found[id][0] if id in found else self.tree.find(id) for id in ids]
+
+    def lines_with(self, ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+        """Returns rows and lines by id. One that is left out may be there, too, if ids share a hash."""
+        candidates = [(id, row) for id in ids if (row := self.tree.ids.candidate(id)) is not None]
+        rows = sorted({row for _, row in candidates})
         spans = list(zip(self.tree.offsets.take(rows), self.tree.lengths.take(rows), strict=True))
         lines = dict(zip(rows, self._read_at(spans), strict=True)) if rows else {}
-        return [
-            row if row is None or _has_id(lines[row], id) else self.tree.find(id)
-            for id, row in zip(ids, candidates, strict=True)
-        ]
+        return {id: (row, lines[row]) for id, row in candidates if _has_id(lines[row], id)}
 
     def record_with(self, id: str) -> Entry | Mark | None:
         """Fetches the record with an id; None if there is none, or it cannot be read."""
