@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from test_formats_exports import webui_chat, webui_message
 
 from convtree import IdConflict, MessageEntry, SessionStore, open_store, redact
+from convtree._logs.sql import SqlLog
 from convtree.exchange import ImportReport, import_file, import_into
 
 STAMP = "2026-01-02T03:04:05.678Z"
@@ -235,3 +236,21 @@ def test_what_is_new_in_the_middle_keeps_the_leaf(tmp_path: Path) -> None:
     imported(write(path, FIRST[0], said("x", "a", "other"), *FIRST[1:]), store)
     assert texts(store) == ["one", "two", "three", "four"]
     assert imported(path, store).written == 0
+
+
+def test_a_second_import_reads_a_database_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compared with the source is fetched at once; a record costs no query."""
+    count, calls = 200, 0
+    path = write(tmp_path / "s.jsonl", *(said(f"m{at}", f"m{at - 1}" if at else None, "x") for at in range(count)))
+    read_at = SqlLog.read_at
+
+    def counted(self: SqlLog, spans: Any) -> list[bytes]:
+        nonlocal calls
+        calls += 1
+        return read_at(self, spans)
+
+    with open_store(f"sqlite:///{tmp_path}/s.db") as store:
+        imported(path, store)
+        monkeypatch.setattr(SqlLog, "read_at", counted)
+        imported(path, store)
+    assert calls < 20

@@ -53,6 +53,16 @@ class IdTable:
         self._missed = id, hashed, slot
         return None if self.persisted is None else self.find_persisted(self.persisted, product, hashed, id)
 
+    def candidate(self, id: str) -> int | None:
+        """Returns a row with the hash of an id, which may be that of another id; None if there is no such row."""
+        hashed = hash_of(id)
+        product = hashed * self.factor & _64_BITS
+        found = _first(self.slots, self.hashes, product >> self.shift, hashed)
+        if found is None and self.persisted is not None:
+            slot = product >> (65 - len(self.persisted).bit_length())
+            found = _first(self.persisted, self.hashes, slot, hashed)
+        return found
+
     def find_persisted(self, slots: Column, product: int, hashed: int, id: str) -> int | None:
         """Returns the row of an id among those of a snapshot."""
         size, hashes = len(slots), self.hashes
@@ -109,6 +119,15 @@ class IdTable:
             while slots[slot] != EMPTY:
                 slot = (slot + 1) % size
             slots[slot] = row
+
+
+def _first(slots: array[int] | Column, hashes: Column, slot: int, hashed: int) -> int | None:
+    """Returns the first row with a hash, from a slot on; None if there is none."""
+    while (row := slots[slot]) != EMPTY:
+        if hashes[row] == hashed:
+            return row
+        slot = (slot + 1) % len(slots)
+    return None
 
 
 def hash_of(id: str) -> int:

@@ -141,6 +141,7 @@ class Import(msgspec.Struct, frozen=True):
         An import can be repeated.
         """
         stays = self._stays(batch)
+        batch.fetch_stored(self.records)
         for each in self.records:
             batch.add_imported(each)
         moving = any(isinstance(each, Entry | LeafMark) for each in batch.added)

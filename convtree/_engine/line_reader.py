@@ -42,6 +42,19 @@ class LineReader:
         row = self.tree.find(id)
         return row if row is not None and self.tree.is_node(row) else None
 
+    def find_all(self, ids: Sequence[str]) -> list[int | None]:
+        """Returns the rows of ids, entries or marks. Fetches their lines at once; `tree.find` fetches one by one."""
+        found = self.lines_with(ids)
+        return [found[id][0] if id in found else self.tree.find(id) for id in ids]
+
+    def lines_with(self, ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+        """Returns rows and lines by id. One that is left out may be there, too, if ids share a hash."""
+        candidates = [(id, row) for id in ids if (row := self.tree.ids.candidate(id)) is not None]
+        rows = sorted({row for _, row in candidates})
+        spans = list(zip(self.tree.offsets.take(rows), self.tree.lengths.take(rows), strict=True))
+        lines = dict(zip(rows, self._read_at(spans), strict=True)) if rows else {}
+        return {id: (row, lines[row]) for id, row in candidates if _has_id(lines[row], id)}
+
     def record_with(self, id: str) -> Entry | Mark | None:
         """Fetches the record with an id; None if there is none, or it cannot be read."""
         row = self.tree.find(id) if id else None
@@ -141,10 +154,13 @@ class LineReader:
         return self.sealed_from is not None and row >= self.sealed_from
 
     def _same_id(self, row: int, id: str) -> bool:
-        line = self.line(row)
-        if line.startswith(b'{"id":"%b"' % id.encode(errors="replace")):
-            return True
-        try:
-            return codec.read_envelope(line).id == id  # written by others: escaped, or in another order
-        except codec.DECODE_ERRORS:
-            return False
+        return _has_id(self.line(row), id)
+
+
+def _has_id(line: bytes, id: str) -> bool:
+    if line.startswith(b'{"id":"%b"' % id.encode(errors="replace")):
+        return True
+    try:
+        return codec.read_envelope(line).id == id  # written by others: escaped, or in another order
+    except codec.DECODE_ERRORS:
+        return False

@@ -130,6 +130,7 @@ class WriteBatch:
         self._clock = clock
         self._id_source = id_source
         self._parents: dict[str, str | None] = {}  # of the entries added
+        self._fetched: dict[str, tuple[int, bytes]] = {}  # rows and lines of the log, by id
         self._hideable: set[str] = set()  # those of them that a visibility mark can have as its target
         self._marks: set[str] = set()  # ids of the marks added
         self._header_payload: bytes | None = None
@@ -203,6 +204,10 @@ class WriteBatch:
                 found = self._add(each, parent_id, now)
                 parent_id = found.id
             self.stored.append(found)
+
+    def fetch_stored(self, records: Sequence[EncodedRecord]) -> None:
+        """Fetches the lines that the log has for these records at once; without it, they are fetched one by one."""
+        self._fetched = self.index.lines_with([each.record.id for each in records if each.record.id])
 
     def add_imported(self, each: EncodedRecord) -> None:
         """Adds a record with its own id, parent and time, unless it is stored already."""
@@ -329,7 +334,7 @@ class WriteBatch:
             IdConflict: that record has other content or was dropped, or this batch has the id already.
         """
         id = each.record.id
-        row = self.index.tree.find(id)
+        row, fetched = self._fetched.get(id) or (self.index.tree.find(id), None)
         if row is None or id in self.index.state.lost:
             if id in self._parents or id in self._marks:
                 raise IdConflict(f"the id {_shown(id)} is given twice", id=id)
@@ -340,7 +345,8 @@ class WriteBatch:
                     return each.record
                 raise IdConflict(f"the id {_shown(id)} belongs to a record that vacuum has removed", id=id)
             return None
-        payload, line = codec.assemble(each.record, each.fields, id, None, None), self.index.line(row)
+        payload = codec.assemble(each.record, each.fields, id, None, None)
+        line = self.index.line(row) if fetched is None else fetched
         if codec.same_content(payload, line):
             try:
                 return codec.decode(line)

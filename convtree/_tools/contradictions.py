@@ -106,18 +106,16 @@ class Extending:
 
 
 def _has_moved(view: SessionView, records: list[Record]) -> bool:
-    """Returns whether one of these entries is stored below another parent. One that a vacuum dropped does not count."""
-    tree, lost = view.index.tree, view.index.state.lost
-    last, last_row = "", None  # mostly the parent of the next one: looking for it reads its line
-    for record in records:
-        if not isinstance(record, Entry):
+    """Returns whether one of these records is stored below another entry. A parent that was dropped is no other."""
+    entries = [record for record in records if isinstance(record, Entry)]
+    ids = list({id for each in entries for id in (each.id, each.parent_id) if id is not None})
+    rows = dict(zip(ids, view.index.find_all(ids), strict=True))
+    for entry in entries:
+        row, parent_id = rows[entry.id], entry.parent_id
+        if row is None or parent_id is None or entry.id in view.index.state.lost:
             continue
-        row, parent_id = tree.find(record.id), record.parent_id
-        if row is not None and parent_id is not None and record.id not in lost:
-            above = last_row if parent_id == last else tree.find(parent_id)
-            if tree.parents[row] != above and not view.index.was_dropped(parent_id):
-                return True
-        last, last_row = record.id, row
+        if view.index.tree.parents[row] != rows[parent_id] and not view.index.was_dropped(parent_id):
+            return True
     return False
 
 

@@ -65,23 +65,23 @@ class StoredMessages:
         """Notes records of the source, and the ids that some of them got because theirs belong to other content."""
         if not self._in_source or view.index is not self._index:
             return
-        for id in ids:
-            self._note(id, _OTHER if id in moved else _SAME)
-            if id in moved:
-                self._note(moved[id], _SAME)
-
-    def _note(self, id: str, what: int) -> None:
-        row = self._index.tree.find(id)
-        if row is not None and row < len(self._in_source):
-            self._in_source[row] |= what
+        noted = [(id, _OTHER if id in moved else _SAME) for id in ids]
+        noted += [(moved[id], _SAME) for id in ids if id in moved]
+        for row, (_, what) in zip(view.index.find_all([id for id, _ in noted]), noted, strict=True):
+            if row is not None and row < len(self._in_source):
+                self._in_source[row] |= what
 
     def has_left(self, view: SessionView, end: str) -> bool:
-        """Returns whether the leaf is where the source does not lead any more: not in it, and not below its end."""
+        """Returns whether the leaf is where an import had put it, and the source does not lead any more.
+
+        So it is neither in the source nor below its end.
+        """
         columns, row = view.index.tree, view.row_said_last()
         if view.index is not self._index or not 0 <= row < len(self._in_source) or self._in_source[row] & _SAME:
             return False
-        end_row = columns.find(end)
-        return end_row is not None and not columns.is_ancestor(end_row, row)
+        last, end_row = view.last_said(), columns.find(end)
+        is_ours = last is None or is_said_here(last, view.header)
+        return not is_ours and end_row is not None and not columns.is_ancestor(end_row, row)
 
     def missing(self, view: SessionView) -> list[str]:
         """Returns the ids of the messages that the source does not have any more.
