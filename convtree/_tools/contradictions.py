@@ -55,7 +55,7 @@ class Extending:
         """
         if self._leaf is None or self._leaf == self._session.leaf_id:
             return 0
-        if not self._has_written and not self._session._client.ask(stored.has_left, self._leaf):
+        if not self._has_written and not self._session._client.ask(stored.has_left):
             return 0
         rows = self._session._client.ask(_row_count)  # the leaf may have been there before: each time is another mark
         id = derive_id("leaf", self._leaf, self._session.leaf_id, rows)

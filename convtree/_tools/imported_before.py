@@ -71,17 +71,20 @@ class StoredMessages:
             if row is not None and row < len(self._in_source):
                 self._in_source[row] |= what
 
-    def has_left(self, view: SessionView, end: str) -> bool:
-        """Returns whether the leaf is where an import had put it, and the source does not lead any more.
-
-        So it is neither in the source nor below its end.
-        """
-        columns, row = view.index.tree, view.row_said_last()
-        if view.index is not self._index or not 0 <= row < len(self._in_source) or self._in_source[row] & _SAME:
+    def has_left(self, view: SessionView) -> bool:
+        """Returns whether an import had put the leaf below a version of a record that the source does not have now."""
+        last, row = view.last_said(), view.row_said_last()
+        if view.index is not self._index or last is None or is_said_here(last, view.header):
             return False
-        last, end_row = view.last_said(), columns.find(end)
-        is_ours = last is None or is_said_here(last, view.header)
-        return not is_ours and end_row is not None and not columns.is_ancestor(end_row, row)
+        while 0 <= row < len(self._in_source) and not self._in_source[row] & _SAME:
+            if self._in_source[row]:
+                return True
+            for each in view.index.readable_records([row]):
+                other = view.index.tree.find(each.source_id) if isinstance(each, Entry) and each.source_id else None
+                if other is not None and self._in_source[other] & _SAME:
+                    return True
+            row = view.index.tree.parents[row]
+        return False
 
     def missing(self, view: SessionView) -> list[str]:
         """Returns the ids of the messages that the source does not have any more.
