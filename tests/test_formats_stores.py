@@ -132,7 +132,10 @@ def test_a_message_of_goose_is_edited(tmp_path: Path) -> None:
         database.execute("delete from messages where message_id = 'msg_3'")
     write_database(path, GOOSE, messages=[goose_row(4, "user", "four")])
     [report] = import_into(path, store)
-    assert ([each.code for each in report.findings], report.leaf_kept) == (["source_contradicted", "source_shrunk"], False)
+    assert ([each.code for each in report.findings], report.leaf_kept) == (
+        ["source_contradicted", "source_shrunk"],
+        False,
+    )
     with store.open("20260101_1") as session:
         assert shown(session) == ["user: one", "assistant: zwei", "user: four"]
         assert shown(session, "msg_3") == ["user: one", "assistant: two", "user: three"]
