@@ -44,6 +44,12 @@ from convtree._model.entries import Record
 __all__ = ["NAME", "read", "recognises", "sessions"]
 
 
+_OF_HEADER = {
+    *("type", "version", "id", "timestamp", "cwd", "parentSession"),
+    *("provider", "modelId", "thinkingLevel"),  # of version 1
+}
+
+
 def recognises(source: Source) -> bool:
     """Recognises a session of pi by its header and by the key with which entries name their parent."""
     first_lines = source.beginning
@@ -83,6 +89,8 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
         copied_to=origin.copied_to,
         parent_session=parent,
     )
+    for name in sorted(fields.keys() - _OF_HEADER):
+        findings.add_once(name, "source_field_dropped", first.span)
     records = _Reader(first, SessionBuilder(Ids(NAME, ref.source_id), findings)).records(objects)
     return SourceSession(header, records, findings.listed, file.position)
 
