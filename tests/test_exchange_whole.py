@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 from foreign import SAMPLES, encoded
 from foreign_agents import AGENTS
+from foreign_chats import CHATS
 from request_checker import check_types, faults
 from test_formats_stores_laws import sources
 
@@ -34,9 +35,11 @@ def paths(folder: Path) -> list[Path]:
         (folder / f"{name}.jsonl").write_bytes(encoded(*lines))
     sources(folder)
     flat = sorted(folder.iterdir())
-    for name in AGENTS:
+    more = AGENTS | CHATS
+    for name in more:
         (folder / "more" / name).mkdir(parents=True)
-    return flat + [sample.write(folder / "more" / name) for name, sample in AGENTS.items()]
+    written = [sample.write(folder / "more" / name) for name, sample in more.items()]
+    return flat + [next(path.rglob("wire.jsonl"), path) if path.is_dir() else path for path in written]
 
 
 def forms_of(path: Path) -> list[str]:
