@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from foreign import claude_line, claude_said, encoded
 from foreign_stores import Found, read, read_again, read_one, write_database
 
 from convtree import ExtensionDataEntry, MessageEntry, Session
@@ -425,3 +426,28 @@ def test_a_graph_without_messages_says_nothing(tmp_path: Path) -> None:
     value: dict[str, Any] = {"ts": None, "channel_values": {"__start__": {}}, "channel_versions": {"__start__": "1"}}
     found = graph(tmp_path / "d", checkpoint(1) | {"checkpoint": msgspec.msgpack.encode(value)})
     assert (texts(found.session), found.codes) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "<local-command-caveat>Caveat: the messages below</local-command-caveat>",
+        "<command-name>/clear</command-name>\n            <command-message>clear</command-message>",
+        [{"type": "text", "text": "<command-message>review</command-message>\n<command-name>/review</command-name>"}],
+        "<local-command-stdout>done</local-command-stdout>",
+        "<bash-input>ls</bash-input>",
+    ],
+)
+def test_a_command_is_not_what_a_person_said_first(made: Any, tmp_path: Path) -> None:
+    """Claude Code writes it as the user's; the model sees it, a list of sessions does not."""
+    lines = [
+        claude_line("user", "u1", None, message={"role": "user", "content": made}),
+        claude_said("u2", "u1", "Plan my trip"),
+    ]
+    (tmp_path / "c.jsonl").write_bytes(encoded(*lines))
+    store = open_store("memory:")
+    import_into(tmp_path / "c.jsonl", store)
+    (info,) = store.list()
+    assert (info.first_user_message, info.last_user_message) == ("Plan my trip", "Plan my trip")
+    with store.open(info.id) as session:
+        assert [message["content"] for message in session.build_context().messages] == [made, "Plan my trip"]

@@ -50,6 +50,15 @@ def test_other_fields_of_a_message_are_kept(name: str, tmp_path: Path) -> None:
     assert [each.get("colour") for each in written if each["type"] in kinds] == ["deep red"] * 5
 
 
+@pytest.mark.parametrize("name", ["pi", "kit"])
+def test_a_field_of_the_header_is_named(name: str, tmp_path: Path) -> None:
+    """It has no entry that could keep it."""
+    header, *lines = {"pi": PI, "kit": KIT}[name]
+    (tmp_path / "any").write_bytes(encoded(header | {"colour": "deep red"}, *lines))
+    _, report = read_foreign(tmp_path / "any")
+    assert ("source_field_dropped", "colour", 1) in [(each.code, each.about, each.line) for each in report.findings]
+
+
 def test_the_name_and_the_count_are_shown(tmp_path: Path) -> None:
     """In the line of the finding, and as members of its object."""
     coloured = [line | ({"colour": "red"} if line["type"] == "thinking_level_change" else {}) for line in PI]

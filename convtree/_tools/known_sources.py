@@ -83,7 +83,9 @@ def recognise(path: Path, folder: Path | None = None, seen: dict[Any, Any] | Non
             f"{path}: already a convtree log; open it with Session.open, or copy its store with `convtree copy`"
         )
     if (error := error_of(source)) is not None:
-        raise DamagedSource(f"{path}: an SQLite database that cannot be read, damaged or encrypted: {error}")
+        is_sound = "unsafe use of" in error  # what SQLite says of an index or a view of a schema that is not trusted
+        why = "its schema calls functions, which a source may not" if is_sound else "damaged or encrypted"
+        raise DamagedSource(f"{path}: an SQLite database that cannot be read, {why}: {error}")
     if path.is_dir():
         raise NotALog(f"{path}: a folder, not a session of a known format; import the files in it into a store")
     known = ", ".join(form.NAME for form in FORMATS)

@@ -20,6 +20,8 @@ NAMING = ("sessionId", "leafUuid", "messageId", "snapshot")
 SPOKEN = ("user", "assistant")
 #: kinds of an origin that is no person: what the tool itself says in the place of a prompt
 _OWN_ORIGINS = ("task-notification", "auto-continuation", "coordinator", "observer-activity", "plugin")
+#: how a text begins that the tool makes of a slash command or a shell command of the person, and of its output
+_COMMANDS = ("<command-name>", "<command-message>", "<command-args>", "<local-command-", "<bash-")
 _JOINING = ("progress", "attachment", "system")  # lines that stand between a call and its result
 
 
@@ -53,7 +55,12 @@ def has_message(fields: dict[str, Any]) -> bool:
 
 def is_hidden(fields: dict[str, Any]) -> bool:
     """Returns whether the tool says a message in the role of the user, to the model only."""
-    return bool(fields.get("isMeta")) or as_object(fields.get("origin")).get("kind") in _OWN_ORIGINS
+    if fields.get("isMeta") or as_object(fields.get("origin")).get("kind") in _OWN_ORIGINS:
+        return True
+    content = as_object(fields.get("message")).get("content")
+    if isinstance(content, list) and len(content) == 1:
+        content = as_object(content[0]).get("text")
+    return isinstance(content, str) and fields.get("type") == "user" and content.lstrip().startswith(_COMMANDS)
 
 
 def digest_of(fields: dict[str, Any]) -> int:

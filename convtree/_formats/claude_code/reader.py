@@ -3,9 +3,9 @@
 Mapping:
 
 - `user`, `assistant`: a message of Anthropic's shape, its role and content; model and usage go to the envelope. A
-  message that the tool puts into the mouth of the user (`isMeta`, or an `origin` that is no person, such as a task that
-  has ended) is for the model; one for the transcript only, or of an error of the API (`isApiErrorMessage`), is for the
-  user.
+  message that the tool puts into the mouth of the user (`isMeta`, an `origin` that is no person, such as a task that
+  has ended, or what it makes of a slash command and its output) is for the model; one for the transcript only, or of an
+  error of the API (`isApiErrorMessage`), is for the user.
 - One message of the model in several lines (same `message.id`): several entries, so that a longer file adds entries and
   changes none. Each line has the counts so far, so each keeps what it adds to the line before. The lines and the
   results of their calls form one chain in the order of the file: in the file, parallel calls are branches, and on each

@@ -63,6 +63,9 @@ _SHOWN = ("message", "branch_summary", "model_change")  # what has a say in kit'
 _TELLING = ("parent_id", "parts", "model_id", "ext_type", "first_kept_entry_id", "from_id", "target_id")
 
 
+_OF_HEADER = {"type", "version", "id", "timestamp", "cwd", "parent_session", "parent_session_id", "subagent_task"}
+
+
 def recognises(source: Source) -> bool:
     """Recognises a session of kit by its header and the keys of its entries."""
     objects = read_objects(source.open_beginning(), Findings(), is_record)
@@ -90,7 +93,7 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
     """Reads the session."""
     file, findings = source.open_file(), Findings()
     objects = read_objects(file, findings, is_record)
-    fields = next(objects).fields
+    fields, span = next(objects)
     header = make_header(
         NAME,
         ref.source_id,
@@ -100,6 +103,8 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
         parent_kind="task" if fields.get("subagent_task") else "fork",
         **{name: fields.get(name) for name in ("parent_session", "parent_session_id", "subagent_task")},
     )
+    for name in sorted(fields.keys() - _OF_HEADER):
+        findings.add_once(name, "source_field_dropped", span)
     records = _Reader(SessionBuilder(Ids(NAME, ref.source_id), findings)).records(objects)
     return SourceSession(header, records, findings.listed, file.position)
 

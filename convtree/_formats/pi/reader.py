@@ -46,6 +46,12 @@ __all__ = ["NAME", "read", "recognises", "sessions"]
 _HEADER = ("type", "version", "id", "timestamp", "cwd", "parentSession")  # fields that have a place of their own
 
 
+_OF_HEADER = {
+    *("type", "version", "id", "timestamp", "cwd", "parentSession"),
+    *("provider", "modelId", "thinkingLevel"),  # of version 1
+}
+
+
 def recognises(source: Source) -> bool:
     """Recognises a session of pi by its header and by the key with which entries name their parent."""
     first_lines = source.beginning
@@ -86,6 +92,8 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
         parent_session=parent,
         header=without(fields, *_HEADER) or None,
     )
+    for name in sorted(fields.keys() - _OF_HEADER):
+        findings.add_once(name, "source_field_dropped", first.span)
     records = _Reader(first, SessionBuilder(Ids(NAME, ref.source_id), findings)).records(objects)
     return SourceSession(header, records, findings.listed, file.position)
 
