@@ -51,7 +51,7 @@ TAKES: dict[str, tuple[type, ...] | None] = {
     "os.PathLike": (Path,),
     "str": (str,),
     "timedelta": (timedelta,),
-    **dict.fromkeys(("Collection", "Iterable", "Sequence", "list"), (list,)),
+    **dict.fromkeys(("Collection", "Iterable", "Sequence"), (list,)),
     **dict.fromkeys(("Mapping", "dict"), (dict,)),
     **dict.fromkeys(("Any", "Durability", "Mode", "OnStale", "SDKObject", "Shape", "Status", "Visibility", "object")),
     **dict.fromkeys(("Conversation", "Exported", "Log", "Redactor", "Summary", "ViewShape")),

@@ -111,7 +111,10 @@ def test_every_leaf_as_a_file_on_the_command_line(tmp_path: Path) -> None:
         session.append({"role": "user", "content": "b"})
         session.append({"role": "user", "content": "c"}, parent_id=first.id)
         names = {f"s.{leaf.id}.json" for leaf in session.leaves()}
-    command = ["export", str(tmp_path / "log"), "--to", "atif", "--all-leaves"]
+    command = ["export", str(tmp_path / "log"), "--to", "atif"]
+    assert CliRunner().invoke(app, [*command, "-o", f"{tmp_path}/new/"]).exit_code == 0
+    assert [each.suffix for each in (tmp_path / "new").iterdir()] == [".json"]
+    command.append("--all-leaves")
     assert CliRunner().invoke(app, [*command, "-o", str(tmp_path / "out")]).exit_code == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     nowhere = CliRunner().invoke(app, command)

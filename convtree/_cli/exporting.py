@@ -27,8 +27,10 @@ from convtree.stores._session_store import SessionStore
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
-    help="The file to write, or the folder for it.  [default: standard output]",
+    "target",
+    type=click.Path(),
+    metavar="PATH",
+    help="The file to write, or the folder for it, which may end with a slash.  [default: standard output]",
 )
 @with_store_for_log
 @with_session
@@ -39,7 +41,7 @@ from convtree.stores._session_store import SessionStore
 def export_command(
     log: str,
     format: str,
-    output: Path | None,
+    target: str | None,
     store: SessionStore | None,
     session_id: str | None,
     force: bool,
@@ -65,12 +67,12 @@ def export_command(
     if redactor is None and format in PUBLISHED and not no_redact:
         redactor = Redactor()
     redact: Redactor | bool = False if redactor is None else redactor
+    if all_leaves and target is None:
+        raise click.UsageError("--all-leaves needs a folder: -o FOLDER")
     findings: list[Finding] = []
     with open_log(log, store, session_id) as session:
-        if all_leaves:
-            if output is None:
-                raise click.UsageError("--all-leaves needs a folder: -o FOLDER")
-            output.mkdir(exist_ok=True)
+        output = None if target is None else _place(target, is_folder=all_leaves)
+        if output is not None and all_leaves:
             findings += export_file(session, output, format, replace=force, redact=redact, all_leaves=True)
         else:
             pieces = export_lines(session, format, redact=redact, findings=findings)
@@ -79,6 +81,13 @@ def export_command(
     for finding in findings:
         write_stderr(finding_line(finding, Terminal()))
     report_redacted(redactor)
+
+
+def _place(target: str, *, is_folder: bool) -> Path:
+    """Returns the file or folder to write. One that must be a folder is made if it is not there."""
+    if is_folder or target.endswith("/"):
+        Path(target).mkdir(exist_ok=True)
+    return Path(target)
 
 
 def _write(
