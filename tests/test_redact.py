@@ -248,14 +248,18 @@ def plain(pieces: Iterable[bytes]) -> str:
     return b"".join(pieces).decode().replace("\\", "")
 
 
+#: how often the secret is in an export, if it has less than all records
+LEAST = {"openai-jsonl": 4, "picoclaw": 7}
+
+
 @pytest.mark.parametrize("format", WRITERS)
 @pytest.mark.parametrize("kind", FOUND)
 def test_no_writer_exports_a_secret(format: str, kind: str, tmp_path: Path) -> None:
     """Every occurrence of a secret is replaced in every export format."""
     with planted(FOUND[kind]) as session:
-        would_be = plain(export_lines(session, format))
+        would_be = plain(export_lines(session, format, redact=False))
         redacted = plain(export_lines(session, format, redact=redact))
-        assert would_be.count(BARE[kind]) == redacted.count(f"[REDACTED:{kind}]") > 10
+        assert would_be.count(BARE[kind]) == redacted.count(f"[REDACTED:{kind}]") >= LEAST.get(format, 11)
         assert BARE[kind] not in redacted
         assert "[REDACTED" not in would_be
         assert session.path("f1")[0].message == {"role": "system", "content": f"({FOUND[kind]})"}  # type: ignore[attr-defined]
