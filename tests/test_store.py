@@ -859,6 +859,16 @@ def test_a_session_that_is_deleted_while_its_lock_is_awaited(store: SessionStore
     assert (ids(store.list(tasks=True)), list(folder.glob("a*.jsonl"))) == ([], [])
 
 
+def test_a_file_that_is_no_log_is_closed_again(store: SessionStore, folder: Path) -> None:
+    """It is named, and no descriptor stays open."""
+    (folder / "a.jsonl").write_text("no log\n")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for read_only in (True, False):
+        with pytest.raises(NotALog, match=r"a\.jsonl"):
+            store.open("a", read_only=read_only)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_a_sub_agent_with_an_odd_parent(store: SessionStore, folder: Path) -> None:
     """A parent that is no id, or no log, is no parent: nothing is locked, and the session is stored."""
     (folder / "foreign.jsonl").mkdir()

@@ -35,7 +35,7 @@ from convtree._logs.sqlite_files import connect_events, create_file, decoded
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.errors import ConvtreeError, OutcomeUnknown, SessionClosed, SessionLocked
 from convtree._model.interrupts import is_interrupt
-from convtree._model.resources import ForkAware, HoldsDatabase, Uncopyable, watch_database, watch_forks
+from convtree._model.resources import ForkAware, Uncopyable, watch_database, watch_forks
 
 if TYPE_CHECKING:
     import sqlite3
@@ -56,7 +56,7 @@ _SELECT_VERSION = "SELECT MAX(version) FROM ct_schema"
 _URLS = "sqlite:///file.db or postgresql://user:password@host/name"
 
 
-class SqlDatabase(Uncopyable, ForkAware, HoldsDatabase):
+class SqlDatabase(Uncopyable, ForkAware):
     """A database with convtree's tables. Made by `SqlDatabase.connect`. Any thread may use it.
 
     Errors of the driver are raised as OSError, without the values of the statement. `location` is the URL without

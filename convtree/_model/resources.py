@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import NoReturn, SupportsIndex
+from typing import NoReturn, Protocol, SupportsIndex
 from weakref import WeakSet
 
 
@@ -35,7 +35,7 @@ def watch_forks(thing: ForkAware) -> None:
     _WATCHED.add(thing)
 
 
-class HoldsDatabase:
+class HoldsDatabase(Protocol):
     """Has a file of SQLite open. Registered by `watch_database`.
 
     A process that opens such a file a second time, and closes it, drops the locks that SQLite has on it (POSIX locks
@@ -44,7 +44,7 @@ class HoldsDatabase:
 
     def held_database(self) -> str | os.PathLike[str] | None:
         """Returns the path of the file; None while it is not open."""
-        raise NotImplementedError
+        ...
 
 
 _HOLDERS: WeakSet[HoldsDatabase] = WeakSet()

@@ -32,7 +32,7 @@ from convtree._logs.side_files import PRIVATE, claim_cache, open_side_file
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.errors import SessionLocked
 from convtree._model.interrupts import ending
-from convtree._model.resources import HoldsDatabase, watch_database
+from convtree._model.resources import watch_database
 
 T = TypeVar("T")
 
@@ -121,7 +121,7 @@ class MemoryTables:
     discard = close
 
 
-class CatalogueFile(HoldsDatabase):
+class CatalogueFile:
     """Tables in a file that any number of processes share. For one thread at a time.
 
     Attributes:
