@@ -337,12 +337,13 @@ def prefix_believed() -> None:
 
 
 def leaves_compared() -> None:
-    """Compares every leaf with every other one."""
+    """Compares every leaf with every other one, the more often the more there are."""
     leaves = Tree.leaves
 
     def slow(tree: Tree) -> list[int]:
         found = leaves(tree)
-        return [row for row in found if sum(row == other for other in found) == 1]
+        often = 1 + len(found) // 100  # so that it stands out from the noise of a busy machine
+        return [row for row in found if sum(row == other for _ in range(often) for other in found) == often]
 
     _patch(Tree, "leaves", slow)
 
@@ -444,7 +445,7 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("catalogue_believed", "catalogue", ["--every", "100003", "--states", "1"]),
     ("foreign_rows_believed", "catalogue", ["--every", "400009"]),
     ("abandoned_call_kept", "cancelling", ["--rounds", "3"]),
-    ("leaves_compared", "masses", ["--entries", "4000", "--only", "roots"]),
+    ("leaves_compared", "masses", ["--entries", "1600", "--only", "roots"]),
     ("ledger_forgotten", "retention", ["--cycles", "60", "--sqlite"]),
     ("links_followed", "swapping", ["--only", "heal"]),
     ("lost_commit_believed", "proxy", ["--only", "append,delete"]),
