@@ -5,6 +5,7 @@ What was imported stays; what the source says now is a branch beside it. No impo
 
 import json
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,18 @@ def test_where_somebody_has_put_the_leaf_it_stays(place: str, tmp_path: Path) ->
     imported(path, store)
     expected = {"a": ["one"], "b": ["one", "two"], "d": ["one", "two", "drei", "four"]}
     assert texts(store) == expected[place]
+
+
+def test_two_ids_that_share_a_hash(tmp_path: Path, store: SessionStore) -> None:
+    """One is the number that the digest of the other is. Each record is itself, whichever came first."""
+    twin = blake2b(b"abc", digest_size=8).hexdigest()
+    path = write(tmp_path / "s.jsonl", said(twin, None, "one"))
+    imported(path, store)
+    write(path, said(twin, None, "one"), said("abc", twin, "two"))
+    assert [imported(path, store).written for _ in range(2)] == [1, 0]
+    write(path, said(twin, None, "one"), said("abc", twin, "zwei"))
+    assert [each.code for each in imported(path, store).findings] == ["source_contradicted"]
+    assert texts(store) == ["one", "zwei"]
 
 
 def test_what_is_new_in_the_middle_keeps_the_leaf(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Every line is verified again when it is read: a log may be damaged after it was 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from convtree._engine import bulk, codec, tree
@@ -42,18 +42,22 @@ class LineReader:
         row = self.tree.find(id)
         return row if row is not None and self.tree.is_node(row) else None
 
-    def find_all(self, ids: Sequence[str]) -> list[int | None]:
-        """Returns the rows of ids, entries or marks. Fetches their lines at once; `tree.find` fetches one by one."""
-        found = self.lines_with(ids)
-        return [found[id][0] if id in found else self.tree.find(id) for id in ids]
+    def lines_with(self, ids: Iterable[str]) -> dict[str, tuple[int, bytes]]:
+        """Returns the rows and lines of the records with these ids; an id of none is left out.
 
-    def lines_with(self, ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
-        """Returns rows and lines by id. One that is left out may be there, too, if ids share a hash."""
-        candidates = [(id, row) for id in ids if (row := self.tree.ids.candidate(id)) is not None]
-        rows = sorted({row for _, row in candidates})
+        Fetches the lines at once. `tree.find` fetches one by one.
+        """
+        candidates = {id: row for id in ids if (row := self.tree.ids.candidate(id)) is not None}
+        rows = sorted(set(candidates.values()))
         spans = list(zip(self.tree.offsets.take(rows), self.tree.lengths.take(rows), strict=True))
         lines = dict(zip(rows, self._read_at(spans), strict=True)) if rows else {}
-        return {id: (row, lines[row]) for id, row in candidates if _has_id(lines[row], id)}
+        found = {}
+        for id, row in candidates.items():
+            if _has_id(lines[row], id):
+                found[id] = row, lines[row]
+            elif (other := self.tree.find(id)) is not None:  # two ids share a hash
+                found[id] = other, self.line(other)
+        return found
 
     def record_with(self, id: str) -> Entry | Mark | None:
         """Fetches the record with an id; None if there is none, or it cannot be read."""

@@ -130,7 +130,7 @@ class WriteBatch:
         self._clock = clock
         self._id_source = id_source
         self._parents: dict[str, str | None] = {}  # of the entries added
-        self._fetched: dict[str, tuple[int, bytes]] = {}  # rows and lines of the log, by id
+        self._fetched: dict[str, tuple[int, bytes]] | None = None  # rows and lines of the log, by id
         self._hideable: set[str] = set()  # those of them that a visibility mark can have as its target
         self._marks: set[str] = set()  # ids of the marks added
         self._header_payload: bytes | None = None
@@ -206,8 +206,8 @@ class WriteBatch:
             self.stored.append(found)
 
     def fetch_stored(self, records: Sequence[EncodedRecord]) -> None:
-        """Fetches the lines that the log has for these records at once; without it, they are fetched one by one."""
-        self._fetched = self.index.lines_with([each.record.id for each in records if each.record.id])
+        """Fetches the lines that the log has for the records of this batch at once, and not one by one."""
+        self._fetched = self.index.lines_with(each.record.id for each in records)
 
     def add_imported(self, each: EncodedRecord) -> None:
         """Adds a record with its own id, parent and time, unless it is stored already."""
@@ -334,7 +334,7 @@ class WriteBatch:
             IdConflict: that record has other content or was dropped, or this batch has the id already.
         """
         id = each.record.id
-        row, fetched = self._fetched.get(id) or (self.index.tree.find(id), None)
+        row, line = self._stored_line(id)
         if row is None or id in self.index.state.lost:
             if id in self._parents or id in self._marks:
                 raise IdConflict(f"the id {_shown(id)} is given twice", id=id)
@@ -346,13 +346,19 @@ class WriteBatch:
                 raise IdConflict(f"the id {_shown(id)} belongs to a record that vacuum has removed", id=id)
             return None
         payload = codec.assemble(each.record, each.fields, id, None, None)
-        line = self.index.line(row) if fetched is None else fetched
+        line = self.index.line(row) if line is None else line
         if codec.same_content(payload, line):
             try:
                 return codec.decode(line)
             except codec.DECODE_ERRORS:
                 pass  # only its id could be read
         raise IdConflict(f"the id {_shown(id)} is taken by a record with other content", id=id)
+
+    def _stored_line(self, id: str) -> tuple[int | None, bytes | None]:
+        """Returns the row of an id in the log, and its line if that was fetched."""
+        if self._fetched is None:
+            return self.index.tree.find(id), None
+        return self._fetched.get(id, (None, None))
 
     def _check_restores(self, each: EncodedRecord, row: int, imported: bool) -> None:
         """Raises IdConflict unless this is the entry that was lost at a row."""

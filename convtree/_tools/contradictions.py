@@ -108,13 +108,13 @@ class Extending:
 def _has_moved(view: SessionView, records: list[Record]) -> bool:
     """Returns whether one of these records is stored below another entry. A parent that was dropped is no other."""
     entries = [record for record in records if isinstance(record, Entry)]
-    ids = list({id for each in entries for id in (each.id, each.parent_id) if id is not None})
-    rows = dict(zip(ids, view.index.find_all(ids), strict=True))
+    found = view.index.lines_with({id for each in entries for id in (each.id, each.parent_id) if id is not None})
     for entry in entries:
-        row, parent_id = rows[entry.id], entry.parent_id
-        if row is None or parent_id is None or entry.id in view.index.state.lost:
+        parent_id = entry.parent_id
+        if entry.id not in found or parent_id is None or entry.id in view.index.state.lost:
             continue
-        if view.index.tree.parents[row] != rows[parent_id] and not view.index.was_dropped(parent_id):
+        above = found[parent_id][0] if parent_id in found else None
+        if view.index.tree.parents[found[entry.id][0]] != above and not view.index.was_dropped(parent_id):
             return True
     return False
 

@@ -32,7 +32,7 @@ def is_said_here(entry: Entry, header: Header) -> bool:
 
 
 class LastWords:
-    """Tells whether a session was continued here since an earlier import, which must then leave its leaf alone.
+    """Finds out whether a session was continued here since an earlier import. The next one leaves its leaf alone then.
 
     What the log says may leave that in doubt. The source settles it, once there is something new in it.
     """
@@ -65,11 +65,10 @@ class StoredMessages:
         """Notes records of the source, and the ids that some of them got because theirs belong to other content."""
         if not self._in_source or view.index is not self._index:
             return
-        noted = [(id, _OTHER if id in moved else _SAME) for id in ids]
-        noted += [(moved[id], _SAME) for id in ids if id in moved]
-        for row, (_, what) in zip(view.index.find_all([id for id, _ in noted]), noted, strict=True):
-            if row is not None and row < len(self._in_source):
-                self._in_source[row] |= what
+        noted = {id: _OTHER if id in moved else _SAME for id in ids} | {moved[id]: _SAME for id in ids if id in moved}
+        for id, (row, _) in view.index.lines_with(noted).items():
+            if row < len(self._in_source):
+                self._in_source[row] |= noted[id]
 
     def has_left(self, view: SessionView) -> bool:
         """Returns whether an import had put the leaf below a version of a record that the source does not have now."""
