@@ -92,6 +92,17 @@ def test_picoclaw_takes_over_the_context(tmp_path: Path) -> None:
     ]
 
 
+def test_picoclaw_gets_what_a_person_repeats_of_a_summary() -> None:
+    """Only the message that stands for the compaction is left out."""
+    with Session.memory() as session:
+        first = session.append({"role": "user", "content": "Look"})
+        session.append(CompactionEntry(summary="They looked.", first_kept_entry_id=first.id))
+        [summary, asked] = session.build_context().messages
+        session.append(summary)
+        document = json.loads(b"".join(export_lines(session, "picoclaw")))
+    assert [each["content"] for each in document["messages"]] == [asked["content"], summary["content"]]
+
+
 def test_a_file_for_picoclaw_comes_back(tmp_path: Path) -> None:
     """Under its key, with the same words, calls and results."""
     with chat_session(id="a:b") as session:

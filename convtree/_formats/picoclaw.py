@@ -190,14 +190,17 @@ def write(session: Exported, findings: Findings) -> Iterator[bytes]:
     branches, and what that summary replaces, are left out. Texts only: a picture becomes one of the `media`.
     """
     context = session.build_context(leaf=session.leaf_id)
-    shown = {entry.id for entry in context.entries}
+    ids = {entry.id for entry in context.entries}
     for _, record in session.records():
-        if isinstance(record, MessageEntry) and record.id not in shown:
+        if isinstance(record, MessageEntry) and record.id not in ids:
             findings.lose("message that is not in the context", record.id)
     said = zip(context.entries, context.messages, strict=True)
     last, rendered = next((each for each in said if isinstance(each[0], CompactionEntry)), (None, None))
     request = context.to("openai-chat", unknown="text")
-    messages = [_claw(message, findings) for message in request["messages"] if message != rendered]
+    shown = list(request["messages"])
+    if rendered in shown:
+        shown.remove(rendered)  # the first: a person may have said the same later
+    messages = [_claw(message, findings) for message in shown]
     lose_left_out(request.left_out, findings)
     header = session.header
     time = header.timestamp or LONG_AGO
