@@ -119,6 +119,15 @@ def test_what_is_said_in_another_form_is_said() -> None:
     assert unsaid(fields, said, frozenset({"parent-id"}), frozenset({"list"})) == {}
 
 
+@pytest.mark.parametrize("in_json", [False, True])
+def test_what_is_too_much_to_look_for_is_kept(in_json: bool) -> None:
+    """A hostile node may have very many texts, each of which would be searched for in all that is said."""
+    texts = [f"part {number}" for number in range(3000)]
+    fields = {"many": [*texts[2000:], json.dumps(texts[:2000])] if in_json else texts}
+    found = unsaid(fields, " ".join(texts))
+    assert (len(found), found["/many/0"]) == (1001 if in_json else 2000, fields["many"][0])
+
+
 def test_a_part_that_no_reader_knows_is_a_warning(tmp_path: Path) -> None:
     """It names what is not known and how often, once; the message is kept as it is."""
     odd = {"type": "hologram", "frames": ODD}

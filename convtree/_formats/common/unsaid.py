@@ -17,6 +17,7 @@ from convtree._model.entries import CompactionEntry, Entry, ExtensionDataEntry, 
 
 _SECOND = len("2026-01-02T03:04:05")
 _TEXT, _NUMBER = 4, 99  # a shorter text and a smaller number say too little to be looked for
+_SEARCHES = 1000  # in all that is said of a node; what is not looked for then is kept, perhaps once more
 #: fields whose words have another name here, and fields that place a node in the tree
 _ELSEWHERE = frozenset({"type", "role", "sender", "kind", "status", "content_type", "children"})
 
@@ -34,8 +35,8 @@ def unsaid(
     missing = [(place, value) for place, value in looked_for if value not in leaves and value not in known]
     if not missing:
         return {}
-    together = "\n".join(leaf for leaf in leaves if isinstance(leaf, str))
-    return {place: value for place, value in missing if not _is_in(value, together)}
+    words = _Words("\n".join(leaf for leaf in leaves if isinstance(leaf, str)))
+    return {place: value for place, value in missing if not words.have(value)}
 
 
 def with_unsaid(name: str, entries: list[Entry], found: dict[str, Any]) -> list[Entry]:
@@ -82,17 +83,27 @@ def _values(value: Any) -> Iterator[str | int | float]:
             yield each
 
 
-def _is_in(value: Any, said: str) -> bool:
-    """Returns whether a text or number is part of what is said: as it is, as JSON, as a time, or as what JSON holds."""
-    if isinstance(value, str):
-        if value in said or orjson.dumps(value)[1:-1].decode() in said:
+class _Words:
+    """All texts that are said of a node, as one."""
+
+    def __init__(self, said: str) -> None:
+        self._said = said
+        self._left = _SEARCHES
+
+    def have(self, value: Any) -> bool:
+        """Returns whether a text or number is part of them: as it is, as JSON, as a time, or as what JSON holds."""
+        self._left -= 1
+        if self._left < 0:
+            return False
+        if isinstance(value, str):
+            if value in self._said or orjson.dumps(value)[1:-1].decode() in self._said:
+                return True
+            if value[:1] in ("{", "["):
+                try:
+                    parsed = orjson.loads(value)
+                except orjson.JSONDecodeError:
+                    return False
+                return all(self.have(each) for _, each in _leaves({"": parsed}, _ELSEWHERE))
+        elif str(value) in self._said:
             return True
-        if value[:1] in ("{", "["):
-            try:
-                parsed = orjson.loads(value)
-            except orjson.JSONDecodeError:
-                return False
-            return all(_is_in(each, said) for _, each in _leaves({"": parsed}, _ELSEWHERE))
-    elif str(value) in said:
-        return True
-    return (at := moment(value)) is not None and at[:_SECOND] in said
+        return (at := moment(value)) is not None and at[:_SECOND] in self._said
