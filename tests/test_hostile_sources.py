@@ -280,14 +280,3 @@ def test_an_archive_without_an_end(end: bytes, tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04" + bytes(100) + end)
     with pytest.raises(NotALog):
         list(list_foreign(path))
-
-
-def test_a_schema_that_calls_functions_is_not_called_damaged(tmp_path: Path) -> None:
-    """Newer versions of Codex index a column by what JSON in it says."""
-    with closing(sqlite3.connect(tmp_path / "x.db")) as connection:
-        connection.execute("create table t(item)")
-        connection.execute("create index i on t(json_extract(item, '$.at'))")
-        connection.commit()
-    with pytest.raises(NotALog) as raised:
-        read_foreign(tmp_path / "x.db")
-    assert "damaged" not in str(raised.value)

@@ -92,7 +92,7 @@ def export_leaves(
         raise ValueError(f"all_leaves: the format {format!r} has no file for each leaf; choose 'atif'")
     if not folder.is_dir():
         raise ValueError(f"all_leaves: {folder} is no folder; create it first")
-    written: Iterator[tuple[str, bytes]] = write_leaves(*_arguments(session, format, redact, findings))
+    written: Iterator[tuple[str, bytes]] = write_leaves(*_arguments(session, _redact_of(format, redact), findings))
     return written
 
 
@@ -132,8 +132,8 @@ def export_lines(
             holds paths and no tree, and a line of the path is damaged.
         UnknownEntry: `format` is a tool's, and the context depends on a critical record of an unknown type.
     """
-    written: Iterator[bytes] = _writer_of(format).write(*_arguments(session, format, redact, findings))
     used = _redact_of(format, redact)
+    written: Iterator[bytes] = _writer_of(format).write(*_arguments(session, used, findings))
     return written if used is None or format not in PUBLISHED else _redacted_again(written, used)
 
 
@@ -149,15 +149,12 @@ def _writer_of(format: str) -> ModuleType:
     return import_module(WRITERS[format])
 
 
-def _arguments(
-    session: Session, format: str, redact: Redact | bool | None, findings: list[Finding] | None
-) -> tuple[Exported, Findings]:
+def _arguments(session: Session, redact: Redact | None, findings: list[Finding] | None) -> tuple[Exported, Findings]:
     """Returns what a writer gets: the session, redacted if that is wanted, and where it reports."""
     reported = Findings()
     if findings is not None:
         reported.listed = findings
-    used = _redact_of(format, redact)
-    return session if used is None else RedactedSession(session, used), reported
+    return session if redact is None else RedactedSession(session, redact), reported
 
 
 def _redact_of(format: str, redact: Redact | bool | None) -> Redact | None:

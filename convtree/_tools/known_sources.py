@@ -10,15 +10,14 @@ from typing import Any, Literal, NamedTuple
 from convtree._engine.codec import BYTE_ORDER_MARK, HEADER_START
 from convtree._formats.common.base import Format, SessionRef, Source, SourceSession
 from convtree._formats.common.comments import has_comment, without_comments
-from convtree._formats.common.files import SourceFile
+from convtree._formats.common.files import DATABASE_START, SourceFile
 from convtree._model.errors import ConvtreeError, NotALog
 from convtree._tools.passed_over import Search
 
 #: what may go wrong with one source and must not stop the import of others
 FAILURES = (ConvtreeError, OSError, ImportError)
 _BEGINNING = 2**20  # bytes in which a format is recognised
-_DATABASE = b"SQLite format 3\0"  # begins a file that has no lines to look at
-_HEADER = 100  # bytes of its header
+_HEADER = 100  # bytes of the header of a database, which has no lines to look at
 _EXPECTED = "; expected one of "
 
 
@@ -83,9 +82,7 @@ def recognise(path: Path, folder: Path | None = None, seen: dict[Any, Any] | Non
             f"{path}: already a convtree log; open it with Session.open, or copy its store with `convtree copy`"
         )
     if (error := error_of(source)) is not None:
-        is_sound = "unsafe use of" in error  # what SQLite says of an index or a view of a schema that is not trusted
-        why = "its schema calls functions, which a source may not" if is_sound else "damaged or encrypted"
-        raise DamagedSource(f"{path}: an SQLite database that cannot be read, {why}: {error}")
+        raise DamagedSource(f"{path}: an SQLite database that cannot be read, damaged or encrypted: {error}")
     if path.is_dir():
         raise NotALog(f"{path}: a folder, not a session of a known format; import the files in it into a store")
     known = ", ".join(form.NAME for form in FORMATS)
@@ -95,7 +92,7 @@ def recognise(path: Path, folder: Path | None = None, seen: dict[Any, Any] | Non
 def _beginning(path: Path) -> bytes:
     with SourceFile(path) as file:
         start = file.read(_HEADER)
-        return start if start.startswith(_DATABASE) else start + file.read(_BEGINNING - len(start))
+        return start if start.startswith(DATABASE_START) else start + file.read(_BEGINNING - len(start))
 
 
 def find_sources(top: Path) -> Iterator[KnownSource]:
