@@ -68,6 +68,16 @@ def test_an_import_does_not_open_the_store_that_it_imports_into(name: str, tmp_p
         import_into(tmp_path / name, other)
 
 
+def test_a_store_that_was_opened_by_a_relative_path_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the program has changed its directory since."""
+    monkeypatch.chdir(tmp_path)
+    with open_store("sqlite:///x.db") as store, store.create(id="s") as session:
+        session.append(user("a"))
+        monkeypatch.chdir("/")
+        with pytest.raises(NotALog, match="this process has it open as a store"):
+            import_into(tmp_path / "x.db", store)
+
+
 def is_locked(path: Path) -> bool:
     """Whether this process has a lock on a database, as another process sees it."""
     shared_first, shared_size = 0x40000002, 510  # see "os.h" of SQLite

@@ -31,7 +31,7 @@ from convtree._logs.sql_errors import (
 )
 from convtree._logs.sql_lease import Lease, watch
 from convtree._logs.sql_migration import migrate
-from convtree._logs.sqlite_files import connect_events, create_file, decoded
+from convtree._logs.sqlite_files import connect_events, create_file, take_any_text
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.errors import ConvtreeError, OutcomeUnknown, SessionClosed, SessionLocked
 from convtree._model.interrupts import is_interrupt
@@ -70,7 +70,8 @@ class SqlDatabase(Uncopyable, ForkAware):
         # sqlite3 would begin at the first write only, and without the lock: this module runs BEGIN itself.
         own_begin = {"isolation_level": "AUTOCOMMIT"} if self.dialect == "sqlite" else {}
         self._engine = engine.execution_options(**own_begin)
-        self._file = engine.url.database if self.dialect == "sqlite" else None
+        file = engine.url.database if self.dialect == "sqlite" else None
+        self._file = file and os.path.abspath(file)
         self._compile = lru_cache(maxsize=512)(partial(_compiled, engine.dialect))
         self._closed = False  # set by `close`: from then on, a connection is closed after each transaction
         self._inherited = False  # set in a forked child: the connections belong to the parent
@@ -378,8 +379,7 @@ class _Transaction:
             rows = self._rows(statement, given)
         except DBAPIError as error:
             if is_bad_text(error.orig):
-                driver: Any = self._connection.connection.driver_connection
-                driver.text_factory = decoded
+                take_any_text(self._connection.connection.driver_connection)
             elif self._begun or not error.connection_invalidated:
                 raise
             else:

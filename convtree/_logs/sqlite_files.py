@@ -44,9 +44,9 @@ def create_file(path: str, *, create: bool) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
-def decoded(data: bytes) -> str:
-    """Returns a text of a database. Each byte that is not UTF-8 becomes a lone surrogate (see "surrogateescape")."""
-    return data.decode(errors="surrogateescape")
+def take_any_text(connection: Any) -> None:
+    """Makes a connection return texts that are not UTF-8. A byte that is not becomes a lone surrogate (PEP 383)."""
+    connection.text_factory = lambda data: data.decode(errors="surrogateescape")
 
 
 def connect_events(path: str, configure: Callable[[sqlite3.Connection], None]) -> dict[str, Callable[..., Any]]:
