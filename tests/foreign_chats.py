@@ -42,10 +42,10 @@ def count_lmstudio(path: Path) -> Counts:
 
 
 def write_kimi_cli(folder: Path) -> Path:
-    """A turn with a call, and one that is told beside it."""
-    told = kimi.wire("Notification", title="viridian", created_at=4711.5, body="")
+    """A turn with a call, and one of a sub-agent beside it."""
+    notice = kimi.wire("Notification", title="viridian", created_at=4711.5, body="")
     event = {"type": "StatusUpdate", "payload": kimi.status(555, 222)["message"]["payload"]}
-    return kimi.cli(folder, [*kimi.TURN, told, kimi.wire("SubagentEvent", agent_id="a1b2c3", event=event)])
+    return kimi.cli(folder, [*kimi.TURN, notice, kimi.wire("SubagentEvent", agent_id="a1b2c3", event=event)])
 
 
 def count_kimi_cli(path: Path) -> Counts:

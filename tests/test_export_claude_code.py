@@ -170,7 +170,7 @@ def test_calls_get_ids_that_claude_code_takes() -> None:
 
 
 def test_claude_code_gets_its_own_lines_back(tmp_path: Path) -> None:
-    """Every line with its fields, bookkeeping as well; only the place of the leaf is told anew."""
+    """Every line with its fields, bookkeeping as well; only the place of the leaf is written anew."""
     (tmp_path / "source").write_bytes(encoded(*CLAUDE))
     session, _ = read_foreign(tmp_path / "source")
     back = exported(session, "claude-code")

@@ -106,7 +106,7 @@ def output_of(store: SessionStore, id: str = ID) -> tuple[int, int, int]:
 
 
 def test_a_session(tmp_path: Path, store: SessionStore) -> None:
-    """What is sent, what is typed, and each call counts once, whoever tells it."""
+    """What is sent, what is typed, and each call counts once, whichever event reports it."""
     imported(write(tmp_path, TALK[:5], '"About a"'), store)
     path = write(tmp_path, TALK, '"About a"')
     assert imported(path, store) == 5
@@ -231,7 +231,7 @@ def test_messages_of_other_kinds(tmp_path: Path, store: SessionStore) -> None:
         ),
         event("system.message", "e6", "e5", role="system"),
         {"type": "odd", "data": "text", "shade": "viridian"},
-        {"type": "session.info", "data": {"message": "Told"}, "timestamp": STAMP},
+        {"type": "session.info", "data": {"message": "Said"}, "timestamp": STAMP},
     ]
     path = write_lines(tmp_path / "kept.jsonl", lines)
     imported(path, store)
@@ -249,7 +249,7 @@ def test_messages_of_other_kinds(tmp_path: Path, store: SessionStore) -> None:
         assert said[6].message["copilot-cli"] == {"error": {"message": "Bad"}}
         others = {each.ext_type: each.data for each in session.path() if isinstance(each, ExtensionDataEntry)}
         assert others["copilot-cli.unknown"] == {"type": "odd", "data": "text", "shade": "viridian"}
-        assert others["copilot-cli.session.info"] == {"message": "Told"}
+        assert others["copilot-cli.session.info"] == {"message": "Said"}
     assert store.info("kept").name is None
     (tmp_path / "workspace.yaml").write_text("name: |\n  Two\n")
     assert imported(path, open_store("memory:")) > 0

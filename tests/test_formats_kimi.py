@@ -278,7 +278,7 @@ def code(folder: Path, lines: list[Any], id: str = CODE_ID, agent: str = "main",
 
 
 def test_a_session_of_kimi_code(tmp_path: Path, store: SessionStore) -> None:
-    """What is sent and what is paid, also if a step tells it again."""
+    """What is sent and what is paid, also if a step reports it again."""
     path = code(tmp_path, TALK[:6], title="Lists", archived=True, custom={"shade": "viridian"})
     imported(path, store)
     code(tmp_path, TALK, title="Lists", archived=True, custom={"shade": "viridian"})
@@ -389,7 +389,7 @@ def test_forks_and_agents(tmp_path: Path, store: SessionStore) -> None:
 
 
 def test_results_of_kimi_code(tmp_path: Path, store: SessionStore) -> None:
-    """Failures, silence, pictures and notes, as events and as messages; an event that is told again."""
+    """Failures, silence, pictures and notes, as events and as messages; an event that comes again."""
     image = {"type": "image_url", "imageUrl": {"url": "https://example.org/a.png"}}
     two = [{"type": "text", "text": "one"}, image]
     event = record("agent.message.appended", message={"message": {"role": "user"}, "meta": {"source": "viridian"}})

@@ -136,10 +136,10 @@ def test_a_variable_takes_the_place_of_the_default(
 
 def test_projects_are_looked_for_above_the_current_directory(tmp_path: Path) -> None:
     """Up to the home directory; outside of it, in the current directory only."""
-    made(tmp_path, "home/work/project/src", "home/work/.crush", "home/.aider.chat.history.md", ".crush")
+    made(tmp_path, "home/code/project/src", "home/code/.crush", "home/.aider.chat.history.md", ".crush")
     home = tmp_path / "home"
-    found = places(home, project=home / "work" / "project" / "src")
-    assert found == {"work/.crush": "Crush", ".aider.chat.history.md": "aider"}
+    found = places(home, project=home / "code" / "project" / "src")
+    assert found == {"code/.crush": "Crush", ".aider.chat.history.md": "aider"}
     assert [path for _, path in places_on(Machine(home, tmp_path, {}, "linux"))] == [tmp_path / ".crush"]
 
 

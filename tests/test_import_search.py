@@ -42,7 +42,7 @@ def sessions_in(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", ["node_modules", ".git", "site-packages", "__pycache__", ".cache", ".venv", "env"])
 def test_folders_of_programs_are_passed_over(name: str, home: Path) -> None:
-    """They are told by their names, a virtual environment by its `pyvenv.cfg`. The folder that is named is entered."""
+    """They are known by their names, a virtual environment by its `pyvenv.cfg`. The folder that is named is entered."""
     inside = home / "work" / name
     inside.mkdir()
     if "env" in name:

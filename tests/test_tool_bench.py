@@ -250,7 +250,7 @@ def test_every_tool_has_its_interface() -> None:
 
 
 def test_keys_are_typed_into_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a program that does not end, whatever it is told, is ended."""
+    """And a program that does not end when it is asked to is ended."""
     monkeypatch.setattr(tool, "_START_S", 1)
     monkeypatch.setattr(tool, "_QUIET_S", 4)
     program = tmp_path / "program"

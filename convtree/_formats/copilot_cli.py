@@ -250,7 +250,7 @@ class _Reader:
             counted[name] += count(usage.get(name)) or 0
 
     def _sums(self, data: dict[str, Any], time: str | None) -> list[Entry]:
-        """Returns the end of a run of Copilot, with what it spent and no event has told."""
+        """Returns the end of a run of Copilot, with what it spent and no event has reported."""
         entries: list[Entry] = []
         for model, metrics in as_object(data.get("modelMetrics")).items():
             usage = as_object(as_object(metrics).get("usage"))

@@ -47,11 +47,11 @@ def write_leaves(session: Exported, findings: Findings) -> Iterator[tuple[str, b
     """
     leaves = leaf_ids(session)
     leaves.sort(key=lambda leaf: leaf != session.leaf_id)
-    told: set[str] = set()
+    shared: set[str] = set()
     for leaf in leaves:
         trajectory = _Trajectory(session, leaf, findings)
-        yield f"{session.id}.{leaf}.json", line(trajectory.document(f"{session.id}.{leaf}", frozenset(told)))
-        told |= {entry.id for entry in trajectory.path}
+        yield f"{session.id}.{leaf}.json", line(trajectory.document(f"{session.id}.{leaf}", frozenset(shared)))
+        shared |= {entry.id for entry in trajectory.path}
 
 
 def file_name(session: Exported) -> str:

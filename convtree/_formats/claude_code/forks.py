@@ -5,9 +5,9 @@ A copied line says so in one of two ways, by version: `forkedFrom` names the ses
 such an answer were copied, too.
 
 In some versions, copies have no mark. Then the file of a fork begins with the same lines as another file of its folder,
-an answer among them. Which of them was first is told by when each was begun: a fork may begin with a line about its own
-prompt, which is later than the lines that it has copied. At the same time, the one with fewer lines was first, as a
-fork has those and its own. This is seen only where the folder is read.
+an answer among them. The one that was begun earlier is the original: a fork may begin with a line about its own prompt,
+which is later than the lines that it has copied. If both were begun at the same time, it is the one with fewer lines,
+as a fork has those and its own. This is seen only where the folder is read.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ _SEEN = ("id", "cwd", "title", "archived", "forkedFrom", "createdAt", "updatedAt
 _FORKED = "forked"
 _BY_HAND = ("skill_activation", "plugin_command")  # origins of a message that a person may have begun
 _EMPTY = "Tool output is empty."
-#: tools of which a model is told how long they took
+#: tools whose results say to the model how long they took
 _TIMED = ("Agent", "AgentSwarm", "Bash", "FetchURL", "Glob", "Grep", "WebSearch")
 _MCP = "mcp__"
 
@@ -182,7 +182,7 @@ class _Reader:
             self._context.append(_said(id, above, message))
 
     def _undo(self, number: int) -> None:
-        """Goes back to before the newest messages that a person said, as many as are told."""
+        """Goes back to before the newest `number` messages that a person said."""
         left, cut = number, len(self._context)
         for place in range(len(self._context) - 1, -1, -1):
             said = self._context[place]
