@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 from click.testing import CliRunner
 from exported import chat_session, exported, sessions
 from foreign import SAMPLES, encoded
+from helpers import log_of, node, to_json
 from hypothesis import given
 
 from convtree import BranchSummaryEntry, CompactionEntry, Session
 from convtree._cli.app import app
+from convtree._formats import WRITERS
 from convtree.exchange import export_file, export_lines, read_foreign
 
 Fields = dict[str, Any]
@@ -150,3 +153,21 @@ def test_ids_and_escaped_arguments_hold_no_secret(tmp_path: Path) -> None:
         assert call["id"] == lines[2]["message"]["toolCallId"]
         export_file(session, tmp_path, "hf-traces", redact=False)
         assert SECRET in (tmp_path / f"{SECRET}.jsonl").read_text()
+
+
+@pytest.mark.parametrize("id", ["../outside", "a/b", "..", "a\0b", "é" * 200, ".hidden", "a\nb"])
+@pytest.mark.parametrize("format", WRITERS)
+def test_a_file_stays_in_its_folder(format: str, id: str, tmp_path: Path) -> None:
+    """Whatever a log calls itself, its file is one of the folder, and has a name that can be typed."""
+    header = {"type": "session", "format": "convtree", "version": 1, "id": id, "timestamp": None, "seal": "crc32"}
+    (tmp_path / "log").write_bytes(log_of(node("q", None), header=to_json(header)))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with Session.open(tmp_path / "log", mode="r") as session:
+        export_file(session, folder, format)
+        if format == "atif":
+            export_file(session, folder, format, all_leaves=True)
+    names = [path.name for path in folder.iterdir()]
+    assert len(names) == (2 if format == "atif" else 1)
+    assert all(re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]+", name) for name in names)
+    assert sorted(tmp_path.iterdir()) == [folder, tmp_path / "log"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +24,7 @@ from convtree._session.session import Session
 from convtree._tools.redact_log import RedactedSession
 
 _ENDINGS = {"json": ".json", "markdown": ".md"}  # of files in a folder
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")  # of one file
 
 
 @checked
@@ -60,7 +62,7 @@ def export_file(
     place = path_of("path", path)
     if all_leaves:
         for name, line in export_leaves(session, place, format, redact=redact, findings=found):
-            write_atomically(place / name, [line], replace=replace)
+            write_atomically(place / _plain(name), [line], replace=replace)
         return tuple(found)
     lines = export_lines(session, format, redact=redact, findings=found)
     write_atomically(place_of(session, place, format, redact=redact), lines, replace=replace)
@@ -99,15 +101,24 @@ def export_leaves(
 def place_of(session: Session, path: Path, format: str, *, redact: Redact | bool | None = None) -> Path:
     """Returns the file to write: in a folder, one with the name under which the tool looks for the session.
 
-    A file that is made to be published gets another name if the id of the session is a secret.
+    A file that is made to be published gets another name if the id of the session is a secret, and every file if the id
+    is no name of one file in the folder: that of a log may be any text.
     """
     if not path.is_dir():
         return path
     if (named := getattr(_writer_of(format), "file_name", None)) is not None:
-        return path / str(named(session))
+        return path / _plain(str(named(session)))
     redact = _redact_of(format, redact) if format in PUBLISHED else None
     is_secret = redact is not None and redact(session.id) != session.id
-    return path / f"{derive_id(session.id) if is_secret else session.id}{_ENDINGS.get(format, '.jsonl')}"
+    return path / _plain(f"{derive_id(session.id) if is_secret else session.id}{_ENDINGS.get(format, '.jsonl')}")
+
+
+def _plain(name: str) -> str:
+    """Returns the name of a file: this one, unless it could be that of a file elsewhere or of none."""
+    if _PLAIN_NAME.fullmatch(name):
+        return name
+    stem, dot, ending = name.rpartition(".")
+    return f"{derive_id(stem)}{dot}{ending}"
 
 
 @checked

@@ -121,15 +121,14 @@ def read(url: str, say: Say) -> NoReturn:
             session.refresh()
             try:
                 context = session.build_context()
+                path, records = session.path(), list(session.records())
             except (BrokenPath, EntryNotFound) as error:
                 _check_removed(error)
                 continue
-            if context.messages[-1]["content"] != context.entries[-1].id and len(context.messages) > 3:
-                raise ValueError("a context is not that of its leaf")
-            try:
-                path, records = session.path(), list(session.records())
             except SessionFailed:  # the log was replaced meanwhile
                 continue
+            if context.messages[-1]["content"] != context.entries[-1].id and len(context.messages) > 3:
+                raise ValueError("a context is not that of its leaf")
             if len(path) > len(records):
                 raise ValueError("a path has more entries than the log")
         say("r")
@@ -139,7 +138,7 @@ def _check_removed(error: Exception) -> None:
     """Raises the error unless a vacuum is its reason.
 
     A writer may begin a branch between an older compaction and the last one. What the older one keeps is not promised,
-    so that branch has no context. And the leaf that a reader saw may be gone when it asks for its context.
+    so that branch has no context. And the leaf that a reader saw may be gone when it asks for its context or path.
     """
     if "vacuum has removed" not in str(error):
         raise error
