@@ -177,6 +177,7 @@ def test_a_prefix_finds_what_begins_with_it(names: list[str], text: str) -> None
     for name in names:
         session.append(user("x"), id=name)
     expected = [text] if text in names else [name for name in names if name.startswith(text) and len(text) > 3]
+    found: tuple[str, ...]
     try:
         found = (session.resolve(text),)
     except AmbiguousId as error:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from convtree._cli.choosing import open_log, with_store_for_log
 from convtree._cli.inspect import with_session
 from convtree._cli.output import escape_document, write_document, write_stderr
 from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.render import finding_line
-from convtree._cli.sessions import open_log, with_store_for_log
 from convtree._cli.terminal import Terminal
 from convtree._engine.redact import Redactor
 from convtree._formats import PUBLISHED, WRITERS
