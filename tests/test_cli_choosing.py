@@ -12,9 +12,10 @@ from foreign import PI, encoded
 from helpers import assistant, user
 from test_cli_sessions import call, json_of
 
-from convtree import Session
+from convtree import EntryNotFound, Session
 from convtree._cli import last_list
 from convtree._cli.choosing import default_place
+from convtree.exchange import export_file, export_lines
 from convtree.stores._open import open_store
 from convtree.stores._session_store import SessionStore
 
@@ -221,3 +222,41 @@ def test_the_default_place(place: Path) -> None:
             session.append(user("x"))
     assert call("ls")[2] == ""
     assert json_of("show", "@latest")["id"] == json_of("inspect", "abcd")["id"] == "abcd"
+
+
+# --- export ---
+
+
+@pytest.mark.usefixtures("store")
+def test_an_export_of_another_branch() -> None:
+    """`--leaf` chooses it, as an id, a label, a prefix or from the leaf. Formats of a tree have their leaf there."""
+    code, out, _ = call("export", ONE, "--to", "markdown", "--leaf", "warm one")
+    assert (code, "Rome" in out, "\nOslo" in out) == (0, True, False)
+    assert "\nOslo" in call("export", ONE, "--to", "markdown")[1]
+    assert json.loads(call("export", ONE, "--to", "json", "--leaf", "aaaa2")[1])["leaf_id"] == "aaaa2222"
+    assert call("export", "1", "--to", "json", "--leaf", "zzzz")[0] == 3
+    assert call("export", ONE, "--to", "atif", "--leaf", "@~1", "-o", "out.json")[0] == 0
+    assert call("export", ONE, "--to", "pi", "--leaf", "@", "-o", "out.json", "--force")[0] == 0
+    for arguments in (
+        ("--to", "openai-jsonl", "--leaf", "@"),
+        ("--to", "atif", "--leaf", "@", "--all-leaves", "-o", "."),
+        ("--to", "pi", "--force"),
+    ):
+        assert call("export", ONE, *arguments)[0] == 2
+
+
+def test_the_leaf_of_an_export() -> None:
+    """The API takes an entry, an id or a label, and moves nothing."""
+    session = Session.memory(id="s")
+    first = session.append(user("q"))
+    session.append(assistant("a"), label="here")
+    session.append(assistant("b"), parent_id=first)
+    texts = [b"".join(export_lines(session, "markdown", leaf=leaf)).decode() for leaf in (first, "here")]
+    assert [("\na\n" in text, "\nb\n" in text) for text in texts] == [(False, False), (True, False)]
+    with pytest.raises(EntryNotFound):
+        export_lines(session, "pi", leaf="none")
+    with pytest.raises(ValueError, match="leaf: the format 'openai-jsonl' holds the contexts of all leaves"):
+        export_lines(session, "openai-jsonl", leaf=first)
+    with pytest.raises(ValueError, match="leaf: all_leaves writes every leaf"):
+        export_file(session, "out", "atif", leaf=first, all_leaves=True)
+    assert session.entry(session.leaf_id or "").text == "b"
