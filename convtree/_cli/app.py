@@ -24,7 +24,7 @@ from convtree._cli.checking import repair_command, verify_command
 from convtree._cli.choosing import URL_VARIABLE
 from convtree._cli.comparing import diff_command
 from convtree._cli.creating import init_command
-from convtree._cli.exit_codes import CLOSED_PIPE, EXPECTED_ERRORS, INTERRUPTED, code_of, help_lines
+from convtree._cli.exit_codes import CLOSED_PIPE, EXIT_CODES, EXPECTED_ERRORS, INTERRUPTED, code_of
 from convtree._cli.exporting import export_command
 from convtree._cli.following import follow_command
 from convtree._cli.importing import import_command
@@ -124,6 +124,11 @@ class App(click.Group):
             with formatter.section(title):
                 formatter.write_dl([(command.name or "", command.get_short_help_str(limit)) for command in commands])
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's
+        """Lists the exit codes."""
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(each.code), each.meaning) for each in EXIT_CODES])
+
 
 def _refuse_contradictions(command: click.Command, ctx: click.Context, args: list[str]) -> None:
     """Raises UsageError if two options set one value: click would take the last one."""
@@ -172,10 +177,6 @@ A log is a file with one conversation. A store is a folder or a database with ma
 {URL_VARIABLE}, else the folder of sessions in your data directory. Where an id is asked for, its first characters are
 enough: 4 or more. `@latest` is the last active session, and `1` the first row of the last list. For an entry, a label,
 `@` (the leaf) and `@~3` will do, too. `convtree COMMAND --help` explains a command.
-
-\b
-Exit codes:
-{help_lines()}
 """
 
 

@@ -79,7 +79,7 @@ def _open_listed_store(ctx: click.Context, param: click.Parameter, url: str | No
     if url or ctx.resilient_parsing:
         return open_existing_store(ctx, param, url)
     store, place = _default_store(ctx), Path(default_place())
-    if URL_VARIABLE not in os.environ and next(place.glob("*.jsonl"), None) is None:
+    if not os.environ.get(URL_VARIABLE) and next(place.glob("*.jsonl"), None) is None:
         write_stderr(nothing_yet(str(place)))
     return open_store("memory:") if store is None else store
 

@@ -51,8 +51,3 @@ EXPECTED_ERRORS = tuple(each for _, classes in _ERRORS for each in classes)
 def code_of(error: Exception) -> int:
     """Returns the exit code for an error, one of EXPECTED_ERRORS."""
     return next(code for code, classes in _ERRORS if isinstance(error, classes))
-
-
-def help_lines() -> str:
-    """Returns the table as lines of a help text."""
-    return "\n".join(f"  {each.code:<4} {each.meaning}" for each in EXIT_CODES)

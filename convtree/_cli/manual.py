@@ -30,7 +30,7 @@ def manual(program: click.Group, sections: Mapping[str, Sequence[click.Command]]
     yield from (".SH NAME", r"convtree \- store, inspect and convert conversations that branch")
     yield from (".SH SYNOPSIS", r".B convtree", r".I COMMAND", "[OPTIONS] [ARGUMENTS]")
     yield ".SH DESCRIPTION"
-    yield from _paragraphs((program.help or "").partition("\b")[0])
+    yield from _paragraphs(program.help or "")
     yield ".SH OPTIONS"
     yield from _options(program, click.Context(program, info_name="convtree"))
     yield from _table([("-h, --help", "Show the help of the program, or of a command, and exit.")])
@@ -61,7 +61,7 @@ def _options(command: click.Command, context: click.Context) -> Iterator[str]:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text).replace("\b", "")):
+    for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text)):
         if paragraph.strip():
             yield _escaped(" ".join(paragraph.split()))
             yield ".PP"
