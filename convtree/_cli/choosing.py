@@ -66,7 +66,7 @@ def open_existing_store(ctx: click.Context, param: click.Parameter, url: str | N
 
 
 def _open_chosen_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
-    if url or ctx.resilient_parsing:
+    if url is not None or ctx.resilient_parsing:
         return open_existing_store(ctx, param, url)
     store = _default_store(ctx)
     if store is None:
@@ -76,7 +76,7 @@ def _open_chosen_store(ctx: click.Context, param: click.Parameter, url: str | No
 
 def _open_listed_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
     """Opens the store to list. If it is a default place without sessions, it is said what makes some."""
-    if url or ctx.resilient_parsing:
+    if url is not None or ctx.resilient_parsing:
         return open_existing_store(ctx, param, url)
     store, place = _default_store(ctx), Path(default_place())
     if not os.environ.get(URL_VARIABLE) and next(place.glob("*.jsonl"), None) is None:
