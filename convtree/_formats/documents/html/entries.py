@@ -32,7 +32,7 @@ from convtree._model.entries import (
 )
 from convtree._model.usage import usage_of, usage_stored_in
 
-ROW = ("row", "parent", "id", "kind", "time", "words", "usage", "flags", "model", "link")
+ROW = ("row", "parent", "id", "kind", "time", "words", "usage", "flags", "model", "link", "title", "note", "states")
 UNSEEN, PINNED, INTERRUPTED, FAILED = 1, 2, 4, 8  # flags: not for the model, pinned, stopped, a tool failed
 
 _WORDS = 140  # characters in the contents and in the map
@@ -72,13 +72,12 @@ class EntryMarkup:
         """Returns an entry. `number` is its row in the log."""
         said = self._message(number, entry) if isinstance(entry, MessageEntry) else _aside(entry)
         model = texts.one_line(getattr(entry, "model", None) or "", _NAME)
-        named = "" if isinstance(entry, ModelChangeEntry) else model
-        markup = self._template.render(said=said, number=number, time=entry.timestamp or "", model=named)
+        markup = self._template.render(pieces=said.pieces) if said.pieces else ""
         parents = self.outline.tree.parents
         parent = parents[number] if number < len(self.outline.tree) else MISSING
         words = texts.one_line(said.words, _WORDS)
         row = [number, parent, entry.id, said.kind, entry.timestamp, words, _spent(entry), said.flags, model or None]
-        return Shown([*row, self._link(entry)], markup)
+        return Shown([*row, self._link(entry), said.title, said.note, said.states], markup)
 
     def _message(self, number: int, entry: MessageEntry) -> Said:
         source = read(entry.message, entry.shape)

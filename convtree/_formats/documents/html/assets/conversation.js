@@ -7,7 +7,7 @@ const DOOR = window.trustedTypes
 
 const GROUP = 30;
 const GUESS = 160; // pixels of an entry that was not shown yet
-const UNSEEN = 1, PINNED = 2;
+const PINNED = 2, FAILED = 8; // flags
 const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const FULL_DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 
@@ -31,6 +31,7 @@ class Conversation {
   show(path) {
     this.path = path;
     this.turns = turnsOf(path);
+    this.replaced = new Map(path.filter((each) => each.link !== null && "user assistant system tool other".includes(each.kind)).map((each) => [each.link, each]));
     this.items = this.itemsOf(path);
     this.placeOf = new Map(this.items.map((item, at) => [item.entry ?? item, at]));
     const groups = [];
@@ -90,7 +91,7 @@ class Conversation {
     section.isFilled = true;
     this.near.unobserve(section);
     const template = document.createElement("template");
-    const markup = section.items.map((item) => (item.entry ? this.blocks.markup(item.entry.row) : ""));
+    const markup = section.items.map((item) => (item.entry ? `<article>${this.blocks.markup(item.entry.row)}</article>` : ""));
     template.innerHTML = DOOR.createHTML(markup.join(""));
     const articles = [...template.content.children];
     const shown = [];
@@ -115,27 +116,42 @@ class Conversation {
     for (const section of this.sections) this.fill(section);
   }
 
-  // Adds what depends on the branch in view: the switch, sums, the model if it changed, the time here.
+  // Makes the head of an entry, with what depends on the branch in view: the switch, sums, the model if it changed.
   complete(article, entry) {
-    const header = article.querySelector("header");
-    const siblings = this.tree.siblings(entry);
-    const room = header.querySelector(".room");
-    for (const time of header.querySelectorAll("time")) localise(time);
-    const label = this.labels[entry.row];
-    if (label !== undefined) room.before(make("span", "label", label));
-    if (siblings.length > 1) room.before(this.switchOf(entry, siblings));
+    article.className = `entry ${entry.kind}`;
+    article.dataset.row = entry.row;
+    article.tabIndex = -1;
+    const header = make("header");
+    const add = (className, text) => header.append(make("span", className, text));
     const turn = this.turns.get(entry);
-    if (turn?.model === false) header.querySelector(".model")?.remove();
-    if (turn?.text) header.querySelector("time, .permalink")?.before(make("span", "usage", turn.text));
+    const siblings = this.tree.siblings(entry);
+    header.append(make("h2", "", entry.title));
+    if (entry.note) add("note", entry.note);
+    if (entry.model && entry.kind !== "model" && turn?.model !== false) add("model", entry.model);
+    for (const state of entry.states) add("state", state);
+    if (entry.flags & FAILED) add("state bad", "failed");
+    if (this.labels[entry.row] !== undefined) add("label", this.labels[entry.row]);
+    if (siblings.length > 1) header.append(this.switchOf(entry, siblings));
+    if (entry.kind === "compaction") header.append(this.foldOf(entry));
+    if (entry.kind === "summary" && this.tree.byRow.has(entry.link)) {
+      const other = this.tree.byRow.get(entry.link);
+      header.append(button("", "Go to that branch", "", () => this.switchTo(other)));
+    }
+    const replacement = this.replaced.get(entry.row);
+    if (replacement) header.append(button("", "Replaced below", "", () => this.goTo(replacement)));
+    add("room", "");
+    if (turn?.text) add("usage", turn.text);
+    if (entry.time) {
+      const time = make("time", "", entry.time);
+      time.dateTime = entry.time;
+      localise(time);
+      header.append(time);
+    }
     const link = make("a", "permalink", "#");
     link.href = `#${encodeURIComponent(entry.id)}`;
     link.title = link.ariaLabel = "Link to this entry";
     header.append(link);
-    if (entry.kind === "compaction") room.before(this.foldOf(entry));
-    if (entry.kind === "summary" && this.tree.byRow.has(entry.link)) {
-      const other = this.tree.byRow.get(entry.link);
-      room.before(button("", "Go to that branch", "", () => this.switchTo(other)));
-    }
+    article.prepend(header);
     for (const [name, isOpen] of Object.entries(this.unfolded)) {
       if (isOpen) for (const each of article.querySelectorAll(`details.${name}`)) each.open = true;
     }
@@ -235,7 +251,7 @@ function isSame(items, others) {
 }
 
 function stateOf(entry, view) {
-  return [view.tree.siblings(entry).length, view.labels[entry.row], view.turns.get(entry)?.text].join("\n");
+  return [view.tree.siblings(entry).length, view.labels[entry.row], view.turns.get(entry)?.text, view.replaced.get(entry.row)?.row].join("\n");
 }
 
 function hasChanged(section, entry, view) {

@@ -7,7 +7,6 @@ const NAMED = { "&amp;": "&", "&lt;": "<", "&gt;": ">", "&#34;": '"', "&#39;": "
 // The text of markup that was made when the page was written: in it, every `<` and `>` of a text is an entity.
 function textOf(markup) {
   return markup
-    .slice(markup.indexOf("</header>"))
     .replace(INLINE, "")
     .replace(/<[^>]*>/g, " ")
     .replace(/&(?:amp|lt|gt|#34|#39|quot);/g, (name) => NAMED[name])
