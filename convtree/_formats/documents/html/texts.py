@@ -89,10 +89,10 @@ _HIGHLIGHTED = HtmlFormatter(nowrap=True, classprefix="h-")
 
 def markdown(text: str) -> Markup:
     """Returns a text for people that may hold Markdown."""
-    if _MARKED.search(text) is None:
-        return Markup("<p>%s</p>") % escape_text(text, lines=True)
     if len(text) > _MARKDOWN_LIMIT:
         return plain(text)
+    if _MARKED.search(text) is None:
+        return Markup("<p>%s</p>") % escape_text(text, lines=True)
     return Markup(_parser().render(escape_text(text, lines=True)))  # escaped by the parser
 
 
@@ -110,7 +110,7 @@ def code(text: str, language: str = "") -> Markup:
     lexer = _lexer(language.lower())
     if lexer is None or len(text) > _CODE_LIMIT or max(map(len, text.split("\n"))) > _LINE_LIMIT:
         return _folded(text, "code")
-    return Markup('<pre class="code" dir="ltr">%s</pre>') % Markup(highlight(text, lexer, _HIGHLIGHTED))
+    return Markup('<pre class="code" dir="ltr" tabindex="0">%s</pre>') % Markup(highlight(text, lexer, _HIGHLIGHTED))
 
 
 def output(text: str, language: str = "") -> Markup:
@@ -178,7 +178,7 @@ def _one_line(text: str) -> str:
 def _folded(text: str, kind: str) -> Markup:
     """Returns a text in which nothing is markup. What follows its first characters is folded."""
     direction = "ltr" if kind == "code" else "auto"
-    shown = Markup('<pre class="%s" dir="%s">%s</pre>')
+    shown = Markup('<pre class="%s" dir="%s" tabindex="0">%s</pre>')
     if len(text) <= _SHOWN * 2:
         return shown % (kind, direction, text)
     more = Markup('<details class="more"><summary>%s more characters</summary>%s</details>')
@@ -199,6 +199,15 @@ class _Renderer(RendererHTML):
         """Writes the beginning of a link."""
         tokens[index].attrSet("rel", "noopener noreferrer")
         return self.renderToken(tokens, index, options, env)
+
+    def th_open(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        """Writes the beginning of a cell. Its alignment is a class, because the page allows no style in it."""
+        style = str(tokens[index].attrs.pop("style", "")).removeprefix("text-align:")
+        if style in ("center", "right"):
+            tokens[index].attrSet("class", style)
+        return self.renderToken(tokens, index, options, env)
+
+    td_open = th_open
 
     def image(self, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         """Writes an image that is in the text, and of any other image its name and a link."""

@@ -109,7 +109,7 @@ class Conversation {
     }
     joinResults(shown);
     section.replaceChildren(...shown);
-    section.style.minHeight = "";
+    section.removeAttribute("style");
   }
 
   fillAll() {
