@@ -5,7 +5,7 @@ Nothing of an entry is left out but the bytes of images and files, which are nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from convtree._cli.describe import describe, indented
@@ -26,10 +26,10 @@ class Block(NamedTuple):
     is_folded: bool = False
 
 
-def blocks_of(entry: Entry) -> list[Block]:
-    """Returns what an entry says."""
+def blocks_of(entry: Entry, names: Mapping[str, str] | None = None) -> list[Block]:
+    """Returns what an entry says. `names` are those of tools by the id of a call, for results that do not say it."""
     if isinstance(entry, MessageEntry):
-        return list(_blocks(read(entry.message, entry.shape).parts))
+        return list(_blocks(read(entry.message, entry.shape).parts, names or {}))
     if isinstance(entry, CompactionEntry | BranchSummaryEntry):
         facts = Block("plain", describe(entry).whole.removesuffix(entry.summary), "details", True)
         return [Block("markdown", entry.summary), facts]
@@ -41,7 +41,7 @@ def text_of_blocks(blocks: Iterable[Block]) -> str:
     return "\n".join(f"{block.title}\n{block.text}" if block.title else block.text for block in blocks)
 
 
-def _blocks(parts: Iterable[Part]) -> Iterator[Block]:
+def _blocks(parts: Iterable[Part], names: Mapping[str, str]) -> Iterator[Block]:
     for part in parts:
         match part:
             case Text(text=text):
@@ -54,17 +54,18 @@ def _blocks(parts: Iterable[Part]) -> Iterator[Block]:
                 form: Form = "plain" if isinstance(arguments, str) else "json"
                 yield Block(form, arguments if isinstance(arguments, str) else indented(arguments), f"calls {name}")
             case Result():
-                yield from _result(part)
+                yield from _result(part, names)
             case Hosted(text=text):
                 yield Block("plain", text or indented(part.raw), "done by the provider")
             case Unknown(value=value, why=why):
                 yield Block("json", indented(value), f"not understood: {why}")
 
 
-def _result(result: Result) -> Iterator[Block]:
-    title = f"{'failed' if result.is_error else 'result'}{f' of {result.name}' if result.name else ''}"
+def _result(result: Result, names: Mapping[str, str]) -> Iterator[Block]:
+    name = names.get(result.id or "") or result.name
+    title = f"{'failed' if result.is_error else 'result'}{f' of {name}' if name else ''}"
     yield Block("plain", "\n".join(part.text for part in result.content if isinstance(part, Text)), title)
-    yield from _blocks(part for part in result.content if isinstance(part, Media))
+    yield from _blocks((part for part in result.content if isinstance(part, Media)), names)
 
 
 def _media(part: Media) -> str:

@@ -6,6 +6,7 @@ Screens call it in threads. It never holds the lock of the session for longer th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from convtree._cli.browse.blocks import Block, blocks_of, text_of_blocks
@@ -16,6 +17,7 @@ from convtree._cli.browse.words import Words, group_words, moment_of, words_of
 from convtree._cli.describe import describe
 from convtree._cli.render import count
 from convtree._engine import tree
+from convtree._messages.reading import read
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, MessageEntry
 from convtree._model.errors import ConvtreeError
@@ -23,6 +25,7 @@ from convtree._model.usage import usage_of
 from convtree._session.session import Session
 
 BATCH = 200  # entries that are read at once; meanwhile others wait for the session
+_ABOVE = 20  # entries above a result that are read for the name of its tool
 _NAMED = 40  # entries of a group that are read for the names of its tools
 
 
@@ -46,6 +49,11 @@ class SessionModel:
         self.shape = Shape(session.outline())
         self.look = Look()
         self.labels = self._labels()
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the log has a problem that was found so far."""
+        return any(finding.severity == "error" for finding in self.session.findings)
 
     @property
     def title(self) -> str:
@@ -109,7 +117,8 @@ class SessionModel:
         entries = self.shape.outline.entries(rows[:_NAMED])
         if entries[0] is None:
             return Message(["damaged: this entry cannot be read"], [])
-        blocks = [block for entry in entries if entry is not None for block in blocks_of(entry)]
+        names = self._names(line.row, entries)
+        blocks = [block for entry in entries if entry is not None for block in blocks_of(entry, names)]
         if more := len(rows) - len(entries):
             blocks.append(Block("plain", "", f"{count(more, 'entries')} more; space unfolds them"))
         return Message(list(self._facts(line.row, entries[0])), blocks)
@@ -199,7 +208,21 @@ class SessionModel:
 
     def _words(self, shape: Shape, row: int, entry: Entry | None, sought: str) -> Words:
         changed = shape.outline.visibility.get(row, (None, None))
-        return words_of(entry, shape.kinds[row], changed, self.labels.get(row), sought)
+        return words_of(entry, shape.kinds[row], changed, self._remarks(row), sought)
+
+    def _remarks(self, row: int) -> list[str]:
+        """Returns what is known of an entry besides what it says: its label, and that its parent is missing."""
+        remarks = [f'"{self.labels[row]}"'] if row in self.labels else []
+        is_orphan = self.shape.outline.tree.parents[row] == tree.MISSING
+        return [*remarks, "what was above is missing"] if is_orphan else remarks
+
+    def _names(self, row: int, entries: list[Entry | None]) -> dict[str, str]:
+        """Returns the names of the tools that some entries call, and those just above the first one, by call."""
+        outline = self.shape.outline
+        above = outline.entries(list(islice(outline.tree.walk_up(row), _ABOVE)))
+        read_in = (entry for entry in [*above, *entries] if isinstance(entry, MessageEntry))
+        calls = (call for entry in read_in for call in read(entry.message, entry.shape).calls)
+        return {call.id: call.name for call in calls if call.id is not None}
 
     def _says(self, row: int, entry: Entry, sought: str) -> bool:
         return sought in self.labels.get(row, "").casefold() or sought in text_of_blocks(blocks_of(entry)).casefold()
@@ -221,8 +244,7 @@ class SessionModel:
         yield ", ".join(facts)
         siblings = self._siblings(row)
         place = [f"alternative {siblings.index(row) + 1}/{len(siblings)}"] if len(siblings) > 1 else []
-        place += [f'labelled "{self.labels[row]}"'] if row in self.labels else []
-        place += described.remarks
+        place += [*self._remarks(row), *described.remarks]
         place += ["the leaf: the next append goes below it"] if row == self.shape.outline.leaf else []
         if place:
             yield ", ".join(place)

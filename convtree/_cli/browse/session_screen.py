@@ -6,15 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import ClassVar
 
-from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from convtree._cli.browse.dialogs import Ask
-from convtree._cli.browse.draw import filled
 from convtree._cli.browse.listing import Line, Listing, Mode
 from convtree._cli.browse.message_view import MessageView
 from convtree._cli.browse.model import SessionModel
@@ -148,14 +146,11 @@ class SessionScreen(WorkingScreen):
         return self.search_field.value.strip().casefold() if self.has_class("searching") else ""
 
     def _show_title(self) -> None:
-        width = self.size.width
         matches = self._model.look.matches
-        facts = [self._model.look.mode.value, self._state]
-        facts += [f"{len(matches):,} found"] if matches is not None else []
-        tail = "  " + ", ".join(filter(None, facts)) + " "
-        room = max(width - len(tail), 0)
-        text = Text(filled(self._model.title, room), no_wrap=True)
-        self.query_one("#title", Static).update(text.append(tail, style="dim"))
+        found = None if matches is None else f"{len(matches):,} found"
+        damage = "damaged, see `convtree verify`" if self._model.is_damaged else None
+        facts = filter(None, (damage, self._model.look.mode.value, self._state, found))
+        self.show_title(self._model.title, ", ".join(facts))
 
     def _show_message(self, *, again: bool) -> None:
         if self.has_class("beside") or self.has_class("reading"):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.strip import Strip
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from convtree._catalogue.types import SessionInfo
 from convtree._cli.browse.ages import AGE_CELLS, age_of
@@ -45,6 +44,7 @@ class SessionsView(PickView):
     """Lines for sessions, or for the messages that a search found. Posts `NearEnd` when more are needed."""
 
     items: Sequence[SessionInfo | Hit] = ()
+    titles: Mapping[str, str] = {}  # of the sessions that were listed, by id
     words = ""
 
     @property
@@ -77,7 +77,10 @@ class SessionsView(PickView):
     def _hit_line(self, hit: Hit, width: int) -> Strip:
         lead = min(_HIT_CELLS, width // 3)
         remark = "" if hit.on_path else "(side branch) "
-        pieces = [(filled(hit.session_name or hit.session_id, lead) + " ", "dim"), (f"{hit.role or '?'}: ", "user")]
+        pieces = [
+            (filled(hit.session_name or self.titles.get(hit.session_id, hit.session_id), lead) + " ", "dim"),
+            (f"{hit.role or '?'}: ", "user"),
+        ]
         return one_line([*pieces, (remark, "note"), (hit.snippet, "")], width, self.words)
 
 
@@ -106,6 +109,9 @@ class SessionsScreen(WorkingScreen):
         """Reads the first page."""
         self._view.focus()
         self._title("reading")
+
+    def on_screen_resume(self) -> None:
+        """Reads the list again: a session that was open may have changed it."""
         self.action_reload()
 
     # --- reading ---
@@ -126,6 +132,7 @@ class SessionsScreen(WorkingScreen):
         before = self._listed[self._view.cursor].id if self._listed and not self._is_searching else None
         self._listed = [*page] if again else [*self._listed, *page]
         self._cursor = page.cursor
+        self._view.titles = {info.id: title_of(info) for info in self._listed}
         if not self._is_searching:
             places = (place for place, info in enumerate(self._listed) if info.id == before)
             self._view.show(self._listed, cursor=next(places, 0))
@@ -143,8 +150,7 @@ class SessionsScreen(WorkingScreen):
             self.run_worker(self._load(again=False), group="list")
 
     def _title(self, state: str) -> None:
-        text = f"{self._store.location}  {state}"
-        self.query_one("#title", Static).update(Text(escape_controls(text), no_wrap=True, overflow="ellipsis"))
+        self.show_title(self._store.location, state)
 
     # --- search ---
 

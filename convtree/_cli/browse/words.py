@@ -44,17 +44,19 @@ class Words(NamedTuple):
     time: str | None = None
 
 
-def words_of(entry: Entry | None, kind: int, changed: Changed, label: str | None, sought: str = "") -> Words:
+def words_of(entry: Entry | None, kind: int, changed: Changed, remarks: Sequence[str], sought: str = "") -> Words:
     """Returns an entry in words. Of a search, the words around what was `sought` are shown."""
     if entry is None:
         return Words("damaged", "bad", "this entry cannot be read")
     described = describe(entry, changed)
-    remarks = [f'"{label}"'] if label is not None else []
-    remarks += described.remarks
+    remarks = [*remarks, *described.remarks]
     name = _NAMES.get(Kind(kind), described.kind)
     is_plain = isinstance(entry, MessageEntry) and kind not in _NAMES
     name = f"({described.kind})" if is_plain else name
-    gist = escape_controls(_around(sought, described.gist, entry)[:_GIST])
+    first = (
+        next((block.text for block in blocks_of(entry) if block.text), "") if kind == Kind.RESULT else described.gist
+    )
+    gist = escape_controls(_around(sought, first[:_GIST], entry)[:_GIST])
     return Words(name, _STYLES.get(Kind(kind), "entry"), gist, ", ".join(remarks), entry.timestamp)
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import ClassVar, ParamSpec, TypeVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -13,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Footer, Input, Static
 
 from convtree._cli.browse.dialogs import Help
+from convtree._cli.browse.draw import filled
 from convtree._model.terminal_text import escape_controls
 
 P = ParamSpec("P")
@@ -40,6 +42,12 @@ class WorkingScreen(Screen[None]):
         yield panes
         yield Input(placeholder=placeholder, id="search", compact=True)
         yield Footer(show_command_palette=False)
+
+    def show_title(self, name: str, facts: str) -> None:
+        """Shows what the screen is about at its top, and facts at the right."""
+        tail = f" {facts} " if facts else ""
+        text = Text(filled(name, max(self.size.width - len(tail), 0)), no_wrap=True)
+        self.query_one("#title", Static).update(text.append(tail, style="dim"))
 
     @property
     def search_field(self) -> Input:
