@@ -326,7 +326,7 @@ def test_another_size(trip: Path) -> None:
         assert hand.lines[1].split("│")[1].strip() == "assistant, 2027-01-15 08:09:00"
         await hand.resize(40, 6)
         assert (len(hand.lines), max(map(len, hand.lines)) <= 40) == (5, True)
-        assert hand.at == "● answer  A forum and an aqueduct."
+        assert hand.at.startswith("● answer  A forum and an aqueduct.  ")
         await hand.press("enter")
         assert hand.lines[1] == "assistant, 2027-01-15 08:09:00"
 

@@ -87,11 +87,19 @@ class PickView(LinesView):
             return strip
         return Strip(Segment.apply_style(strip, post_style=CURSOR), strip.cell_length)
 
+    def on_resize(self, event: events.Resize) -> None:
+        """Draws again, with the cursor on the screen."""
+        super().on_resize(event)
+        self._scroll_to_cursor()
+
+    def _scroll_to_cursor(self) -> None:
+        self.scroll_to_region(Region(0, self.cursor, 1, 1), animate=False, force=True, immediate=True)
+
     def move_cursor(self, number: int, *, at: int | None = None) -> None:
         """Moves the cursor to a line and shows it; with `at`, on that line of the screen, if it can be."""
         self.cursor = max(min(number, self.line_count - 1), 0)
         if at is None:
-            self.scroll_to_region(Region(0, self.cursor, 1, 1), animate=False, force=True, immediate=True)
+            self._scroll_to_cursor()
         else:
             self.scroll_to(y=max(self.cursor - at, 0), animate=False, force=True, immediate=True)
         self.refresh()

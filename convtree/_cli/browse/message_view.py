@@ -13,6 +13,7 @@ from convtree._cli.browse.draw import message_lines, one_line
 from convtree._cli.browse.lines_view import LinesView
 from convtree._cli.browse.listing import Line, Listing
 from convtree._cli.browse.model import Message, SessionModel
+from convtree._cli.browse.tasks import restart
 
 _PATIENCE_S = 0.04  # the cursor may move on meanwhile
 
@@ -52,7 +53,7 @@ class MessageView(LinesView):
         if moved:
             self.unfolded = False
         if moved or again:
-            self.run_worker(self._load(line, listing, moved), exclusive=True, group="message")
+            restart(self, "message", self._load, line, listing, moved)
 
     def toggle_folds(self) -> None:
         """Unfolds everything in the message, or folds it again."""

@@ -18,6 +18,7 @@ from convtree._cli.browse.message_view import MessageView
 from convtree._cli.browse.model import SessionModel
 from convtree._cli.browse.shape import Kind
 from convtree._cli.browse.source import Source, export
+from convtree._cli.browse.tasks import begin, restart
 from convtree._cli.browse.tree_view import TreeView
 from convtree._cli.browse.working import WorkingScreen
 
@@ -77,7 +78,7 @@ class SessionScreen(WorkingScreen):
     def on_mount(self) -> None:
         """Begins to read the session, and to follow it."""
         self._tree.focus()
-        self.run_worker(self._read_all(), group="reading")
+        begin(self, "reading", self._read_all)
         self.set_interval(_REFRESH_S, self._follow)
 
     def on_unmount(self) -> None:
@@ -88,6 +89,7 @@ class SessionScreen(WorkingScreen):
         """Puts the message beside the tree, or instead of it."""
         self.set_class(event.size.width >= _SIDE_BY_SIDE, "beside")
         self._show_title()
+        self._show_message(again=False)
 
     # --- reading ---
 
@@ -126,7 +128,7 @@ class SessionScreen(WorkingScreen):
 
     def _follow(self) -> None:
         if not self._state:
-            self.run_worker(self._refresh(), exclusive=True, group="following")
+            restart(self, "following", self._refresh)
 
     async def _refresh(self) -> None:
         if await self.in_thread(self._model.refresh):
@@ -189,7 +191,7 @@ class SessionScreen(WorkingScreen):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Searches again, soon."""
         if event.input.id == "search":
-            self.run_worker(self._search(event.value.strip()), exclusive=True, group="search")
+            restart(self, "search", self._search, event.value.strip())
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Goes to the tree. What was found stays listed until Escape."""
@@ -238,14 +240,14 @@ class SessionScreen(WorkingScreen):
 
     def action_fold_all(self, fold: bool) -> None:
         """Folds or unfolds everything."""
-        self.run_worker(self._changed_by(self._model.fold_all if fold else self._model.unfold_all), group="fold")
+        begin(self, "fold", self._changed_by, self._model.fold_all if fold else self._model.unfold_all)
 
     def action_thinking(self) -> None:
         """Unfolds or folds the message."""
         self._message.toggle_folds()
 
     def _change(self) -> None:
-        self.run_worker(self._rebuild(), group="change")
+        begin(self, "change", self._rebuild)
 
     async def _changed_by(self, change: Callable[[], object]) -> None:
         await self.in_thread(change)
@@ -265,7 +267,7 @@ class SessionScreen(WorkingScreen):
     def action_sibling(self, step: int) -> None:
         """Goes to the alternative before or after this one."""
         if (line := self._tree.line) is not None:
-            self.run_worker(self._to_sibling(line, step), exclusive=True, group="jump")
+            restart(self, "jump", self._to_sibling, line, step)
 
     async def _to_sibling(self, line: Line, step: int) -> None:
         row = await self.in_thread(self._model.sibling, line.row, step)
@@ -297,7 +299,7 @@ class SessionScreen(WorkingScreen):
 
     def _set_label(self, line: Line, text: str | None) -> None:
         if text is not None:
-            self.run_worker(self._changed_by(lambda: self._model.label(line.row, text.strip())), group="write")
+            begin(self, "write", self._changed_by, lambda: self._model.label(line.row, text.strip()))
 
     def action_fork(self) -> None:
         """Asks before it forks; where a fork is a new file, for its name."""
@@ -311,7 +313,7 @@ class SessionScreen(WorkingScreen):
 
     def _fork(self, line: Line, path: str | None) -> None:
         if path is not None:
-            self.run_worker(self._forked(line, path), group="write")
+            begin(self, "write", self._forked, line, path)
 
     async def _forked(self, line: Line, path: str) -> None:
         def fork() -> tuple[Source, SessionModel]:
@@ -330,7 +332,7 @@ class SessionScreen(WorkingScreen):
 
     def _export(self, path: str | None) -> None:
         if path:
-            self.run_worker(self._exported(path), group="export")
+            begin(self, "export", self._exported, path)
 
     async def _exported(self, path: str) -> None:
         if (target := await self.in_thread(export, self._model.session, path)) is not None:
@@ -339,7 +341,7 @@ class SessionScreen(WorkingScreen):
     def action_copy_id(self) -> None:
         """Copies the id of the entry into the clipboard of the terminal."""
         if (line := self._tree.line) is not None:
-            self.run_worker(self._copy_id(line), group="copy")
+            begin(self, "copy", self._copy_id, line)
 
     async def _copy_id(self, line: Line) -> None:
         if (id := await self.in_thread(self._model.id_of, line.row)) is not None:

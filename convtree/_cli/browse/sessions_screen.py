@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -20,6 +21,7 @@ from convtree._cli.browse.lines_view import PickView
 from convtree._cli.browse.model import SessionModel
 from convtree._cli.browse.session_screen import SessionScreen
 from convtree._cli.browse.source import Stored
+from convtree._cli.browse.tasks import begin, restart
 from convtree._cli.browse.words import moment_of
 from convtree._cli.browse.working import WorkingScreen
 from convtree._cli.render import count
@@ -118,7 +120,7 @@ class SessionsScreen(WorkingScreen):
 
     def action_reload(self) -> None:
         """Reads the list again, as far as it was shown."""
-        self.run_worker(self._load(again=True), exclusive=True, group="list")
+        restart(self, "list", self._load, again=True)
 
     async def _load(self, *, again: bool) -> None:
         self._is_loading = True
@@ -147,7 +149,7 @@ class SessionsScreen(WorkingScreen):
         """Reads the next page if the cursor is near the end of what was read."""
         is_near = self._view.cursor >= len(self._listed) - _AHEAD
         if is_near and self._cursor is not None and not self._is_loading and not self._is_searching:
-            self.run_worker(self._load(again=False), group="list")
+            begin(self, "list", self._load, again=False)
 
     def _title(self, state: str) -> None:
         self.show_title(self._store.location, state)
@@ -167,7 +169,7 @@ class SessionsScreen(WorkingScreen):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Searches again, soon."""
-        self.run_worker(self._search(event.value.strip()), exclusive=True, group="search")
+        restart(self, "search", self._search, event.value.strip())
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Goes to what was found."""
@@ -207,10 +209,10 @@ class SessionsScreen(WorkingScreen):
         if self._view.line_count:
             item = self._view.items[self._view.cursor]
             if isinstance(item, Hit):
-                opening = self._open(item.session_id, item.session_name, item.entry_id)
+                opening = partial(self._open, item.session_id, item.session_name, item.entry_id)
             else:
-                opening = self._open(item.id, title_of(item))
-            self.run_worker(opening, exclusive=True, group="open")
+                opening = partial(self._open, item.id, title_of(item))
+            restart(self, "open", opening)
 
     async def _open(self, id: str, title: str | None, entry_id: str | None = None) -> None:
         def open_it() -> SessionModel:

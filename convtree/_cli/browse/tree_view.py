@@ -12,6 +12,7 @@ from convtree._cli.browse.draw import Piece, filled, one_line
 from convtree._cli.browse.lines_view import PickView
 from convtree._cli.browse.listing import Line, Listing
 from convtree._cli.browse.model import SessionModel
+from convtree._cli.browse.tasks import restart
 from convtree._cli.browse.words import Words, moment_of
 
 _KEPT = 4000  # lines whose words are kept
@@ -114,7 +115,7 @@ class TreeView(PickView):
     def _read_wanted(self) -> None:
         lines = tuple(self._wanted)
         if lines:
-            self.run_worker(self._read(self.listing, lines, self.sought), exclusive=True, group="words")
+            restart(self, "words", self._read, self.listing, lines, self.sought)
 
     async def _read(self, listing: Listing, lines: Sequence[Line], sought: str) -> None:
         try:
