@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import os
+import pty
+import re
+import select
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from browsing import Hand, browse
+from click.testing import CliRunner
+from foreign import CLAUDE, encoded
 from helpers import assistant, log_of, node, user
+from test_cli_output import SAID, hostile_log, unsafe
 
 import convtree
 from convtree import Session
+from convtree._cli import browsing as browsing_command
+from convtree._cli.app import app as cli
 
 MINUTE = 60 * 10**9
 BEGIN = 30_000_000 * MINUTE  # 15 January 2027, 08:00 UTC
@@ -421,3 +431,156 @@ def test_an_empty_store_and_one_that_fails(tmp_path: Path, monkeypatch: pytest.M
             assert hand.said == ["[Errno 5] the disk is gone\\x1b"]
 
         browse(store, failing)
+
+
+def test_hostile_content_stays_text(tmp_path: Path) -> None:
+    """Escape sequences, bidi controls and markup in every field: all of it is shown, none of it acts."""
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(hostile_log())
+
+    async def steps(hand: Hand) -> None:
+        texts = []
+        for keys in ("4", "home", "enter", "x", "escape", "down", "enter", "x", "escape", "end", "e", "escape", "y"):
+            await hand.press(keys)
+            texts.append(hand.app.export_screenshot())
+        await hand.press("slash")
+        await hand.type(SAID)
+        await hand.press("enter", "l", "x", "enter")
+        texts.append(hand.app.export_screenshot())
+        assert [unsafe(html.unescape(text)) - {"\xa0"} for text in texts] == [set()] * len(texts)
+        assert sum("pwned" in text for text in texts) >= 8
+
+    browse(path, steps, (120, 30))
+
+
+def test_titles_that_look_like_markup(tmp_path: Path) -> None:
+    """Brackets are shown as they are, everywhere."""
+    path = tmp_path / "log.jsonl"
+    with Session.open(path, name="[red]name[/red] [@click=app.quit]x[/]") as session:
+        session.append(user("[bold]asked[/bold] \\[x] [link=https://a.example]y"), label="[on red]label[/]")
+
+    async def steps(hand: Hand) -> None:
+        assert hand.lines[0].startswith("[red]name[/red] [@click=app.quit]x[/] ")
+        assert '("[on red]label[/]") [bold]asked[/bold] \\[x] [link=https://a.ex…' in hand.at
+        await hand.press("enter")
+        assert '"[on red]label[/]"' in hand.lines[2]
+        assert hand.lines[-1 - hand.lines[::-1].index(next(filter(None, hand.lines[::-1])))].startswith("[bold]asked")
+        await hand.press("escape", "l")
+        assert any("[on red]label[/]" in line for line in hand.lines[8:14])
+
+    browse(path, steps, (90, 24))
+
+
+def test_a_hundred_thousand_entries(tmp_path: Path) -> None:
+    """Only what is on the screen is drawn and read, however long the session is."""
+    size = 100_000
+    path = tmp_path / "log.jsonl"
+    said = user("q"), assistant("a")
+    path.write_bytes(
+        log_of(
+            *(
+                node(f"e{number}", f"e{number - 1}" if number else None, message=said[number % 2])
+                for number in range(size)
+            )
+        )
+    )
+
+    async def steps(hand: Hand) -> None:
+        assert (len(hand.tree.listing), hand.tree.cursor) == (size, size - 1)
+        hand.tree.drawn = 0
+        await hand.press("home", "pagedown", "down", "n", "end", "up")
+        assert hand.tree.drawn <= 6 * 4 * 22  # keys, times that each draws all, lines of the screen
+        assert len(hand.tree._words) <= 8 * 22
+        assert len(list(hand.screen.walk_children())) < 40  # widgets
+        await hand.press("2")
+        assert (len(hand.tree.listing), hand.at[:11]) == (size // 2, "● you      ")
+
+    browse(path, steps)
+
+
+def test_other_tools_are_only_read(tmp_path: Path) -> None:
+    """Another tool's session is shown as it would be imported. It cannot be labelled."""
+    path = tmp_path / "claude.jsonl"
+    path.write_bytes(encoded(*CLAUDE))
+    before = path.read_bytes()
+
+    async def steps(hand: Hand) -> None:
+        await hand.press("l", "x", "enter")
+        assert hand.said == [f"{path} belongs to another tool and is only read; `convtree import` makes a log"]
+
+    browse(path, steps)
+    assert path.read_bytes() == before
+
+
+# --- the command ---
+
+
+def test_without_a_terminal() -> None:
+    """It says what to use instead. Without a log or a store, it says what is missing."""
+    done = CliRunner().invoke(cli, ["browse", "x.jsonl"])
+    assert (done.exit_code, done.output.strip().split("\n")[-1]) == (
+        2,
+        "Error: browse needs a terminal; use `convtree inspect`",
+    )
+    done = CliRunner(env={"CONVTREE_URL": None}).invoke(cli, ["browse"])
+    assert (done.exit_code, done.output.strip().split("\n")[-1]) == (
+        2,
+        "Error: give a LOG, or a store with --store URL",
+    )
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names it."""
+    monkeypatch.setattr(browsing_command, "_has_terminal", lambda: True)
+    for name in [name for name in sys.modules if name.startswith("convtree._cli.browse.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "textual", None)
+    monkeypatch.setitem(sys.modules, "textual.app", None)
+    done = CliRunner().invoke(cli, ["browse", "x.jsonl"])
+    assert (done.exit_code, done.stderr) == (
+        5,
+        "convtree: convtree browse needs textual: pip install 'convtree[browse]'\n",
+    )
+
+
+def test_on_a_real_terminal(tmp_path: Path) -> None:
+    """The log is opened before the screen is taken. Nothing of it acts on the terminal. NO_COLOR is obeyed."""
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(hostile_log())
+    code, got = on_terminal(path, b"\rxq", NO_COLOR="1")
+    drawn = re.sub("\x1b(\\[[0-9;?<>]*[$]?[A-Za-z]|]22;default\x07|[78=>])", "", got)  # what Textual itself sends
+    assert (code, unsafe(drawn.replace("\r", "")), "pwned" in drawn) == (0, set(), True)
+    assert set(re.findall("\x1b\\[([0-9;]*)m", got)) <= {"0", "39;49", *map(";".join, _plain_styles())}
+    code, got = on_terminal(tmp_path / "none.jsonl", b"q")
+    assert (code, "none.jsonl" in got, "\x1b[?1049h" in got) == (3, True, False)
+
+
+def _plain_styles() -> Iterator[tuple[str, ...]]:
+    """Yields combinations of bold, dim, italic, underlined and reversed, without colours."""
+    for length in range(1, 6):
+        for some in itertools.combinations("12347", length):
+            yield (*some, "39", "49")
+
+
+def on_terminal(path: Path, keys: bytes, **environment: str) -> tuple[int, str]:
+    """Runs the command on a terminal of its own, presses keys, and returns the exit code and all that was drawn."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.environ.update(TERM="xterm-256color", **environment)
+        os.execv(sys.executable, [sys.executable, "-m", "convtree", "browse", str(path)])
+    pieces: list[bytes] = []
+    begun, left = time.monotonic(), [bytes([key]) for key in keys]
+    pressed = begun
+    while time.monotonic() - begun < 60:
+        ready, _, _ = select.select([master], [], [], 0.2)
+        try:
+            if ready and (piece := os.read(master, 65536)):
+                pieces.append(piece)
+        except OSError:  # the program has ended
+            break
+        is_drawn = b"\x1b[?1049h" in b"".join(pieces) and b"turns" in b"".join(pieces)
+        if left and is_drawn and time.monotonic() - pressed > 0.5:
+            os.write(master, left.pop(0))
+            pressed = time.monotonic()
+    os.close(master)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), b"".join(pieces).decode()

@@ -24,6 +24,7 @@ from convtree._cli.browse.working import WorkingScreen
 
 _SIDE_BY_SIDE = 100  # columns from which the message is beside the tree
 _REFRESH_S = 1.0
+_GROWTH = 3  # while a session is read, its lines are made anew whenever so many times as many are known
 _TYPING_S = 0.15  # a search begins when nothing was typed for so long
 
 
@@ -98,12 +99,15 @@ class SessionScreen(WorkingScreen):
         outline = self._model.shape.outline
         target = outline.leaf if self._target is None else self._target
         self._target = target
-        seen = 0
+        size, seen, shown = max(len(self._model.shape.kinds), 1), 0, 0
         for rows in self._model.shape.unread(target):
             await self.in_thread(self._model.look_at, rows)
             seen += len(rows)
-            self._state = f"reading {100 * seen // max(len(self._model.shape.kinds), 1)} %"
-            await self._rebuild()
+            self._state = f"reading {100 * seen // size} %"
+            self._show_title()
+            if seen >= _GROWTH * shown:
+                shown = seen
+                await self._rebuild()
         self._state = ""
         await self._rebuild()
 

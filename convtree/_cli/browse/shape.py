@@ -18,7 +18,7 @@ from convtree._messages.reading import read
 from convtree._model.entries import Entry, ExtensionDataEntry, MessageEntry, ModelChangeEntry
 from convtree._model.notes import INSTRUCTS
 
-_FIRST_ROWS = 400  # read before anything is shown; each later step reads twice as many
+_FIRST_ROWS, _MOST_ROWS = 400, 6_400  # read in the first step, and in one step at most
 
 
 class Kind(IntEnum):
@@ -69,7 +69,7 @@ class Shape:
         return chain.from_iterable(runs[number].rows for number in self.order)
 
     def unread(self, target: int) -> Iterator[list[int]]:
-        """Yields the entries that were not looked at yet, nearest to the row `target` first, more and more at once."""
+        """Yields the entries that were not looked at yet, nearest to the row `target` first, some at a time."""
         rows = [row for row in self.rows() if self.kinds[row] == Kind.UNREAD]
         start = end = next((at for at, row in enumerate(rows) if row == target), len(rows))
         step = _FIRST_ROWS
@@ -77,7 +77,7 @@ class Shape:
             before, after = max(start - step, 0), min(end + step, len(rows))
             yield rows[before:start] + rows[end:after]
             start, end = before, after
-            step *= 2
+            step = min(2 * step, _MOST_ROWS)
 
     def look_at(self, rows: list[int], entries: list[Entry | None]) -> None:
         """Notes what some entries are."""
