@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from convtree import __version__
+from convtree._cli.browsing import browse_command
 from convtree._cli.checking import repair_command, verify_command
 from convtree._cli.comparing import diff_command
 from convtree._cli.creating import init_command
@@ -54,7 +55,7 @@ from convtree._model.terminal_text import escape_controls
 
 NOT_FOUND, CONFLICT, UNREADABLE, INTERRUPTED, CLOSED_PIPE = 3, 4, 5, 130, 141
 _SECTIONS = {
-    "One conversation": (inspect_command, diff_command, import_command, export_command),
+    "One conversation": (inspect_command, browse_command, diff_command, import_command, export_command),
     "Damage and secrets": (verify_command, repair_command, redact_command, vacuum_command),
     "Look into a store": (ls_command, show_command, search_command, latest_command, resume_command, usage_command),
     "Change a store": (

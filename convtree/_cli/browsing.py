@@ -1,0 +1,68 @@
+"""`convtree browse`: an application in the terminal. Its parts are in `browse`, and need the extra of that name."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TextIO
+
+import click
+from click.core import ParameterSource
+
+from convtree._cli.inspect import with_session
+from convtree._cli.sessions import open_existing_store
+from convtree.stores._session_store import SessionStore
+
+_EXTRA = ("textual", "markdown_it")
+
+
+@click.command("browse")
+@click.argument("log", required=False)
+@click.option(
+    "-s",
+    "--store",
+    callback=open_existing_store,
+    envvar="CONVTREE_URL",
+    metavar="URL",
+    show_envvar=True,
+    help="List the sessions of this store, or show the one with the id LOG.",
+)
+@with_session
+@click.pass_context
+def browse_command(ctx: click.Context, log: str | None, store: SessionStore | None, session_id: str | None) -> None:
+    """Browse sessions: a list, the tree of one, its messages.
+
+    LOG is a convtree log, or a file or folder of another tool; with --store, the id of a session. Without it, the
+    sessions of the store are listed. `?` shows the keys. Nothing is changed unless you label an entry or fork. Needs a
+    terminal, and the extra `browse`.
+    """
+    if log is None and store is None:
+        raise click.UsageError("give a LOG, or a store with --store URL")
+    if not _has_terminal():
+        raise click.UsageError("browse needs a terminal; use `convtree inspect`")
+    try:
+        from convtree._cli.browse.app import Browser
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        raise ImportError("convtree browse needs textual: pip install 'convtree[browse]'") from None
+    from convtree._cli.browse.model import SessionModel
+    from convtree._cli.browse.source import LogFile, Source, Stored
+
+    model = None
+    if log is not None:
+        is_stored = ctx.get_parameter_source("store") is ParameterSource.COMMANDLINE
+        source: Source = Stored(store, log) if store is not None and is_stored else LogFile(Path(log), session_id)
+        model = SessionModel(source, source.open())
+    Browser(store, model).run()
+
+
+def _has_terminal() -> bool:
+    """Returns whether an application can draw: it reads from standard input and draws on standard error."""
+    streams = (sys.stdin, sys.stdout, sys.__stdin__, sys.__stderr__)
+    return os.environ.get("TERM") not in (None, "", "dumb") and all(map(_is_terminal, streams))
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()
