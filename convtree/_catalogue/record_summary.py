@@ -128,7 +128,7 @@ def summarise_record(record: Entry | Mark) -> RecordSummary:
         type="opaque" if is_opaque else record.type,  # a known type, but with needs that are not known
         role=None if said is None else said.role,
         ms=ms_of(record.timestamp),
-        excerpt=" ".join(sanitise_text(text[: 4 * EXCERPT]).split())[:EXCERPT],
+        excerpt=excerpt_of(text),
         words=" ".join(words_of(text)),
         provider=None if answered is None else answered.provider,
         model=None if answered is None else answered.model,
@@ -257,6 +257,11 @@ def snippet_of(text: str, words: Iterable[str], length: int = 160) -> str:
     start = max(0, place - length // 3)
     part = " ".join(text[start : start + length].split())
     return f"{'…' if start else ''}{part}{'…' if start + length < len(text) else ''}"
+
+
+def excerpt_of(text: str) -> str:
+    """Returns the beginning of a message as a list shows it, on one line."""
+    return " ".join(sanitise_text(text[: 4 * EXCERPT]).split())[:EXCERPT]
 
 
 def sanitise_text(text: str) -> str:

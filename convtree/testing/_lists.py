@@ -46,6 +46,7 @@ class ListTests(StoreTests):
             last_activity=clock.text(),
             entries=6,
             messages=5,
+            title="Trip",
             first_user_message="where to?",
             last_user_message="thanks",
             models=("gpt", "opus"),
@@ -63,6 +64,31 @@ class ListTests(StoreTests):
             session.append(user("an hour has passed"), visible_to="model")
         info = store.info("s")
         assert info.first_user_message == info.last_user_message == "é" * 200
+
+    def test_the_title_is_what_a_person_asked(self, store: SessionStore) -> None:
+        """No slash command, no single word, and nothing that the user does not see. A name is the title."""
+        said = {
+            "plain": (["where  to?", "and back?"], "where to?"),
+            "commands": (["/model opus", "continue", "where to?", "and back?"], "where to?"),
+            "a path": (["/home/me is full", "why?"], "/home/me is full"),
+            "by a tool": (
+                ["<environment_context> in /home/me", "# AGENTS.md instructions for /home/me", "东京"],
+                "东京",
+            ),
+            "no request": (["continue", "/mode"], "continue"),
+            "too far below": (["go", *["on"] * 10, "where to?"], "go"),
+            "nothing": ([], None),
+        }
+        for number, (texts, _) in enumerate(said.values()):
+            with store.create(id=f"s{number}") as session:
+                session.append(user("read by the model"), visible_to="model")
+                session.append_many([user(text) for text in texts])
+        titles = {info.id: info.title for info in store.list()}
+        assert titles == {f"s{number}": expected for number, (_, expected) in enumerate(said.values())}
+        with store.open("s0") as session:
+            for name, expected in (("Trip", "Trip"), ("", "where to?")):
+                session.rename(name)
+                assert store.info("s0").title == expected
 
     def test_excerpts_follow_the_visibility(self, store: SessionStore) -> None:
         """A mark hides a message from the user later, or shows it again. The last mark counts."""
