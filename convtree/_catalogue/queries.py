@@ -217,6 +217,16 @@ def sessions_with(execute: Execute, entry_ids: Sequence[str]) -> list[StoredEntr
     return found
 
 
+def ids_beginning(execute: Execute, beginnings: Sequence[str], length: int) -> list[str]:
+    """Returns the ids whose first `length` characters are one of these texts."""
+    found: list[str] = []
+    for chunk in batched(beginnings):
+        marks, values = one_of(chunk)
+        sql = f"SELECT session_id FROM ct_sessions WHERE substr(session_id, 1, {length}) IN ({marks})"
+        found += [id for (id,) in execute(sql, values)]
+    return found
+
+
 def descendants(execute: Execute, ids: Sequence[str], kind: str) -> dict[str, str]:
     """Returns the sessions of a kind below these sessions, at any depth: id to parent id, parents first.
 

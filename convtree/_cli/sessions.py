@@ -16,9 +16,11 @@ from convtree._cli import json_output
 from convtree._cli.inspect import open_for_reading, show
 from convtree._cli.leaf_view import LeafView, sub_agents
 from convtree._cli.look_options import LookOptions, with_look_options
-from convtree._cli.output import progress_on_stderr, write
+from convtree._cli.output import progress_on_stderr, write, write_stderr
 from convtree._cli.render import count
+from convtree._cli.session_table import ids_shown, session_lines
 from convtree._cli.terminal import Terminal
+from convtree._cli.time_options import Range, with_range
 from convtree._logs.directories import find_git_root
 from convtree._model.errors import SessionNotFound
 from convtree._model.terminal_text import escape_controls
@@ -30,7 +32,6 @@ from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress, StoreFinding
 
 FOUND = 1  # exit code: a file in the store is not a complete session
-_ID_CELLS, _TIME_CELLS, _MIN_TITLE_CELLS = 32, 16, 16
 _MANY = 1000  # progress is printed from this number of sessions on
 
 
@@ -78,21 +79,37 @@ def open_log(log: str, store: SessionStore | None, session_id: str | None = None
 @click.option("--tasks", is_flag=True, help="Include sessions of sub-agents.")
 @click.option("--parent", metavar="ID", help="Only forks of this session; with --tasks, its sub-agents too.")
 @click.option("--text", metavar="WORDS", help="Only sessions with all these words in the name or in one message.")
-@click.option("--since", metavar="TIME", help="Only sessions active at TIME or later, as in 2026-01-31T00:00:00Z.")
-@click.option("--until", metavar="TIME", help="Only sessions last active before TIME.")
+@with_range("sessions last active")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="The most to list."
 )
 @click.option("--cursor", metavar="CURSOR", help="Continue a list; the end of a page shows its cursor.")
+@click.option("-v", "--verbose", is_flag=True, help="Show whole ids and the time of the last activity.")
+@click.option("-q", "--quiet", is_flag=True, help="Print ids only.")
 @as_json
 @click.pass_context
-def ls_command(ctx: click.Context, /, store: SessionStore, everything: bool, as_json: bool, **filters: Any) -> None:
+def ls_command(
+    ctx: click.Context,
+    /,
+    store: SessionStore,
+    everything: bool,
+    when: Range,
+    verbose: bool,
+    quiet: bool,
+    as_json: bool,
+    **filters: Any,
+) -> None:
     """List sessions, most recently active first.
 
-    The columns are id, time of the last activity (UTC), number of messages, and the name or else the first question.
-    The last line says how many sessions of sub-agents would be listed with --tasks.
+    A title is the name of a session, or else the first thing that was asked in it. AGE is the time since its last
+    activity, MSGS the number of its messages on all branches. On a terminal, an id is shown as far as it stands for one
+    session, and columns that do not fit are left out. In a pipe, nothing is cut. The last line says how many sessions
+    of sub-agents would be listed with --tasks.
+
+    TIME is understood in local time. A day, a week, a month or a year counts whole: `--since yesterday --until
+    yesterday` is all of that day.
     """
-    filters |= {"archived": None if everything else False}
+    filters |= {"archived": None if everything else False, "since": when.start, "until": when.end}
     try:
         page = store.list(progress=session_progress(), **filters)
     except ValueError as error:
@@ -103,18 +120,26 @@ def ls_command(ctx: click.Context, /, store: SessionStore, everything: bool, as_
         parts: dict[str, Any] = {"sessions": page.sessions, "cursor": page.cursor, "findings": findings}
         parts["hidden_tasks"] = hidden
         write([json_output.to_text(json_output.store_document("ls", **parts))])
+    elif quiet:
+        write(escape_controls(info.id) for info in page)
     else:
         terminal = Terminal()
-        id_cells = max((len(info.id) for info in page), default=0)
-        write(_session_line(info, terminal, max(id_cells, _ID_CELLS)) for info in page)
-        if page.cursor is not None:
-            write([terminal.paint(f"more: --cursor {escape_controls(page.cursor)}", "dim")])
-        if hidden:
-            them = "it" if hidden == 1 else "them"
-            write([terminal.paint(f"{count(hidden, 'sub-agents')} not shown; --tasks shows {them}", "dim")])
-        write(_finding_lines(findings, terminal))
+        ids = ids_shown(store, page.sessions, whole=verbose or terminal.is_piped)
+        write(session_lines(page.sessions, ids, when.now, terminal, verbose=verbose))
+        write(_below_list(page, hidden, findings, terminal))
+        if not page:
+            write_stderr(f"{escape_controls(store.location)}: no sessions match{when.understood('active')}")
     sys.stdout.flush()
     ctx.exit(FOUND if findings else 0)
+
+
+def _below_list(page: Page, hidden: int, findings: Sequence[StoreFinding], terminal: Terminal) -> Iterator[str]:
+    if page.cursor is not None:
+        yield terminal.paint(f"more: --cursor {escape_controls(page.cursor)}", "dim")
+    if hidden:
+        them = "it" if hidden == 1 else "them"
+        yield terminal.paint(f"{count(hidden, 'sub-agents')} not shown; --tasks shows {them}", "dim")
+    yield from _finding_lines(findings, terminal)
 
 
 @click.command("show")
@@ -236,16 +261,6 @@ def _hidden_tasks(store: SessionStore, page: Page, filters: dict[str, Any]) -> i
     is_whole = page.cursor is None and filters["cursor"] is None
     shown = len(page) if is_whole else store.count(**counted)
     return max(store.count(**counted | {"tasks": True}) - shown, 0)  # others may have deleted some meanwhile
-
-
-def _session_line(info: SessionInfo, terminal: Terminal, id_cells: int) -> str:
-    title = info.name or info.first_user_message or ""
-    flags = (" (archived)" if info.archived else "") + (" (held)" if info.held else "")
-    when = (info.last_activity or "")[:_TIME_CELLS].replace("T", " ")
-    id = terminal.cut(escape_controls(info.id), id_cells, fill=True)
-    facts = f"{id}  {when:{_TIME_CELLS}}  {info.messages:>6,}  "
-    room = max(terminal.width - len(facts) - len(flags), _MIN_TITLE_CELLS)
-    return terminal.paint(facts, "dim") + terminal.cut(escape_controls(title), room) + flags
 
 
 def _hit_line(hit: Hit, terminal: Terminal) -> str:

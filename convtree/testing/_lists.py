@@ -57,6 +57,23 @@ class ListTests(StoreTests):
         assert list(store.list()) == [expected]
         assert store.info("s") == store.latest() == expected
 
+    def test_short_ids_stand_for_one_session(self, store: SessionStore) -> None:
+        """The shortest beginning of that length that no other id has. An id that others begin with stays whole."""
+        for id in ("abcd-12", "abcd-13", "abcd", "abcd-2", "x", "other"):
+            begin(store, id, owner="ann" if id == "abcd-12" else None)
+        ids = ["abcd-12", "abcd", "abcd-2", "x", "not-there"]
+        assert store.short_ids(ids, fewest=4) == {
+            "abcd-12": "abcd-12",
+            "abcd": "abcd",
+            "abcd-2": "abcd-2",
+            "x": "x",
+            "not-there": "not-",
+        }
+        assert store.short_ids(["other"], fewest=1) == {"other": "o"}
+        assert store.short_ids(["abcd-12", "not-there"]) == {"abcd-12": "abcd-12", "not-there": "not-ther"}
+        assert store.short_ids([]) == {}
+        assert store.scoped(owner="ann").short_ids(["abcd-12"], fewest=2) == {"abcd-12": "ab"}
+
     def test_excerpts_are_short_and_show_what_the_user_sees(self, store: SessionStore) -> None:
         """Long messages are truncated. Messages that only the model sees are not shown."""
         with store.create(id="s") as session:
