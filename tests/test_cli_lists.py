@@ -172,3 +172,31 @@ def test_what_is_no_time_is_refused(text: str) -> None:
     assert (done.exit_code, done.stdout) == (2, "")
     assert "Invalid value for --since: " in done.stderr
     assert repr(text) in done.stderr
+
+
+def test_search_on_terminals_of_any_width(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids, time, role and title on one line, and the excerpt around the hit on the next. Narrow ones have less."""
+    shop.begin("f00dfeedc0ffee", 26, "a " * 40 + "needle" + " z" * 60, name="Trip \x1b[31m")
+    with shop.store.open("f00dfeedc0ffee") as session:
+        first = session.path()[0].id
+        session.append({"role": "assistant", "content": "The needle?"}, parent_id=None, id="side")
+        session.branch(first)
+    assert on_terminal(monkeypatch, 60, "search", "needle", "--utc") == [
+        r"f00dfeed  side  2026-03-28 10:00  assistant  Trip \x1b[31m",
+        "  The needle? (side branch)",
+        f"f00dfeed  {first}  2026-03-28 10:00  user",
+        "  …a a a a a a a a a needle z z z z z z z z z z z z z z z z…",
+    ]
+    assert on_terminal(monkeypatch, 90, "search", "needle", "--utc")[2:] == [
+        rf"f00dfeed  {first}  2026-03-28 10:00  user       Trip \x1b[31m",
+        "  …a a a a a a a a a a a a a a needle z z z z z z z z z z z z z z z z z z z z z z z z z z…",
+    ]
+    for columns in (40, 60, 80, 200):
+        assert max(map(len, on_terminal(monkeypatch, columns, "search", "needle"))) <= columns
+
+
+def test_the_hit_is_highlighted(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every word that was asked for, in any case; only on a terminal with colours."""
+    shop.begin("c", 1, "Needles, a NEEDLE and a Thread")
+    monkeypatch.setattr(Terminal, "paint", lambda _, text, style: f"<{text}>" if style == "match" else text)
+    assert on_terminal(monkeypatch, 80, "search", "thread", "needle")[1] == "  Needles, a <NEEDLE> and a <Thread>"

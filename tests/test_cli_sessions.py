@@ -150,8 +150,12 @@ def test_ls_says_when_sub_agents_are_hidden(store: SessionStore) -> None:
 def test_search_reaches_sub_agents_on_request(store: SessionStore) -> None:
     """With `--tasks`."""
     begin_tasks(store, 1)
-    assert call("search", "hotel") == (0, "", "")
-    assert call("search", "hotel", "--tasks") == (0, "t0 m user: find a hotel\n", "")
+    code, out, err = call("search", "hotel")
+    assert (code, out) == (0, "")
+    assert err.endswith(": no message has all these words; --tasks searches the sessions of sub-agents, too\n")
+    code, out, err = call("search", "hotel", "--tasks")
+    assert (code, err, re.split(" {2,}", out.splitlines()[1])[3:]) == (0, "", ["user", "find a hotel", "find a hotel"])
+    assert call("search", "motel", "--tasks")[2].endswith(": no message has all these words\n")
 
 
 def test_show_names_the_sub_agents(store: SessionStore) -> None:
@@ -188,7 +192,9 @@ def test_show() -> None:
 def test_search() -> None:
     """All words must occur. A hit that is not on the path to the leaf is marked as a side branch."""
     code, out, _ = call("search", "ROME")
-    assert (code, out) == (0, "trip rome assistant: Rome? (side branch)\n")
+    header, line = out.splitlines()
+    assert (code, header.split()) == (0, ["SESSION", "ENTRY", "TIME", "ROLE", "TITLE", "TEXT"])
+    assert re.sub("[0-9]{4}-.{11}", "TIME", line) == "trip     rome   TIME  assistant  Trip   (side branch)  Rome?"
     (hit,) = json_of("search", "oslo")["hits"]
     assert (hit["session_id"], hit["entry_id"], hit["snippet"], hit["on_path"]) == ("trip", "oslo", "Oslo?", True)
     assert json_of("search", "rome", "oslo")["hits"] == []

@@ -21,8 +21,6 @@ def session_lines(
     infos: Sequence[SessionInfo], ids: Mapping[str, str], now: datetime, terminal: Terminal, *, verbose: bool = False
 ) -> Iterator[str]:
     """Yields the header and a line for each session. `ids` has what stands for the id of each session."""
-    if not infos:
-        return
     columns = [
         Column(header="ID", texts=[escape_controls(ids[info.id]) for info in infos], style="dim"),
         Column(header="AGE", texts=[age_since(info.last_activity, now) for info in infos], style="dim"),
@@ -46,9 +44,8 @@ def session_lines(
     yield from table_lines(columns, terminal)
 
 
-def ids_shown(store: SessionStore, infos: Sequence[SessionInfo], *, whole: bool) -> dict[str, str]:
+def ids_shown(store: SessionStore, ids: Sequence[str], *, whole: bool) -> dict[str, str]:
     """Returns what a list shows for the id of each session: the beginning that stands for it, or the whole id."""
-    ids = [info.id for info in infos]
     return {id: id for id in ids} if whole else store.short_ids(ids)
 
 

@@ -13,6 +13,7 @@ import click
 
 from convtree._catalogue.types import LedgerRow, SessionInfo
 from convtree._cli import json_output
+from convtree._cli.hit_lines import hit_lines
 from convtree._cli.inspect import open_for_reading, show
 from convtree._cli.leaf_view import LeafView, sub_agents
 from convtree._cli.look_options import LookOptions, with_look_options
@@ -20,14 +21,15 @@ from convtree._cli.output import progress_on_stderr, write, write_stderr
 from convtree._cli.render import count
 from convtree._cli.session_table import ids_shown, session_lines
 from convtree._cli.terminal import Terminal
-from convtree._cli.time_options import Range, with_range
+from convtree._cli.time_options import Range, with_range, with_utc
+from convtree._cli.times import zone_of
 from convtree._logs.directories import find_git_root
 from convtree._model.errors import SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import Usage
 from convtree._session.session import Session
 from convtree.stores._open import open_store
-from convtree.stores._results import Hit, Page, UsageRow
+from convtree.stores._results import Page, UsageRow
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress, StoreFinding
 
@@ -124,7 +126,7 @@ def ls_command(
         write(escape_controls(info.id) for info in page)
     else:
         terminal = Terminal()
-        ids = ids_shown(store, page.sessions, whole=verbose or terminal.is_piped)
+        ids = ids_shown(store, [info.id for info in page], whole=verbose or terminal.is_piped)
         write(session_lines(page.sessions, ids, when.now, terminal, verbose=verbose))
         write(_below_list(page, hidden, findings, terminal))
         if not page:
@@ -167,19 +169,29 @@ def show_command(ctx: click.Context, store: SessionStore, id: str, look: LookOpt
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="The most to list."
 )
+@click.option("-v", "--verbose", is_flag=True, help="Show whole ids.")
+@with_utc
 @as_json
-def search_command(store: SessionStore, words: tuple[str, ...], as_json: bool, **filters: Any) -> None:
+def search_command(
+    store: SessionStore, words: tuple[str, ...], verbose: bool, utc: bool, as_json: bool, **filters: Any
+) -> None:
     """Find messages that contain all WORDS.
 
-    All branches are searched, archived sessions too. The best match comes first. Each line shows the session id, the
-    entry id, the role and an excerpt.
+    All branches are searched, archived sessions too. The best match comes first. Each hit shows the session id, the
+    entry id, the local time, the role, the title of the session, and an excerpt. In a pipe, a hit is one line, and
+    nothing is cut.
     """
-    hits = store.search(" ".join(words), **filters)
+    text = " ".join(words)
+    hits = store.search(text, **filters)
     if as_json:
         write([json_output.to_text(json_output.store_document("search", hits=hits))])
-    else:
-        terminal = Terminal()
-        write(_hit_line(hit, terminal) for hit in hits)
+        return
+    terminal = Terminal()
+    ids = ids_shown(store, [hit.session_id for hit in hits], whole=verbose or terminal.is_piped)
+    write(hit_lines(hits, text, ids, zone_of(utc), terminal))
+    if not hits:
+        more = "" if filters["tasks"] else "; --tasks searches the sessions of sub-agents, too"
+        write_stderr(f"{escape_controls(store.location)}: no message has all these words{more}")
 
 
 @click.command("latest")
@@ -261,12 +273,6 @@ def _hidden_tasks(store: SessionStore, page: Page, filters: dict[str, Any]) -> i
     is_whole = page.cursor is None and filters["cursor"] is None
     shown = len(page) if is_whole else store.count(**counted)
     return max(store.count(**counted | {"tasks": True}) - shown, 0)  # others may have deleted some meanwhile
-
-
-def _hit_line(hit: Hit, terminal: Terminal) -> str:
-    branch = "" if hit.on_path else terminal.paint(" (side branch)", "note")
-    ids = terminal.paint(f"{escape_controls(hit.session_id)} {escape_controls(hit.entry_id)}", "dim")
-    return f"{ids} {escape_controls(hit.role or '')}: {escape_controls(hit.snippet)}{branch}"
 
 
 def _finding_lines(findings: Iterable[StoreFinding], terminal: Terminal) -> Iterator[str]:

@@ -39,7 +39,9 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def table_lines(columns: Sequence[Column], terminal: Terminal) -> Iterator[str]:
-    """Yields the header and the rows of a table."""
+    """Yields the header and the rows of a table; nothing if there are no rows."""
+    if not columns[0].texts:
+        return
     shown = [column for column in columns if any(column.texts)]
     wanted = [max(map(terminal.cells, (column.header, *column.texts))) for column in shown]
     if not terminal.is_piped:

@@ -34,7 +34,7 @@ from convtree.stores._arguments import (
 )
 from convtree.stores._reading_logs import first_serious_code
 from convtree.stores._results import Hit, Page, UsageRow
-from convtree.stores._search import hits_of
+from convtree.stores._search import hits_of, matches_in
 from convtree.stores._short_ids import FEWEST, short_ids
 from convtree.stores._usage import lone_tasks, totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
 from convtree.stores.base import Catalogue, StoreBackend
@@ -226,8 +226,8 @@ class StoreReader(Uncopyable, ForkAware):
             limit: the most messages.
         """
         filters = Filter(cwd=directories.directory(cwd), owner=owner, archived=archived, tasks=tasks)
-        found = self._query(lambda catalogue: catalogue.search(text, filters, limit))
-        return hits_of(found, text, self._read)
+        found, titles = self._query(lambda catalogue: matches_in(catalogue, text, filters, limit))
+        return hits_of(found, titles, text, self._read)
 
     def usage(
         self,
