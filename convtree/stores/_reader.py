@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from threading import RLock
 from typing import Any, Literal, Self, TypeVar
@@ -35,7 +35,8 @@ from convtree.stores._arguments import (
 )
 from convtree.stores._reading_logs import first_serious_code
 from convtree.stores._results import Hit, Page, UsageRow
-from convtree.stores._search import hits_of
+from convtree.stores._search import hits_of, matches_in
+from convtree.stores._short_ids import FEWEST, short_ids
 from convtree.stores._usage import lone_tasks, totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
 from convtree.stores.base import Catalogue, StoreBackend
 
@@ -190,6 +191,17 @@ class StoreReader(Uncopyable, ForkAware):
         damaged = [each.id for each in self.findings if each.id is not None and each.id.startswith(prefix)]
         return list(dict.fromkeys([*ids, *damaged]))
 
+    def short_ids(self, ids: Iterable[str], *, fewest: int = FEWEST) -> dict[str, str]:
+        """Returns for each id the shortest beginning that stands for it: no other id in the store begins with it.
+
+        It has at least `fewest` characters. An id that another one begins with stays whole. For lists that people
+        read; a session begun later may make a beginning ambiguous.
+        """
+        wanted = builtins.list(ids)
+        for id in wanted:
+            check_session_id(id)
+        return self._query(lambda catalogue: short_ids(catalogue, wanted, fewest))
+
     def children(self, id: str) -> builtins.list[SessionInfo]:
         """Returns the forks and the sub-agents' sessions of a session, last active first."""
         return [each.info for each in self._listed(Filter(parent=id, tasks=True))]
@@ -256,8 +268,8 @@ class StoreReader(Uncopyable, ForkAware):
             limit: the most messages.
         """
         filters = Filter(cwd=directories.directory(cwd), owner=owner, archived=archived, tasks=tasks)
-        found = self._query(lambda catalogue: catalogue.search(text, filters, limit))
-        return hits_of(found, text, self._read)
+        found, titles = self._query(lambda catalogue: matches_in(catalogue, text, filters, limit))
+        return hits_of(found, titles, text, self._read)
 
     def usage(
         self,

@@ -121,6 +121,7 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         session_id, session_name: the session it is in.
+        session_title: what a list shows as the session's title, see `SessionInfo`.
         entry_id: its id there.
         role: its role.
         timestamp: its time, as stored.
@@ -131,6 +132,7 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True):
 
     session_id: str
     session_name: str | None
+    session_title: str | None = None
     entry_id: str
     role: str | None
     timestamp: str | None
