@@ -10,8 +10,8 @@ from typing import TextIO
 import click
 from click.core import ParameterSource
 
+from convtree._cli.choosing import located, refuse_session, with_listed_store
 from convtree._cli.inspect import with_session
-from convtree._cli.sessions import open_existing_store
 from convtree.stores._session_store import SessionStore
 
 _EXTRA = ("textual", "markdown_it")
@@ -19,26 +19,16 @@ _EXTRA = ("textual", "markdown_it")
 
 @click.command("browse")
 @click.argument("log", required=False)
-@click.option(
-    "-s",
-    "--store",
-    callback=open_existing_store,
-    envvar="CONVTREE_URL",
-    metavar="URL",
-    show_envvar=True,
-    help="List the sessions of this store, or show the one with the id LOG.",
-)
+@with_listed_store
 @with_session
 @click.pass_context
 def browse_command(ctx: click.Context, log: str | None, store: SessionStore | None, session_id: str | None) -> None:
     """Browse sessions: a list, the tree of one, its messages.
 
-    LOG is a convtree log, or a file or folder of another tool; with --store, the id of a session. Without it, the
-    sessions of the store are listed. `?` shows the keys. Nothing is changed unless you label an entry or fork. Needs a
-    terminal, and the extra `browse`.
+    LOG is a convtree log, a file or folder of another tool, or a session of the store. Without it, the sessions of the
+    store are listed. `?` shows the keys. Nothing is changed unless you label an entry or fork. Needs a terminal, and
+    the extra `browse`.
     """
-    if log is None and store is None:
-        raise click.UsageError("give a LOG, or a store with --store URL")
     if not _has_terminal():
         raise click.UsageError("browse needs a terminal; use `convtree inspect`")
     try:
@@ -52,8 +42,11 @@ def browse_command(ctx: click.Context, log: str | None, store: SessionStore | No
 
     model = None
     if log is not None:
-        is_stored = ctx.get_parameter_source("store") is ParameterSource.COMMANDLINE
-        source: Source = Stored(store, log) if store is not None and is_stored else LogFile(Path(log), session_id)
+        is_chosen = ctx.get_parameter_source("store") is ParameterSource.COMMANDLINE
+        of, name = located(log, store if is_chosen else None)
+        if of is not None:
+            refuse_session(session_id)
+        source: Source = LogFile(Path(name), session_id) if of is None else Stored(of, name)
         model = SessionModel(source, source.open())
     Browser(store, model).run()
 

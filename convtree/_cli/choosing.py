@@ -70,14 +70,16 @@ def _open_chosen_store(ctx: click.Context, param: click.Parameter, url: str | No
     return store  # type: ignore[return-value]  # None only while a shell completes a word
 
 
-def _open_listed_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
-    """Opens the store to list. If it is a default place without sessions, it is said what makes some."""
-    if url:
-        return open_existing_store(ctx, param, url)
-    store, place = _default_store(ctx), Path(default_place())
-    if URL_VARIABLE not in os.environ and next(place.glob("*.jsonl"), None) is None:
-        write_stderr(nothing_yet(str(place)))
-    return open_store("memory:") if store is None else store
+def _open_listed_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore:
+    """Opens the store to list: an empty one if nothing is in the default place yet."""
+    return (open_existing_store(ctx, param, url) if url else _default_store(ctx)) or open_store("memory:")
+
+
+def why_empty(store: SessionStore) -> str | None:
+    """Returns what makes sessions, if the default place has none; None if it has some, or the store is another one."""
+    place = Path(default_place())
+    is_default = URL_VARIABLE not in os.environ and store.location in ("memory", str(place))
+    return nothing_yet(str(place)) if is_default and next(place.glob("*.jsonl"), None) is None else None
 
 
 def _default_store(ctx: click.Context) -> SessionStore | None:

@@ -12,7 +12,7 @@ import click
 
 from convtree._catalogue.types import LedgerRow, SessionInfo
 from convtree._cli import json_output
-from convtree._cli.choosing import session_id_of, session_id_or_text, with_listed_store, with_store
+from convtree._cli.choosing import session_id_of, session_id_or_text, why_empty, with_listed_store, with_store
 from convtree._cli.hit_lines import hit_lines
 from convtree._cli.inspect import show_stored
 from convtree._cli.last_list import remember_list
@@ -99,7 +99,8 @@ def ls_command(
         write(session_lines(page.sessions, ids, when.now, terminal, verbose=verbose))
         write(_below_list(page, hidden, findings, terminal))
         if not page:
-            write_stderr(f"{escape_controls(store.location)}: no sessions match{when.understood('active')}")
+            none = f"{escape_controls(store.location)}: no sessions match{when.understood('active')}"
+            write_stderr(why_empty(store) or none)
     sys.stdout.flush()
     ctx.exit(FOUND if findings else 0)
 
