@@ -46,9 +46,9 @@ def call(*arguments: object, answer: str | None = None) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
-def json_of(*arguments: object) -> Any:
+def json_of(*arguments: object, answer: str | None = None) -> Any:
     """Runs a command that must succeed. Returns its JSON document."""
-    code, out, err = call(*arguments, "--json")
+    code, out, err = call(*arguments, "--json", answer=answer)
     assert (code, err) == (0, "")
     return json.loads(out)
 

@@ -9,6 +9,7 @@ from tempfile import mkdtemp
 import click
 
 from convtree._cli.choosing import open_log, with_store_for_log
+from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.inspect import with_session
 from convtree._cli.output import escape_document, write_document, write_stderr
 from convtree._cli.redacting import report_redacted, with_redaction
@@ -24,7 +25,7 @@ from convtree.stores._session_store import SessionStore
 
 
 @click.command("export")
-@click.argument("log")
+@click.argument("log", shell_complete=complete_log)
 @click.option("--to", "format", type=click.Choice(tuple(WRITERS)), required=True, help="The format to write.")
 @click.option(
     "-o",
@@ -36,7 +37,9 @@ from convtree.stores._session_store import SessionStore
 )
 @with_store_for_log
 @with_session
-@click.option("--leaf", metavar="ENTRY", help="Use this entry instead of the session's leaf.")
+@click.option(
+    "--leaf", metavar="ENTRY", shell_complete=complete_entry, help="Use this entry instead of the session's leaf."
+)
 @click.option("--force", is_flag=True, help="Replace the output file if it exists. A pipe or device is never replaced.")
 @click.option("--all-leaves", is_flag=True, help="With --to atif: write a file for each leaf into the output folder.")
 @with_redaction
@@ -55,12 +58,13 @@ def export_command(
     no_redact: bool,
     is_opened: bool,
 ) -> None:
-    """Write a log as a session that another tool continues, as a data set, or as a document.
+    """Write a log for another tool, or as a document.
 
-    LOG is a convtree log, or a file or folder of another tool. pi, kit, claude-code and json hold all branches,
-    openai-jsonl the context of each, the others the branch of the leaf; markdown has a line for each other branch. html
-    is a page with all branches that loads nothing, to read and to send. In a folder, the file gets the name by which
-    the tool finds it. What the format has no place for is named on standard error.
+    The output is a session that another tool continues, a data set, or a document. LOG is a convtree log, a session of
+    a store, or a file or folder of another tool. pi, kit, claude-code and json hold all branches, openai-jsonl the
+    context of each, the others the branch of the leaf; markdown has a line for each other branch. html is a page with
+    all branches that loads nothing, to read and to send. In a folder, the file gets the name by which the tool finds
+    it. What the format has no place for is named on standard error.
 
     The output contains the whole conversation. Check it before you share it, or use --redact. Then the number of
     secrets replaced is printed on standard error. Session traces for Hugging Face (hf-traces) are redacted unless you
@@ -68,6 +72,8 @@ def export_command(
     """
     from convtree._tools.exporting import export_file, export_lines, place_of
 
+    if no_redact and format not in PUBLISHED:
+        raise click.UsageError(f"--no-redact is for --to {', '.join(PUBLISHED)}; other formats keep secrets anyway")
     if no_redact and redactor is not None:
         raise click.UsageError("--no-redact contradicts --redact")
     if redactor is None and format in PUBLISHED and not no_redact:

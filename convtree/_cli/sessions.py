@@ -13,6 +13,8 @@ import click
 from convtree._catalogue.types import LedgerRow, SessionInfo
 from convtree._cli import json_output
 from convtree._cli.choosing import session_id_of, session_id_or_text, why_empty, with_listed_store, with_store
+from convtree._cli.completing import complete_session
+from convtree._cli.exit_codes import FOUND
 from convtree._cli.hit_lines import hit_lines
 from convtree._cli.inspect import show_stored
 from convtree._cli.last_list import remember_list
@@ -31,7 +33,6 @@ from convtree.stores._results import Page, UsageRow
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress, StoreFinding
 
-FOUND = 1  # exit code: a file in the store is not a complete session
 _MANY = 1000  # progress is printed from this number of sessions on
 
 
@@ -45,7 +46,12 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON d
 @click.option("--all", "everything", is_flag=True, help="Include archived sessions.")
 @click.option("--held", is_flag=True, default=None, help="Only sessions on hold.")
 @click.option("--tasks", is_flag=True, help="Include sessions of sub-agents.")
-@click.option("--parent", metavar="ID", help="Only forks of this session; with --tasks, its sub-agents too.")
+@click.option(
+    "--parent",
+    metavar="ID",
+    shell_complete=complete_session,
+    help="Only forks of this session; with --tasks, its sub-agents too.",
+)
 @click.option("--text", metavar="WORDS", help="Only sessions with all these words in the name or in one message.")
 @with_range("sessions last active")
 @click.option(
@@ -115,7 +121,7 @@ def _below_list(page: Page, hidden: int, findings: Sequence[StoreFinding], termi
 
 
 @click.command("show")
-@click.argument("id")
+@click.argument("id", shell_complete=complete_session)
 @with_store
 @with_look_options
 @click.pass_context
@@ -201,7 +207,7 @@ def resume_command(
 
 
 @click.command("usage")
-@click.argument("id", required=False)
+@click.argument("id", required=False, shell_complete=complete_session)
 @with_store
 @click.option(
     "--by",
@@ -221,6 +227,8 @@ def usage_command(
     The columns are input tokens, output tokens, tokens read from the cache, tokens written to the cache, and cost.
     `--by branch` needs an ID. Without ID and `--cwd`, what deleted sessions had used is a line of its own.
     """
+    if id is not None and (filters["cwd"] is not None or filters["owner"] is not None):
+        raise click.UsageError("--cwd and --owner choose among all sessions; leave them out with an ID")
     try:
         rows = store.usage(None if id is None else session_id_of(store, id), by=by, **filters)
     except ValueError as error:
