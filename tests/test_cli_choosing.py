@@ -250,7 +250,7 @@ def test_the_leaf_of_an_export() -> None:
     session = Session.memory(id="s")
     first = session.append(user("q"))
     session.append(assistant("a"), label="here")
-    last = session.append(assistant("b"), parent_id=first)
+    session.append(assistant("b"), parent_id=first)
     texts = [b"".join(export_lines(session, "markdown", leaf=leaf)).decode() for leaf in (first, "here")]
     assert [("\na\n" in text, "\nb\n" in text) for text in texts] == [(False, False), (True, False)]
     with pytest.raises(EntryNotFound):
