@@ -200,3 +200,37 @@ def test_the_hit_is_highlighted(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> 
     shop.begin("c", 1, "Needles, a NEEDLE and a Thread")
     monkeypatch.setattr(Terminal, "paint", lambda _, text, style: f"<{text}>" if style == "match" else text)
     assert on_terminal(monkeypatch, 80, "search", "thread", "needle")[1] == "  Needles, a <NEEDLE> and a <Thread>"
+
+
+def test_usage_by_day_model_and_directory(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Days are local. A narrow terminal shows fewer columns, and the cost always."""
+    usage = {"input_tokens": 1000, "output_tokens": 20, "cost": 0.5}
+    for hours_ago in (13.5, 1):
+        shop.ns = int(NOW.timestamp() * 10**9) - int(hours_ago * HOUR_NS)
+        with shop.store.open("short") as session:
+            session.append({"role": "assistant", "content": "x"}, model="gpt-5", provider="openai", usage=usage)
+    assert on_terminal(monkeypatch, 80, "usage", "--by", "day", "--utc") == [
+        "DAY         INPUT  OUTPUT  CACHE READ  CACHE WRITE        COST",
+        "2026-03-28  1,000      20           0            0      0.5000",
+        "2026-03-29  1,000      20           0            0  1,235.0670",
+        "total       2,000      40           0            0  1,235.5670",
+    ]
+    assert on_terminal(monkeypatch, 40, "usage", "--by", "model", "--since", "12 hours ago") == [
+        "MODEL         INPUT  OUTPUT        COST",
+        "openai gpt-5  1,000      20      0.5000",
+        "gpt-5             0       0  1,234.5670",
+        "total         1,000      20  1,235.0670",
+    ]
+    assert on_terminal(monkeypatch, 60, "usage", "--by", "directory") == [
+        "DIRECTORY    INPUT  OUTPUT  CACHE READ        COST",
+        "/home/other  2,000      40           0  1,235.5670",
+        "total        2,000      40           0  1,235.5670",
+    ]
+    assert on_terminal(monkeypatch, 40, "usage", "short") == [
+        "ID     OUTPUT        COST  TITLE",
+        "short      40  1,235.5670  旅行 to Rome…",
+        "total      40  1,235.5670",
+    ]
+    done = CliRunner().invoke(app, ["usage", "short", "--by", "day", "--utc", "--until", "yesterday", "--json"])
+    (row,) = json.loads(done.stdout)["rows"]
+    assert (row["day"], row["usage"]["cost"]) == ("2026-03-28", 0.5)

@@ -222,10 +222,11 @@ def test_usage_adds_up() -> None:
     """Usage is summed up by session, by model, by branch, and in total."""
     code, out, _ = call("usage")
     assert code == 0
-    assert [line.split() for line in out.splitlines()] == [
-        ["0", "0", "0", "0", "0.0000", "code"],
-        ["10", "5", "0", "0", "0.2500", "trip"],
-        ["10", "5", "0", "0", "0.2500", "total"],
+    assert out.splitlines() == [
+        "ID     INPUT  OUTPUT  CACHE READ  CACHE WRITE    COST  TITLE",
+        r"code       0       0           0            0  0.0000  fix the \x1b[31mbug",
+        "trip      10       5           0            0  0.2500  Trip",
+        "total     10       5           0            0  0.2500",
     ]
     (row,) = json_of("usage", "--by", "model")["rows"]
     assert (row["model"], row["usage"]["output_tokens"]) == ("m", 5)
@@ -238,11 +239,12 @@ def test_usage_shows_what_deleted_sessions_had_used(store: SessionStore) -> None
     """On a line of its own, unless it is about one session or one directory."""
     store.delete("trip")
     gone = ["10", "5", "0", "0", "0.2500"]
-    assert [line.split() for line in call("usage")[1].splitlines()] == [
-        ["0", "0", "0", "0", "0.0000", "code"],
-        [*gone, "deleted", "sessions"],
-        [*gone, "total"],
-    ]
+    rows = [line.split() for line in call("usage")[1].splitlines()]
+    assert rows[1][:6] == ["code", "0", "0", "0", "0", "0.0000"]
+    assert rows[2:] == [["deleted", "sessions", *gone], ["total", *gone]]
+    assert [line.split() for line in call("usage", "--since", "1 hour ago")[1].splitlines()][1:] == rows[2:]
+    code, out, err = call("usage", "--until", "yesterday")
+    assert (code, out, "no usage of answers until " in err) == (0, "", True)
     (row,) = json_of("usage")["deleted"]
     assert (row["model"], row["usage"]["output_tokens"]) == ("m", 5)
     for arguments in (["code"], ["--cwd", "/work"], ["--owner", "nobody"]):

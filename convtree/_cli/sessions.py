@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import click
 
-from convtree._catalogue.types import LedgerRow, SessionInfo
+from convtree._catalogue.types import SessionInfo
 from convtree._cli import json_output
 from convtree._cli.choosing import session_id_of, session_id_or_text, why_empty, with_listed_store, with_store
 from convtree._cli.completing import complete_session
@@ -25,11 +25,11 @@ from convtree._cli.session_table import ids_shown, session_lines
 from convtree._cli.terminal import Terminal
 from convtree._cli.time_options import Range, with_range, with_utc
 from convtree._cli.times import zone_of
+from convtree._cli.usage_table import deleted_between, usage_lines
 from convtree._logs.directories import find_git_root
 from convtree._model.errors import SessionNotFound
 from convtree._model.terminal_text import escape_controls
-from convtree._model.usage import Usage
-from convtree.stores._results import Page, UsageRow
+from convtree.stores._results import Page
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress, StoreFinding
 
@@ -105,7 +105,7 @@ def ls_command(
         write(session_lines(page.sessions, ids, when.now, terminal, verbose=verbose))
         write(_below_list(page, hidden, findings, terminal))
         if not page:
-            none = f"{escape_controls(store.location)}: no sessions match{when.understood('active')}"
+            none = f"{escape_controls(store.location)}: no sessions match{when.understood('that were active')}"
             write_stderr(why_empty(store) or none)
     sys.stdout.flush()
     ctx.exit(FOUND if findings else 0)
@@ -211,33 +211,50 @@ def resume_command(
 @with_store
 @click.option(
     "--by",
-    type=click.Choice(["session", "model", "branch"]),
+    type=click.Choice(["session", "model", "branch", "day", "directory"]),
     default="session",
     show_default=True,
     help="Print one line for each of these.",
 )
 @click.option("--cwd", metavar="DIR", help="Only sessions of this directory.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
+@with_range("answers")
+@click.option("-v", "--verbose", is_flag=True, help="Show whole ids.")
 @as_json
 def usage_command(
-    store: SessionStore, id: str | None, by: Literal["session", "model", "branch"], as_json: bool, **filters: Any
+    store: SessionStore,
+    id: str | None,
+    by: Literal["session", "model", "branch", "day", "directory"],
+    when: Range,
+    verbose: bool,
+    as_json: bool,
+    **filters: Any,
 ) -> None:
     """Sum up tokens and cost, of one session or of all.
 
-    The columns are input tokens, output tokens, tokens read from the cache, tokens written to the cache, and cost.
-    `--by branch` needs an ID. Without ID and `--cwd`, what deleted sessions had used is a line of its own.
+    The tokens of the input are those that did not come from a cache. `--by branch` needs an ID. Days and TIME are
+    local; a day, a week, a month or a year counts whole. Without ID and `--cwd`, what deleted sessions had used is a
+    line of its own, by whole days in UTC. On a narrow terminal, columns are left out; in a pipe, nothing is cut.
     """
     if id is not None and (filters["cwd"] is not None or filters["owner"] is not None):
         raise click.UsageError("--cwd and --owner choose among all sessions; leave them out with an ID")
+    span: dict[str, Any] = {"since": when.start, "until": when.end, "zone": when.now.tzinfo}
+    chosen = None if id is None else session_id_of(store, id)
     try:
-        rows = store.usage(None if id is None else session_id_of(store, id), by=by, **filters)
+        rows = store.usage(chosen, by=by, progress=session_progress(), **span, **filters)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     deleted = store.ledger(owner=filters["owner"]) if id is None and filters["cwd"] is None else []
+    deleted = deleted_between(deleted, when.start, when.end)
     if as_json:
         write([json_output.to_text(json_output.store_document("usage", by=by, rows=rows, deleted=deleted))])
-    else:
-        write(_usage_lines(rows, deleted))
+        return
+    terminal = Terminal()
+    shown = [row.session_id for row in rows if row.session_id is not None] if by == "session" else []
+    ids = ids_shown(store, shown, whole=verbose or terminal.is_piped)
+    write(usage_lines(rows, deleted, by, ids, terminal))
+    if not rows and not deleted:
+        write_stderr(f"{escape_controls(store.location)}: no usage{when.understood('of answers')}")
 
 
 def _print_session(store: SessionStore, found: SessionInfo | None, as_json: bool) -> None:
@@ -258,24 +275,6 @@ def _finding_lines(findings: Iterable[StoreFinding], terminal: Terminal) -> Iter
     for each in findings:
         of = "" if each.of is None else f" (of {escape_controls(each.of)})"
         yield f"{terminal.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}{of}"
-
-
-def _usage_lines(rows: Iterable[UsageRow], deleted: Sequence[LedgerRow]) -> Iterator[str]:
-    total = Usage()
-    for row in rows:
-        name = row.leaf_id or row.session_id or " ".join(filter(None, (row.provider, row.model))) or "unknown model"
-        yield f"{_usage_columns(row.usage)}  {escape_controls(name)}"
-        total += row.usage
-    if deleted:
-        gone = sum((row.usage for row in deleted), Usage())
-        yield f"{_usage_columns(gone)}  deleted sessions"
-        total += gone
-    yield f"{_usage_columns(total)}  total"
-
-
-def _usage_columns(usage: Usage) -> str:
-    cached = f"{usage.cache_read_tokens:>12,} {usage.cache_write_tokens:>12,}"
-    return f"{usage.input_tokens:>12,} {usage.output_tokens:>12,} {cached} {usage.cost:>10.4f}"
 
 
 def session_progress() -> Progress | None:

@@ -23,7 +23,7 @@ class Range(NamedTuple):
         """Returns how the options were understood, for the end of a sentence; empty without any."""
         parts = [("from", self.start), ("until", self.end)]
         texts = [f"{word} {when:%Y-%m-%d %H:%M}" for word, when in parts if when is not None]
-        return f" that were {what} {' '.join(texts)}" if texts else ""
+        return f" {what} {' '.join(texts)}" if texts else ""
 
 
 def with_range(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
