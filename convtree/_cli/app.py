@@ -12,6 +12,7 @@ import click
 
 from convtree import __version__
 from convtree._cli.adding import append_command, new_command
+from convtree._cli.browsing import browse_command
 from convtree._cli.changing import (
     branch_command,
     checkout_command,
@@ -55,7 +56,7 @@ from convtree._model.terminal_text import escape_controls
 
 #: what people want, and the commands for it
 _SECTIONS = {
-    "Look": (inspect_command, show_command, follow_command, diff_command),
+    "Look": (inspect_command, show_command, browse_command, follow_command, diff_command),
     "Find": (ls_command, search_command, latest_command, resume_command, usage_command),
     "Change": (
         new_command,

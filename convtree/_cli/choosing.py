@@ -17,7 +17,6 @@ import click
 
 from convtree._cli.last_list import remembered_list
 from convtree._cli.opening import open_for_reading
-from convtree._cli.output import write_stderr
 from convtree._model.entries import ID
 from convtree._model.errors import SessionNotFound
 from convtree._model.references import LATEST
@@ -75,13 +74,17 @@ def _open_chosen_store(ctx: click.Context, param: click.Parameter, url: str | No
 
 
 def _open_listed_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
-    """Opens the store to list. If it is a default place without sessions, it is said what makes some."""
+    """Opens the store to list: an empty one if nothing is in the default place yet."""
     if url is not None or ctx.resilient_parsing:
         return open_existing_store(ctx, param, url)
-    store, place = _default_store(ctx), Path(default_place())
-    if not os.environ.get(URL_VARIABLE) and next(place.glob("*.jsonl"), None) is None:
-        write_stderr(nothing_yet(str(place)))
-    return open_store("memory:") if store is None else store
+    return _default_store(ctx) or open_store("memory:")
+
+
+def why_empty(store: SessionStore) -> str | None:
+    """Returns what makes sessions, if the default place has none; None if it has some, or the store is another one."""
+    place = Path(default_place())
+    is_default = not os.environ.get(URL_VARIABLE) and store.location in ("memory", str(place))
+    return nothing_yet(str(place)) if is_default and next(place.glob("*.jsonl"), None) is None else None
 
 
 def _default_store(ctx: click.Context) -> SessionStore | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 
 import click
 
@@ -43,6 +44,7 @@ from convtree.stores._session_store import SessionStore
 @click.option("--all-leaves", is_flag=True, help="With --to atif: write a file for each leaf into the output folder.")
 @with_redaction
 @click.option("--no-redact", is_flag=True, help="With --to hf-traces: keep secrets.")
+@click.option("--open", "is_opened", is_flag=True, help="With --to html: open the page in a browser.")
 def export_command(
     log: str,
     format: str,
@@ -54,13 +56,15 @@ def export_command(
     all_leaves: bool,
     redactor: Redactor | None,
     no_redact: bool,
+    is_opened: bool,
 ) -> None:
     """Write a log for another tool, or as a document.
 
     The output is a session that another tool continues, a data set, or a document. LOG is a convtree log, a session of
     a store, or a file or folder of another tool. pi, kit, claude-code and json hold all branches, openai-jsonl the
-    context of each, the others the branch of the leaf; markdown has a line for each other branch. In a folder, the file
-    gets the name by which the tool finds it. What the format has no place for is named on standard error.
+    context of each, the others the branch of the leaf; markdown has a line for each other branch. html is a page with
+    all branches that loads nothing, to read and to send. In a folder, the file gets the name by which the tool finds
+    it. What the format has no place for is named on standard error.
 
     The output contains the whole conversation. Check it before you share it, or use --redact. Then the number of
     secrets replaced is printed on standard error. Session traces for Hugging Face (hf-traces) are redacted unless you
@@ -77,6 +81,10 @@ def export_command(
     redact: Redactor | bool = False if redactor is None else redactor
     if all_leaves and target is None:
         raise click.UsageError("--all-leaves needs a folder: -o FOLDER")
+    if is_opened:
+        if format != "html":
+            raise click.UsageError(f"--open is for --to html, not for --to {format}")
+        target = target or f"{mkdtemp(prefix='convtree-')}/"
     if all_leaves and leaf is not None:
         raise click.UsageError("--leaf and --all-leaves exclude each other")
     if force and target is None:
@@ -93,9 +101,19 @@ def export_command(
             pieces = export_lines(session, format, redact=redact, findings=findings, leaf=at)
             place = None if output is None else place_of(session, output, format, redact=redact)
             _write(pieces, place, format, log, store, force)
+            if is_opened and place is not None:
+                open_page(place.resolve().as_uri())
     for finding in findings:
         write_stderr(finding_line(finding, Terminal()))
     report_redacted(redactor)
+
+
+def open_page(address: str) -> None:
+    """Opens a page in a browser, or says where it is."""
+    import webbrowser
+
+    if not webbrowser.open(address):
+        write_stderr(f"no browser was found; the page is {address}")
 
 
 def _place(target: str, *, is_folder: bool) -> Path:
@@ -118,7 +136,7 @@ def _write(
         store: the store that the log is in, if it is no file.
         force: whether a file is replaced.
     """
-    is_json = format != "markdown"
+    is_json = format not in ("markdown", "html")
     if output is None:
         write_document(pieces, is_json=is_json)
         return

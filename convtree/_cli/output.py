@@ -31,6 +31,7 @@ STYLES = {
     "bad": "\x1b[31m\x1b[1m",
     "warning": "\x1b[33m",
     "note": "\x1b[33m",
+    "match": "\x1b[1m\x1b[33m",
     "title": "\x1b[1m",
     "active": "\x1b[1m",
     "dim": "\x1b[2m",

@@ -25,7 +25,7 @@ from convtree._model.entries import Entry, Finding
 from convtree._session.session import Session
 from convtree._tools.redact_log import RedactedSession
 
-_ENDINGS = {"json": ".json", "markdown": ".md"}  # of files in a folder
+_ENDINGS = {"json": ".json", "markdown": ".md", "html": ".html"}  # of files in a folder
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")  # of one file
 
 
