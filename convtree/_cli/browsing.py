@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from convtree._cli.choosing import located, refuse_session, with_listed_store
+from convtree._cli.completing import complete_log
 from convtree._cli.inspect import with_session
 from convtree.stores._session_store import SessionStore
 
@@ -18,12 +19,12 @@ _EXTRA = ("textual", "markdown_it")
 
 
 @click.command("browse")
-@click.argument("log", required=False)
+@click.argument("log", required=False, shell_complete=complete_log)
 @with_listed_store
 @with_session
 @click.pass_context
 def browse_command(ctx: click.Context, log: str | None, store: SessionStore | None, session_id: str | None) -> None:
-    """Browse sessions: a list, the tree of one, its messages.
+    """Browse sessions: a list, a tree, the messages.
 
     LOG is a convtree log, a file or folder of another tool, or a session of the store. Without it, the sessions of the
     store are listed. `?` shows the keys. Nothing is changed unless you label an entry or fork. Needs a terminal, and

@@ -72,25 +72,23 @@ def export_command(
     """
     from convtree._tools.exporting import export_file, export_lines, place_of
 
-    if no_redact and format not in PUBLISHED:
-        raise click.UsageError(f"--no-redact is for --to {', '.join(PUBLISHED)}; other formats keep secrets anyway")
-    if no_redact and redactor is not None:
-        raise click.UsageError("--no-redact contradicts --redact")
+    is_written = target is not None or is_opened
+    for refused, why in (
+        (no_redact and format not in PUBLISHED, f"--no-redact is for --to {', '.join(PUBLISHED)}"),
+        (no_redact and redactor is not None, "--no-redact contradicts --redact"),
+        (all_leaves and target is None, "--all-leaves needs a folder: -o FOLDER"),
+        (all_leaves and leaf is not None, "--leaf and --all-leaves exclude each other"),
+        (is_opened and format != "html", f"--open is for --to html, not for --to {format}"),
+        (force and not is_written, "--force is about the output file; give -o PATH with it"),
+        (leaf is not None and format in ALL_LEAVES, f"--leaf: the format {format} holds the contexts of all leaves"),
+    ):
+        if refused:
+            raise click.UsageError(why)
     if redactor is None and format in PUBLISHED and not no_redact:
         redactor = Redactor()
     redact: Redactor | bool = False if redactor is None else redactor
-    if all_leaves and target is None:
-        raise click.UsageError("--all-leaves needs a folder: -o FOLDER")
-    if is_opened:
-        if format != "html":
-            raise click.UsageError(f"--open is for --to html, not for --to {format}")
-        target = target or f"{mkdtemp(prefix='convtree-')}/"
-    if all_leaves and leaf is not None:
-        raise click.UsageError("--leaf and --all-leaves exclude each other")
-    if force and target is None:
-        raise click.UsageError("--force is about the output file; give -o PATH with it")
-    if leaf is not None and format in ALL_LEAVES:
-        raise click.UsageError(f"--leaf: the format {format} holds the contexts of all leaves")
+    if is_opened and target is None:
+        target = f"{mkdtemp(prefix='convtree-')}/"
     findings: list[Finding] = []
     with open_log(log, store, session_id) as session:
         at = LEAF if leaf is None else session.resolve(leaf)
