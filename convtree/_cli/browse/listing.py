@@ -32,6 +32,7 @@ _LISTED: dict[Mode, frozenset[int]] = {
     Mode.ALL: frozenset(Kind) - {Kind.UNREAD},
 }
 
+_UNREAD = bytes((Kind.UNREAD,))
 _IN_GROUP = TOOLS | {Kind.QUIET, Kind.MODEL}
 
 
@@ -123,10 +124,13 @@ def build_listing(shape: Shape, look: Look) -> Listing:
     is_searching = look.matches is not None
     place = 0
     while place < len(order):
-        rows, depth = runs[order[place]].rows, depths[place]
+        rows, depth = _known(shape, runs[order[place]].rows), depths[place]
         end = shape.ends[place]
         is_side = shape.sides[place] and not is_searching
-        if is_side and rows[0] in look.folded and shape.kinds[rows[0]]:
+        if not rows:
+            place += 1
+            continue
+        if is_side and rows[0] in look.folded:
             below = [row for number in order[place:end] for row in runs[number].rows]
             listing.add(rows[0], depth, hidden=len(below), folds=True)
             listing.hide(below)
@@ -138,6 +142,14 @@ def build_listing(shape: Shape, look: Look) -> Listing:
             _add_turns(listing, shape, look, rows, depth, is_side)
         place += 1
     return listing
+
+
+def _known(shape: Shape, rows: list[int]) -> list[int]:
+    """Returns the entries of a segment without those at its beginning and end that were not read yet."""
+    kinds = bytes(map(shape.kinds.__getitem__, rows))
+    end = len(kinds.rstrip(_UNREAD))
+    start = end - len(kinds[:end].lstrip(_UNREAD))
+    return rows if end - start == len(rows) else rows[start:end]
 
 
 def _add_flat(listing: Listing, shape: Shape, look: Look, rows: list[int], depth: int, is_side: bool) -> None:
