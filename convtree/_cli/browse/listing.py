@@ -25,15 +25,16 @@ class Mode(Enum):
     ALL = "everything"
 
 
+_KINDS = frozenset(map(int, Kind)) - {Kind.UNREAD}
 _LISTED: dict[Mode, frozenset[int]] = {
-    Mode.TURNS: frozenset(Kind) - {Kind.UNREAD, Kind.QUIET},
-    Mode.PROMPTS: frozenset((Kind.PROMPT,)),
-    Mode.NO_TOOLS: frozenset(Kind) - {Kind.UNREAD, Kind.QUIET, Kind.STEP, Kind.RESULT, Kind.MODEL},
-    Mode.ALL: frozenset(Kind) - {Kind.UNREAD},
+    Mode.TURNS: _KINDS - {Kind.QUIET},
+    Mode.PROMPTS: _KINDS & {Kind.PROMPT},
+    Mode.NO_TOOLS: _KINDS - {Kind.QUIET, Kind.STEP, Kind.RESULT, Kind.MODEL},
+    Mode.ALL: _KINDS,
 }
 
 _UNREAD = bytes((Kind.UNREAD,))
-_IN_GROUP = TOOLS | {Kind.QUIET, Kind.MODEL}
+_IN_GROUP = TOOLS | {int(Kind.QUIET), int(Kind.MODEL)}
 
 
 class Look(NamedTuple):

@@ -108,7 +108,7 @@ class SessionModel:
             if line.is_group:
                 rows = listing.groups[line.row]
                 calls = sum(shape.calls[row] for row in rows)
-                found.append((line, group_words(outline.entries(rows[:_NAMED]), calls, len(rows) <= _NAMED)))
+                found.append((line, group_words(rows, outline.entries(rows[:_NAMED]), calls)))
         return found
 
     def message(self, line: Line, listing: Listing) -> Message:
