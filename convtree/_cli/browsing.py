@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from convtree._cli.sessions import open_existing_store
 from convtree.stores._session_store import SessionStore
 
 _EXTRA = ("textual", "markdown_it")
+_SWITCH_S = 0.001  # a thread that reads gives way to the screen so soon; 5 ms, Python's default, can be felt
 
 
 @click.command("browse")
@@ -55,6 +57,8 @@ def browse_command(ctx: click.Context, log: str | None, store: SessionStore | No
         is_stored = ctx.get_parameter_source("store") is ParameterSource.COMMANDLINE
         source: Source = Stored(store, log) if store is not None and is_stored else LogFile(Path(log), session_id)
         model = SessionModel(source, source.open())
+    sys.setswitchinterval(_SWITCH_S)
+    gc.freeze()  # what was imported stays; looking through it again and again would make keys wait
     Browser(store, model).run()
 
 

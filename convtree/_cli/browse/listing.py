@@ -107,7 +107,7 @@ class Listing:
         if not is_group or hidden:
             self.line_of[row] = len(self.rows)
         self.rows.append(row)
-        self.depths.append(min(depth, 0xFFFF))
+        self.depths.append(depth)  # at most the logarithm of the size
         self.flags.append(is_group | folds << 1)
         self.hidden.append(hidden)
 
@@ -183,7 +183,7 @@ def _add_turns(listing: Listing, shape: Shape, look: Look, rows: list[int], dept
         depth: its indentation.
         is_side: whether it is a side branch, which can be folded.
     """
-    kinds, names_model = shape.kinds, shape.outline.tree.kinds
+    kinds, names_model, prompt = shape.kinds, shape.outline.tree.kinds, int(Kind.PROMPT)
     at, size = 0, len(rows)
     while at < size:
         row = rows[at]
@@ -197,9 +197,9 @@ def _add_turns(listing: Listing, shape: Shape, look: Look, rows: list[int], dept
                 until -= 1
             _add_group(listing, rows[at:until], depth, look)
             at = until
-        elif kind == Kind.PROMPT:
+        elif kind == prompt:
             until = at + 1
-            while until < size and kinds[rows[until]] != Kind.PROMPT:
+            while until < size and kinds[rows[until]] != prompt:
                 until += 1
             is_folded = row in look.folded and not starts_branch and until > at + 1
             hidden = until - at - 1 if is_folded else 0

@@ -92,6 +92,7 @@ class SessionModel:
         self.labels = self._labels()
         if not is_same:
             self.look = Look(self.look.mode)
+        self.look_at([row for row in self.shape.rows() if self.shape.kinds[row] == Kind.UNREAD])
         return True
 
     def words(self, listing: Listing, lines: Iterable[Line], sought: str) -> list[tuple[Line, Words]]:
