@@ -72,25 +72,12 @@ def export_command(
     """
     from convtree._tools.exporting import export_file, export_lines, place_of
 
-    if no_redact and format not in PUBLISHED:
-        raise click.UsageError(f"--no-redact is for --to {', '.join(PUBLISHED)}; other formats keep secrets anyway")
-    if no_redact and redactor is not None:
-        raise click.UsageError("--no-redact contradicts --redact")
+    _refuse_contradictions(format, target, leaf, force, all_leaves, redactor is not None, no_redact, is_opened)
     if redactor is None and format in PUBLISHED and not no_redact:
         redactor = Redactor()
     redact: Redactor | bool = False if redactor is None else redactor
-    if all_leaves and target is None:
-        raise click.UsageError("--all-leaves needs a folder: -o FOLDER")
     if is_opened:
-        if format != "html":
-            raise click.UsageError(f"--open is for --to html, not for --to {format}")
         target = target or f"{mkdtemp(prefix='convtree-')}/"
-    if all_leaves and leaf is not None:
-        raise click.UsageError("--leaf and --all-leaves exclude each other")
-    if force and target is None:
-        raise click.UsageError("--force is about the output file; give -o PATH with it")
-    if leaf is not None and format in ALL_LEAVES:
-        raise click.UsageError(f"--leaf: the format {format} holds the contexts of all leaves")
     findings: list[Finding] = []
     with open_log(log, store, session_id) as session:
         at = LEAF if leaf is None else session.resolve(leaf)
@@ -106,6 +93,32 @@ def export_command(
     for finding in findings:
         write_stderr(finding_line(finding, Terminal()))
     report_redacted(redactor)
+
+
+def _refuse_contradictions(
+    format: str,
+    target: str | None,
+    leaf: str | None,
+    force: bool,
+    all_leaves: bool,
+    redacts: bool,
+    no_redact: bool,
+    is_opened: bool,
+) -> None:
+    """Raises UsageError if an option does not fit the format or another option. The arguments are the options."""
+    reasons = {
+        f"--no-redact is for --to {', '.join(PUBLISHED)}; other formats keep secrets anyway": no_redact
+        and format not in PUBLISHED,
+        "--no-redact contradicts --redact": no_redact and redacts,
+        f"--open is for --to html, not for --to {format}": is_opened and format != "html",
+        "--all-leaves needs a folder: -o FOLDER": all_leaves and target is None,
+        "--leaf and --all-leaves exclude each other": all_leaves and leaf is not None,
+        "--force is about the output file; give -o PATH with it": force and target is None,
+        f"--leaf: the format {format} holds the contexts of all leaves": leaf is not None and format in ALL_LEAVES,
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            raise click.UsageError(reason)
 
 
 def open_page(address: str) -> None:
