@@ -38,6 +38,7 @@ from convtree._cli.sessions import (
     usage_command,
 )
 from convtree._cli.vacuuming import vacuum_command
+from convtree._cli.viewing import view_command
 from convtree._logs.filesystems import NO_SPACE
 from convtree._model.errors import (
     ConvtreeError,
@@ -53,7 +54,7 @@ from convtree._model.terminal_text import escape_controls
 
 NOT_FOUND, CONFLICT, UNREADABLE, INTERRUPTED, CLOSED_PIPE = 3, 4, 5, 130, 141
 _SECTIONS = {
-    "One conversation": (inspect_command, diff_command, import_command, export_command),
+    "One conversation": (inspect_command, view_command, diff_command, import_command, export_command),
     "Damage and secrets": (verify_command, repair_command, redact_command, vacuum_command),
     "Look into a store": (ls_command, show_command, search_command, latest_command, resume_command, usage_command),
     "Change a store": (

@@ -29,6 +29,7 @@ from convtree._model.document_text import escape_text
 from convtree._model.entries import Entry, MessageEntry
 
 SCRIPTS = ("tree.js", "lists.js", "conversation.js", "search.js", "page.js")
+LIVE_SCRIPTS = (*SCRIPTS, "live.js")
 _BLOCK = 200  # entries in a block
 _BLOCK_SIZE = 400_000  # characters of markup in a block
 _TITLE = 100  # characters of a title
@@ -44,11 +45,12 @@ def page_of(session: Exported, connect: str | None = None, home: str | None = No
     outline = session.outline()
     render = EntryMarkup(outline)
     title = title_of(session)
-    yield shell("page.html", SCRIPTS, title=title, facts=facts_of(session), connect=connect, home=home)
+    scripts = LIVE_SCRIPTS if connect else SCRIPTS
+    yield shell("page.html", scripts, title=title, facts=facts_of(session), connect=connect, home=home)
     shown = (render.of(row, record) for row, record in session.records() if isinstance(record, Entry))
     yield from blocks(shown)
     yield element("facts", state_of(session))
-    yield ending(SCRIPTS)
+    yield ending(scripts)
 
 
 def shell(template: str, scripts: Iterable[str], connect: str | None = None, **values: Any) -> bytes:
