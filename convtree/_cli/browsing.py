@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from convtree._cli.choosing import located, refuse_session, with_listed_store
+from convtree._cli.completing import complete_log
 from convtree._cli.inspect import with_session
 from convtree.stores._session_store import SessionStore
 
@@ -20,7 +21,7 @@ _SWITCH_S = 0.001  # a thread that reads gives way to the screen so soon; 5 ms, 
 
 
 @click.command("browse")
-@click.argument("log", required=False)
+@click.argument("log", required=False, shell_complete=complete_log)
 @with_listed_store
 @with_session
 @click.pass_context

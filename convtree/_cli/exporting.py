@@ -13,7 +13,8 @@ from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.inspect import with_session
 from convtree._cli.output import escape_document, write_document, write_stderr
 from convtree._cli.redacting import report_redacted, with_redaction
-from convtree._cli.render import finding_line
+from convtree._cli.render import count, finding_line
+from convtree._cli.sessions import session_progress
 from convtree._cli.terminal import Terminal
 from convtree._engine.leaf import LEAF
 from convtree._engine.redact import Redactor
@@ -25,7 +26,7 @@ from convtree.stores._session_store import SessionStore
 
 
 @click.command("export")
-@click.argument("log", shell_complete=complete_log)
+@click.argument("log", required=False, shell_complete=complete_log)
 @click.option("--to", "format", type=click.Choice(tuple(WRITERS)), required=True, help="The format to write.")
 @click.option(
     "-o",
@@ -46,7 +47,7 @@ from convtree.stores._session_store import SessionStore
 @click.option("--no-redact", is_flag=True, help="With --to hf-traces: keep secrets.")
 @click.option("--open", "is_opened", is_flag=True, help="With --to html: open the page in a browser.")
 def export_command(
-    log: str,
+    log: str | None,
     format: str,
     target: str | None,
     store: SessionStore | None,
@@ -66,6 +67,9 @@ def export_command(
     all branches that loads nothing, to read and to send. In a folder, the file gets the name by which the tool finds
     it. What the format has no place for is named on standard error.
 
+    Without LOG, --store URL --to html -o FOLDER/ writes a page for each session of a store, and index.html with a list
+    and a search. Pages of sessions that have not changed are left as they are.
+
     The output contains the whole conversation. Check it before you share it, or use --redact. Then the number of
     secrets replaced is printed on standard error. Session traces for Hugging Face (hf-traces) are redacted unless you
     pass --no-redact. On a terminal, controls in the output are shown as escapes.
@@ -78,6 +82,9 @@ def export_command(
     redact: Redactor | bool = False if redactor is None else redactor
     if is_opened:
         target = target or f"{mkdtemp(prefix='convtree-')}/"
+    if log is None:
+        _export_store(store, target, format, redactor, is_opened)
+        return
     findings: list[Finding] = []
     with open_log(log, store, session_id) as session:
         at = LEAF if leaf is None else session.resolve(leaf)
@@ -127,6 +134,26 @@ def open_page(address: str) -> None:
 
     if not webbrowser.open(address):
         write_stderr(f"no browser was found; the page is {address}")
+
+
+def _export_store(
+    store: SessionStore | None, target: str | None, format: str, redactor: Redactor | None, is_opened: bool
+) -> None:
+    """Writes a page for each session of a store."""
+    from convtree._tools.pages import export_pages
+
+    if store is None or format != "html":
+        raise click.UsageError("missing LOG; without it, --store URL --to html writes a page for each session")
+    if target is None:
+        raise click.UsageError("the pages of a store need a folder: -o FOLDER/")
+    done = export_pages(store, Path(target), redact=redactor, progress=session_progress())
+    counts = [f"{count(len(done.written), 'pages')} written", f"{done.unchanged} unchanged"]
+    write_stderr(", ".join(counts + ([f"{len(done.removed)} removed"] if done.removed else [])))
+    for place, reason in done.failed.items():
+        write_stderr(f"{place}: {reason}")
+    if is_opened:
+        open_page(done.index.resolve().as_uri())
+    report_redacted(redactor)
 
 
 def _place(target: str, *, is_folder: bool) -> Path:
