@@ -36,7 +36,8 @@ def view_command(
     """Show a log or a store in a browser, live.
 
     LOG is a convtree log, a session of a store, or a file or folder of another tool. Without LOG, the sessions of the
-    store are listed: --store URL, CONVTREE_URL, or else the one in your data directory. What others append is shown as it comes. Ctrl-C ends it.
+    store are listed: --store URL, CONVTREE_URL, or else the one in your data directory. What others append is shown as
+    it comes. Ctrl-C ends it.
 
     The address is on this machine only, and has a token in it: who knows the address can read everything.
     Nothing is ever written.
