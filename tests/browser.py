@@ -49,10 +49,10 @@ class Opened:
         return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
 
     def wait_for(self, selector: str, text: str, timeout_ms: int = 5000) -> None:
-        """Waits until an element has a text. Gets no script, which the policy of the page would stop."""
+        """Waits until there is one such element with this text. It runs no script, which the policy would stop."""
         from playwright.sync_api import expect
 
-        expect(self.page.locator(selector)).to_have_text(text, timeout=timeout_ms)
+        expect(self.page.locator(selector)).to_have_text([text], timeout=timeout_ms)
 
     def show_all(self) -> None:
         """Puts every entry of the branch into the page, as for printing, and unfolds all of it."""

@@ -127,7 +127,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "keep": ("0",),
     "cwd": (f"/c{NASTY}",),
     "output": (f"out{NAME}",),
-    "format": ("pi", "kit", "json", "markdown"),
+    "format": ("pi", "kit", "json", "markdown", "html"),
     "entry": ("q",),
     "entries": ("q",),
     "at": ("q",),
@@ -191,6 +191,8 @@ def test_no_command_prints_what_acts_on_a_terminal(
 ) -> None:
     """Whatever is in the files, in their names and on the command line: safe characters come out, and no traceback."""
     runner = CliRunner(env={"COLUMNS": "200", "CONVTREE_URL": _STORES[0]})
+    monkeypatch.setattr("uvicorn.Server.run", lambda _server, **_options: None)  # `view` would serve for ever
+    monkeypatch.setattr("webbrowser.open", lambda _address: False)
     count = 0
     for arguments in calls(app.commands[name]):
         monkeypatch.chdir(copied(template, tmp_path / "x"))

@@ -51,12 +51,13 @@ from convtree._cli.sessions import (
     usage_command,
 )
 from convtree._cli.vacuuming import vacuum_command
+from convtree._cli.viewing import view_command
 from convtree._logs.filesystems import NO_SPACE
 from convtree._model.terminal_text import escape_controls
 
 #: what people want, and the commands for it
 _SECTIONS = {
-    "Look": (inspect_command, show_command, browse_command, follow_command, diff_command),
+    "Look": (inspect_command, show_command, view_command, browse_command, follow_command, diff_command),
     "Find": (ls_command, search_command, latest_command, resume_command, usage_command),
     "Change": (
         new_command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from convtree._cli.inspect import with_session
 from convtree.stores._session_store import SessionStore
 
 _EXTRA = ("textual", "markdown_it")
+_SWITCH_S = 0.001  # a thread that reads gives way to the screen so soon; 5 ms, Python's default, can be felt
 
 
 @click.command("browse")
@@ -49,6 +51,8 @@ def browse_command(ctx: click.Context, log: str | None, store: SessionStore | No
             refuse_session(session_id)
         source: Source = LogFile(Path(name), session_id) if of is None else Stored(of, name)
         model = SessionModel(source, source.open())
+    sys.setswitchinterval(_SWITCH_S)
+    gc.freeze()  # what was imported stays; looking through it again and again would make keys wait
     Browser(store, model).run()
 
 

@@ -13,7 +13,8 @@ from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.inspect import with_session
 from convtree._cli.output import escape_document, write_document, write_stderr
 from convtree._cli.redacting import report_redacted, with_redaction
-from convtree._cli.render import finding_line
+from convtree._cli.render import count, finding_line
+from convtree._cli.sessions import session_progress
 from convtree._cli.terminal import Terminal
 from convtree._engine.leaf import LEAF
 from convtree._engine.redact import Redactor
@@ -25,7 +26,7 @@ from convtree.stores._session_store import SessionStore
 
 
 @click.command("export")
-@click.argument("log", shell_complete=complete_log)
+@click.argument("log", required=False, shell_complete=complete_log)
 @click.option("--to", "format", type=click.Choice(tuple(WRITERS)), required=True, help="The format to write.")
 @click.option(
     "-o",
@@ -46,7 +47,7 @@ from convtree.stores._session_store import SessionStore
 @click.option("--no-redact", is_flag=True, help="With --to hf-traces: keep secrets.")
 @click.option("--open", "is_opened", is_flag=True, help="With --to html: open the page in a browser.")
 def export_command(
-    log: str,
+    log: str | None,
     format: str,
     target: str | None,
     store: SessionStore | None,
@@ -66,29 +67,24 @@ def export_command(
     all branches that loads nothing, to read and to send. In a folder, the file gets the name by which the tool finds
     it. What the format has no place for is named on standard error.
 
+    Without LOG, --store URL --to html -o FOLDER/ writes a page for each session of a store, and index.html with a list
+    and a search. Pages of sessions that have not changed are left as they are.
+
     The output contains the whole conversation. Check it before you share it, or use --redact. Then the number of
     secrets replaced is printed on standard error. Session traces for Hugging Face (hf-traces) are redacted unless you
     pass --no-redact. On a terminal, controls in the output are shown as escapes.
     """
     from convtree._tools.exporting import export_file, export_lines, place_of
 
-    is_written = target is not None or is_opened
-    for refused, why in (
-        (no_redact and format not in PUBLISHED, f"--no-redact is for --to {', '.join(PUBLISHED)}"),
-        (no_redact and redactor is not None, "--no-redact contradicts --redact"),
-        (all_leaves and target is None, "--all-leaves needs a folder: -o FOLDER"),
-        (all_leaves and leaf is not None, "--leaf and --all-leaves exclude each other"),
-        (is_opened and format != "html", f"--open is for --to html, not for --to {format}"),
-        (force and not is_written, "--force is about the output file; give -o PATH with it"),
-        (leaf is not None and format in ALL_LEAVES, f"--leaf: the format {format} holds the contexts of all leaves"),
-    ):
-        if refused:
-            raise click.UsageError(why)
+    _refuse_contradictions(format, target, leaf, force, all_leaves, redactor is not None, no_redact, is_opened)
     if redactor is None and format in PUBLISHED and not no_redact:
         redactor = Redactor()
     redact: Redactor | bool = False if redactor is None else redactor
-    if is_opened and target is None:
-        target = f"{mkdtemp(prefix='convtree-')}/"
+    if is_opened:
+        target = target or f"{mkdtemp(prefix='convtree-')}/"
+    if log is None:
+        _export_store(store, target, format, redactor, is_opened)
+        return
     findings: list[Finding] = []
     with open_log(log, store, session_id) as session:
         at = LEAF if leaf is None else session.resolve(leaf)
@@ -106,12 +102,58 @@ def export_command(
     report_redacted(redactor)
 
 
+def _refuse_contradictions(
+    format: str,
+    target: str | None,
+    leaf: str | None,
+    force: bool,
+    all_leaves: bool,
+    redacts: bool,
+    no_redact: bool,
+    is_opened: bool,
+) -> None:
+    """Raises UsageError if an option does not fit the format or another option. The arguments are the options."""
+    reasons = {
+        f"--no-redact is for --to {', '.join(PUBLISHED)}; other formats keep secrets anyway": no_redact
+        and format not in PUBLISHED,
+        "--no-redact contradicts --redact": no_redact and redacts,
+        f"--open is for --to html, not for --to {format}": is_opened and format != "html",
+        "--all-leaves needs a folder: -o FOLDER": all_leaves and target is None,
+        "--leaf and --all-leaves exclude each other": all_leaves and leaf is not None,
+        "--force is about the output file; give -o PATH with it": force and target is None,
+        f"--leaf: the format {format} holds the contexts of all leaves": leaf is not None and format in ALL_LEAVES,
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            raise click.UsageError(reason)
+
+
 def open_page(address: str) -> None:
     """Opens a page in a browser, or says where it is."""
     import webbrowser
 
     if not webbrowser.open(address):
         write_stderr(f"no browser was found; the page is {address}")
+
+
+def _export_store(
+    store: SessionStore | None, target: str | None, format: str, redactor: Redactor | None, is_opened: bool
+) -> None:
+    """Writes a page for each session of a store."""
+    from convtree._tools.pages import export_pages
+
+    if store is None or format != "html":
+        raise click.UsageError("missing LOG; without it, --store URL --to html writes a page for each session")
+    if target is None:
+        raise click.UsageError("the pages of a store need a folder: -o FOLDER/")
+    done = export_pages(store, Path(target), redact=redactor, progress=session_progress())
+    counts = [f"{count(len(done.written), 'pages')} written", f"{done.unchanged} unchanged"]
+    write_stderr(", ".join(counts + ([f"{len(done.removed)} removed"] if done.removed else [])))
+    for place, reason in done.failed.items():
+        write_stderr(f"{place}: {reason}")
+    if is_opened:
+        open_page(done.index.resolve().as_uri())
+    report_redacted(redactor)
 
 
 def _place(target: str, *, is_folder: bool) -> Path:

@@ -25,14 +25,16 @@ class Mode(Enum):
     ALL = "everything"
 
 
+_KINDS = frozenset(map(int, Kind)) - {Kind.UNREAD}
 _LISTED: dict[Mode, frozenset[int]] = {
-    Mode.TURNS: frozenset(Kind) - {Kind.UNREAD, Kind.QUIET},
-    Mode.PROMPTS: frozenset((Kind.PROMPT,)),
-    Mode.NO_TOOLS: frozenset(Kind) - {Kind.UNREAD, Kind.QUIET, Kind.STEP, Kind.RESULT, Kind.MODEL},
-    Mode.ALL: frozenset(Kind) - {Kind.UNREAD},
+    Mode.TURNS: _KINDS - {Kind.QUIET},
+    Mode.PROMPTS: _KINDS & {Kind.PROMPT},
+    Mode.NO_TOOLS: _KINDS - {Kind.QUIET, Kind.STEP, Kind.RESULT, Kind.MODEL},
+    Mode.ALL: _KINDS,
 }
 
-_IN_GROUP = TOOLS | {Kind.QUIET, Kind.MODEL}
+_UNREAD = bytes((Kind.UNREAD,))
+_IN_GROUP = TOOLS | {int(Kind.QUIET), int(Kind.MODEL)}
 
 
 class Look(NamedTuple):
@@ -105,7 +107,7 @@ class Listing:
         if not is_group or hidden:
             self.line_of[row] = len(self.rows)
         self.rows.append(row)
-        self.depths.append(min(depth, 0xFFFF))
+        self.depths.append(depth)  # at most the logarithm of the size
         self.flags.append(is_group | folds << 1)
         self.hidden.append(hidden)
 
@@ -123,10 +125,13 @@ def build_listing(shape: Shape, look: Look) -> Listing:
     is_searching = look.matches is not None
     place = 0
     while place < len(order):
-        rows, depth = runs[order[place]].rows, depths[place]
+        rows, depth = _known(shape, runs[order[place]].rows), depths[place]
         end = shape.ends[place]
         is_side = shape.sides[place] and not is_searching
-        if is_side and rows[0] in look.folded and shape.kinds[rows[0]]:
+        if not rows:
+            place += 1
+            continue
+        if is_side and rows[0] in look.folded:
             below = [row for number in order[place:end] for row in runs[number].rows]
             listing.add(rows[0], depth, hidden=len(below), folds=True)
             listing.hide(below)
@@ -138,6 +143,14 @@ def build_listing(shape: Shape, look: Look) -> Listing:
             _add_turns(listing, shape, look, rows, depth, is_side)
         place += 1
     return listing
+
+
+def _known(shape: Shape, rows: list[int]) -> list[int]:
+    """Returns the entries of a segment without those at its beginning and end that were not read yet."""
+    kinds = bytes(map(shape.kinds.__getitem__, rows))
+    end = len(kinds.rstrip(_UNREAD))
+    start = end - len(kinds[:end].lstrip(_UNREAD))
+    return rows if end - start == len(rows) else rows[start:end]
 
 
 def _add_flat(listing: Listing, shape: Shape, look: Look, rows: list[int], depth: int, is_side: bool) -> None:
@@ -170,7 +183,7 @@ def _add_turns(listing: Listing, shape: Shape, look: Look, rows: list[int], dept
         depth: its indentation.
         is_side: whether it is a side branch, which can be folded.
     """
-    kinds, names_model = shape.kinds, shape.outline.tree.kinds
+    kinds, names_model, prompt = shape.kinds, shape.outline.tree.kinds, int(Kind.PROMPT)
     at, size = 0, len(rows)
     while at < size:
         row = rows[at]
@@ -184,9 +197,9 @@ def _add_turns(listing: Listing, shape: Shape, look: Look, rows: list[int], dept
                 until -= 1
             _add_group(listing, rows[at:until], depth, look)
             at = until
-        elif kind == Kind.PROMPT:
+        elif kind == prompt:
             until = at + 1
-            while until < size and kinds[rows[until]] != Kind.PROMPT:
+            while until < size and kinds[rows[until]] != prompt:
                 until += 1
             is_folded = row in look.folded and not starts_branch and until > at + 1
             hidden = until - at - 1 if is_folded else 0

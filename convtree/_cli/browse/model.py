@@ -92,6 +92,7 @@ class SessionModel:
         self.labels = self._labels()
         if not is_same:
             self.look = Look(self.look.mode)
+        self.look_at([row for row in self.shape.rows() if self.shape.kinds[row] == Kind.UNREAD])
         return True
 
     def words(self, listing: Listing, lines: Iterable[Line], sought: str) -> list[tuple[Line, Words]]:
@@ -108,7 +109,7 @@ class SessionModel:
             if line.is_group:
                 rows = listing.groups[line.row]
                 calls = sum(shape.calls[row] for row in rows)
-                found.append((line, group_words(outline.entries(rows[:_NAMED]), calls, len(rows) <= _NAMED)))
+                found.append((line, group_words(rows, outline.entries(rows[:_NAMED]), calls)))
         return found
 
     def message(self, line: Line, listing: Listing) -> Message:

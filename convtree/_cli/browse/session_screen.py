@@ -100,7 +100,8 @@ class SessionScreen(WorkingScreen):
         target = outline.leaf if self._target is None else self._target
         self._target = target
         size, seen, shown = max(len(self._model.shape.kinds), 1), 0, 0
-        for rows in self._model.shape.unread(target):
+        unread = self._model.shape.unread(target)
+        while (rows := await self.in_thread(next, unread, None)) is not None:
             await self.in_thread(self._model.look_at, rows)
             seen += len(rows)
             self._state = f"reading {100 * seen // size} %"
@@ -136,9 +137,6 @@ class SessionScreen(WorkingScreen):
 
     async def _refresh(self) -> None:
         if await self.in_thread(self._model.refresh):
-            shape = self._model.shape
-            rows = [row for row in shape.rows() if shape.kinds[row] == Kind.UNREAD]
-            await self.in_thread(self._model.look_at, rows)
             await self._rebuild(again=True)
 
     def on_tree_view_failed(self, event: TreeView.Failed) -> None:

@@ -7,16 +7,14 @@ continues at the same level. So a list is never indented deeper than the logarit
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from itertools import chain
 
 from convtree._engine import tree
 from convtree._engine.outline import Changed, Outline, main_children
-from convtree._messages.parts import Text, Thinking, Unknown
-from convtree._messages.reading import read
+from convtree._formats.documents.turns import Turn, Turns
 from convtree._model.entries import Entry, ExtensionDataEntry, MessageEntry, ModelChangeEntry
-from convtree._model.notes import INSTRUCTS
 
 _FIRST_ROWS, _MOST_ROWS = 400, 6_400  # read in the first step, and in one step at most
 
@@ -30,14 +28,14 @@ class Kind(IntEnum):
     TALK = 3  # an answer with words and tool calls
     STEP = 4  # tool calls or reasoning without words
     RESULT = 5
-    SYSTEM = 6
+    SYSTEM = 6  # a message of somebody else than user, model or tool
     MODEL = 7
     NOTE = 8  # compactions, summaries, and what is rare
     QUIET = 9  # data of an application, and what is hidden from the user
     DAMAGED = 10
 
 
-TOOLS = frozenset((Kind.TALK, Kind.STEP, Kind.RESULT))
+TOOLS = frozenset(map(int, (Kind.TALK, Kind.STEP, Kind.RESULT)))  # plain integers are faster to look up
 
 
 class Shape:
@@ -81,38 +79,39 @@ class Shape:
 
     def look_at(self, rows: list[int], entries: list[Entry | None]) -> None:
         """Notes what some entries are."""
-        visibility = self.outline.visibility
         for row, entry in zip(rows, entries, strict=True):
-            kind, calls = kind_of(entry, visibility.get(row, (None, None)))
+            kind, calls = kind_of(row, entry, self.outline.visibility)
             self.calls[row] = min(calls, 0xFFFF)
             self.kinds[row] = kind
 
 
-def kind_of(entry: Entry | None, changed: Changed = (None, None)) -> tuple[Kind, int]:
-    """Returns what an entry is, and how many tools it calls. None is an entry that cannot be read."""
+def kind_of(row: int, entry: Entry | None, visibility: Mapping[int, Changed]) -> tuple[Kind, int]:
+    """Returns what an entry is, and how many tools it calls. None is an entry that cannot be read.
+
+    What is a prompt, an answer or hidden is decided where turns are made: the entry is looked at as one.
+    """
     if entry is None:
         return Kind.DAMAGED, 0
-    if isinstance(entry, MessageEntry):
-        return _kind_of_message(entry, changed)
     if isinstance(entry, ModelChangeEntry):
         return Kind.MODEL, 0
-    return (Kind.QUIET if isinstance(entry, ExtensionDataEntry) else Kind.NOTE), 0
+    if isinstance(entry, ExtensionDataEntry):
+        return Kind.QUIET, 0
+    for item in Turns(visibility).group([(row, entry)]):
+        if isinstance(item, Turn):
+            return _kind_of_turn(item), sum(item.tools.values())
+    return (Kind.SYSTEM if isinstance(entry, MessageEntry) else Kind.NOTE), 0
 
 
-def _kind_of_message(entry: MessageEntry, changed: Changed) -> tuple[Kind, int]:
-    said = read(entry.message, entry.shape)
-    calls = len(said.calls)
-    if said.role in INSTRUCTS:
-        return Kind.SYSTEM, 0
-    if (changed[0] or entry.visible_to) in ("model", "nobody"):
-        return Kind.QUIET, calls
-    has_text = any(isinstance(part, Text | Unknown) and part.text.strip() for part in said.parts)
-    if said.role == "assistant":
-        is_step = calls or (not has_text and any(isinstance(part, Thinking) for part in said.parts))
-        return (Kind.ANSWER if not is_step else Kind.TALK if has_text else Kind.STEP), calls
-    if said.results and not (has_text and said.role == "user"):
-        return Kind.RESULT, 0
-    return (Kind.PROMPT if said.role == "user" else Kind.ANSWER), calls
+def _kind_of_turn(turn: Turn) -> Kind:
+    if turn.hidden:
+        return Kind.QUIET
+    if turn.prompt is not None:
+        return Kind.PROMPT
+    if turn.answer is None:
+        return Kind.RESULT
+    if turn.answered:
+        return Kind.TALK if turn.tools else Kind.ANSWER
+    return Kind.STEP
 
 
 def _displayed(outline: Outline, active: frozenset[int]) -> tuple[list[int], list[int], list[int], list[bool]]:

@@ -15,7 +15,7 @@ from convtree._cli.browse.shape import Kind
 from convtree._cli.describe import describe
 from convtree._cli.render import count
 from convtree._engine.outline import Changed
-from convtree._messages.reading import read
+from convtree._formats.documents.turns import Turn, Turns, line_of_message
 from convtree._model.entries import Entry, MessageEntry
 from convtree._model.terminal_text import escape_controls
 
@@ -25,7 +25,6 @@ _NAMES = {
     Kind.TALK: "answer",
     Kind.STEP: "calls",
     Kind.RESULT: "result",
-    Kind.SYSTEM: "system",
     Kind.MODEL: "model",
     Kind.DAMAGED: "damaged",
 }
@@ -51,28 +50,36 @@ def words_of(entry: Entry | None, kind: int, changed: Changed, remarks: Sequence
     described = describe(entry, changed)
     remarks = [*remarks, *described.remarks]
     name = _NAMES.get(Kind(kind), described.kind)
-    is_plain = isinstance(entry, MessageEntry) and kind not in _NAMES
-    name = f"({described.kind})" if is_plain else name
-    first = (
-        next((block.text for block in blocks_of(entry) if block.text), "") if kind == Kind.RESULT else described.gist
-    )
-    gist = escape_controls(_around(sought, first[:_GIST], entry)[:_GIST])
+    gist = escape_controls(_around(sought, _first_words(entry, kind, described.gist)[:_GIST], entry)[:_GIST])
     return Words(name, _STYLES.get(Kind(kind), "entry"), gist, ", ".join(remarks), entry.timestamp)
 
 
-def group_words(entries: Sequence[Entry | None], calls: int, is_whole: bool) -> Words:
-    """Returns a group of tools in words. `entries` are its first ones; `is_whole` if they are all."""
+def _first_words(entry: Entry, kind: int, gist: str) -> str:
+    """Returns the beginning of what an entry says; of a result, that of its text."""
+    if not isinstance(entry, MessageEntry):
+        return gist
+    if (line := line_of_message(entry)) or kind != Kind.RESULT:
+        return line or gist
+    return next((block.text for block in blocks_of(entry) if block.text), "")
+
+
+def group_words(rows: Sequence[int], entries: Sequence[Entry | None], calls: int) -> Words:
+    """Returns a group of tools in words. `entries` are those of the first rows."""
     names: Counter[str] = Counter()
-    times = [entry.timestamp for entry in entries if entry is not None and entry.timestamp]
-    for entry in entries:
-        if isinstance(entry, MessageEntry):
-            names.update(call.name or "?" for call in read(entry.message, entry.shape).calls)
+    seconds: float | None = None
+    failed = 0
+    for turn in Turns({}).group(zip(rows, entries, strict=False)):
+        if isinstance(turn, Turn):
+            names.update(turn.tools)
+            failed += turn.failed
+            seconds = seconds if turn.tool_seconds is None else (seconds or 0) + turn.tool_seconds
     said = [name if number == 1 else f"{name} \N{MULTIPLICATION SIGN}{number}" for name, number in names.items()]
-    gist = ", ".join(said) + ("" if is_whole else ", …")
-    facts = [count(calls, "tools")] if calls else ["thinking"]
-    if is_whole and (spent := _seconds(times)) is not None:
-        facts.append(spent)
-    return Words(facts[0], "dim", gist, ", ".join(facts[1:]), times[0] if times else None)
+    is_whole = len(entries) == len(rows)
+    facts = [] if seconds is None or not is_whole else [_duration(seconds)]
+    facts += [f"{failed} failed"] if failed else []
+    gist = escape_controls(", ".join(said) + ("" if is_whole else ", …"))
+    time = next((entry.timestamp for entry in entries if entry is not None), None)
+    return Words(count(calls, "tools") if calls else "thinking", "dim", gist, ", ".join(facts), time)
 
 
 def _around(sought: str, gist: str, entry: Entry) -> str:
@@ -87,12 +94,9 @@ def _around(sought: str, gist: str, entry: Entry) -> str:
     return ("…" if start else "") + text[start : start + _GIST]
 
 
-def _seconds(times: Sequence[str]) -> str | None:
-    """Returns how long a group took, or None if that is unknown."""
-    moments = [moment for time in times if (moment := moment_of(time)) is not None]
-    if len(moments) < 2:
-        return None
-    spent = round((max(moments) - min(moments)).total_seconds())
+def _duration(seconds: float) -> str:
+    """Returns a time span in words."""
+    spent = round(seconds)
     if spent < 60:
         return f"{spent} s"
     return f"{spent // 60} min" if spent < 3600 else f"{spent / 3600:.1f} h"

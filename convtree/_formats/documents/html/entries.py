@@ -135,7 +135,7 @@ def _aside(entry: Entry) -> Said:
             name = texts.one_line(entry.ext_type, _NAME)
             said = Said("data", "Data of an extension", name, name, [_whole("Content", entry)])
         case VacuumEntry():
-            said = Said("data", "Removed", f"{entry.dropped:,} entries", "", [_whole("What they leave", entry)])
+            said = Said("data", "Removed", f"entries: {entry.dropped:,}", "", [_whole("What they leave", entry)])
         case _:
             name = texts.one_line(f"an entry of the type {entry.type}", _NAME)
             said = Said("data", "Not understood", name, name, [_whole("All of it, as JSON", entry)])

@@ -20,6 +20,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from convtree import __version__
 from convtree._formats.common.base import Exported
 from convtree._formats.documents.html import texts
 from convtree._formats.documents.html.entries import EntryMarkup, Shown, asset, environment
@@ -28,22 +29,28 @@ from convtree._model.document_text import escape_text
 from convtree._model.entries import Entry, MessageEntry
 
 SCRIPTS = ("tree.js", "lists.js", "conversation.js", "search.js", "page.js")
+LIVE_SCRIPTS = (*SCRIPTS, "live.js")
 _BLOCK = 200  # entries in a block
 _BLOCK_SIZE = 400_000  # characters of markup in a block
 _TITLE = 100  # characters of a title
+_FACT = 300  # of a fact
 _LOOKED_AT = 100  # records that are looked at for a title
 
 
-def page_of(session: Exported, connect: str | None = None) -> Iterator[bytes]:
-    """Yields the page of a session, piece by piece. `connect` is where a live page gets what is appended."""
+def page_of(session: Exported, connect: str | None = None, home: str | None = None) -> Iterator[bytes]:
+    """Yields the page of a session, piece by piece.
+
+    `connect` is where a live page gets what is appended, `home` where the list of sessions is.
+    """
     outline = session.outline()
     render = EntryMarkup(outline)
     title = title_of(session)
-    yield shell("page.html", SCRIPTS, title=title, facts=facts_of(session), connect=connect)
+    scripts = LIVE_SCRIPTS if connect else SCRIPTS
+    yield shell("page.html", scripts, title=title, facts=facts_of(session), connect=connect, home=home)
     shown = (render.of(row, record) for row, record in session.records() if isinstance(record, Entry))
     yield from blocks(shown)
     yield element("facts", state_of(session))
-    yield ending(SCRIPTS)
+    yield ending(scripts)
 
 
 def shell(template: str, scripts: Iterable[str], connect: str | None = None, **values: Any) -> bytes:
@@ -129,7 +136,7 @@ def facts_of(session: Exported) -> list[tuple[str, str]]:
         "Owner": header.owner,
         "From": None if parent is None else f"{parent.id} ({parent.kind})",
     }
-    return [(name, escape_text(value)) for name, value in found.items() if value]
+    return [(name, texts.one_line(value, _FACT)) for name, value in found.items() if value]
 
 
 def title_of(session: Exported) -> str:
@@ -142,6 +149,13 @@ def title_of(session: Exported) -> str:
             if said and not said.startswith(("/", "<")) and " " in said:
                 return texts.one_line(said, _TITLE)
     return texts.one_line(session.id, _TITLE)
+
+
+@lru_cache(maxsize=1)
+def version() -> str:
+    """Returns what differs between versions that make other pages of the same session."""
+    assets = [style(), script(SCRIPTS), asset("page.html"), asset("entry.html"), __version__]
+    return sha256("\0".join(assets).encode()).hexdigest()
 
 
 def _hash(text: str) -> str:

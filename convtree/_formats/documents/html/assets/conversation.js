@@ -43,14 +43,12 @@ class Conversation {
     }
     let kept = 0;
     while (kept < groups.length && kept < this.sections.length && isSame(groups[kept], this.sections[kept].items)) kept++;
+    if (this.grow(kept, groups[kept])) kept++;
     for (const old of this.sections.splice(kept)) {
       this.near.unobserve(old);
       old.remove();
     }
-    for (const [at, section] of this.sections.entries()) {
-      section.items = groups[at];
-      if (section.isFilled && section.items.some(({ entry }) => entry && hasChanged(section, entry, this))) this.refill(section);
-    }
+    for (const section of this.sections) this.update(section);
     const added = groups.slice(kept).map((items) => {
       const section = make("section", "group");
       section.items = items;
@@ -60,6 +58,28 @@ class Conversation {
     this.sections.push(...added);
     this.main.append(...added);
     for (const section of added) this.near.observe(section);
+  }
+
+  // Adds to a group that only becomes longer, so that what is unfolded in it stays so.
+  grow(at, items) {
+    const section = this.sections[at];
+    const count = section?.items.length;
+    if (!section || !items || items.length <= count || !isSame(items.slice(0, count), section.items)) return false;
+    section.items = items;
+    if (!section.isFilled) return true;
+    section.append(...this.build(section, items.slice(count)));
+    joinResults([...section.children]);
+    return true;
+  }
+
+  // Makes the heads anew of the entries about which something is new: siblings, labels, sums.
+  update(section) {
+    if (!section.isFilled) return;
+    for (const { entry } of section.items) {
+      if (!entry || section.states.get(entry) === stateOf(entry, this)) continue;
+      section.states.set(entry, stateOf(entry, this));
+      section.querySelector(`article[data-row="${Number(entry.row)}"] > header`)?.replaceWith(this.headOf(entry));
+    }
   }
 
   // What is in view: the entries of the path, or what the model saw where a compaction is folded.
@@ -81,22 +101,25 @@ class Conversation {
     return items;
   }
 
-  refill(section) {
-    section.isFilled = false;
-    this.fill(section);
-  }
-
   fill(section) {
     if (section.isFilled) return;
     section.isFilled = true;
+    section.states = new Map();
     this.near.unobserve(section);
+    const shown = this.build(section, section.items);
+    joinResults(shown);
+    section.replaceChildren(...shown);
+    section.removeAttribute("style");
+  }
+
+  // Makes the elements of entries, and notes in which state their heads are.
+  build(section, items) {
     const template = document.createElement("template");
-    const markup = section.items.map((item) => (item.entry ? `<article>${this.blocks.markup(item.entry.row)}</article>` : ""));
+    const markup = items.map((item) => (item.entry ? `<article>${this.blocks.markup(item.entry.row)}</article>` : ""));
     template.innerHTML = DOOR.createHTML(markup.join(""));
     const articles = [...template.content.children];
     const shown = [];
-    section.states = new Map();
-    for (const item of section.items) {
+    for (const item of items) {
       if (!item.entry) {
         shown.push(this.noteOf(item));
         continue;
@@ -107,20 +130,25 @@ class Conversation {
       if (item.entry.isOrphan) shown.push(make("p", "gap", "The entry above is missing here: its line is damaged."));
       shown.push(article);
     }
-    joinResults(shown);
-    section.replaceChildren(...shown);
-    section.removeAttribute("style");
+    return shown;
   }
 
   fillAll() {
     for (const section of this.sections) this.fill(section);
   }
 
-  // Makes the head of an entry, with what depends on the branch in view: the switch, sums, the model if it changed.
   complete(article, entry) {
     article.className = `entry ${entry.kind}`;
     article.dataset.row = entry.row;
     article.tabIndex = -1;
+    article.prepend(this.headOf(entry));
+    for (const [name, isOpen] of Object.entries(this.unfolded)) {
+      if (isOpen) for (const each of article.querySelectorAll(`details.${name}`)) each.open = true;
+    }
+  }
+
+  // Makes the head of an entry, with what depends on the branch in view: the switch, sums, the model if it changed.
+  headOf(entry) {
     const header = make("header");
     const add = (className, text) => header.append(make("span", className, text));
     const turn = this.turns.get(entry);
@@ -151,10 +179,7 @@ class Conversation {
     link.href = `#${encodeURIComponent(entry.id)}`;
     link.title = link.ariaLabel = "Link to this entry";
     header.append(link);
-    article.prepend(header);
-    for (const [name, isOpen] of Object.entries(this.unfolded)) {
-      if (isOpen) for (const each of article.querySelectorAll(`details.${name}`)) each.open = true;
-    }
+    return header;
   }
 
   switchOf(entry, siblings) {
@@ -251,11 +276,9 @@ function isSame(items, others) {
 }
 
 function stateOf(entry, view) {
-  return [view.tree.siblings(entry).length, view.labels[entry.row], view.turns.get(entry)?.text, view.replaced.get(entry.row)?.row].join("\n");
-}
-
-function hasChanged(section, entry, view) {
-  return section.states.get(entry) !== stateOf(entry, view);
+  const siblings = view.tree.siblings(entry);
+  const replacement = view.replaced.get(entry.row)?.row;
+  return [siblings.length, siblings.indexOf(entry), view.labels[entry.row], view.turns.get(entry)?.text, replacement, entry.flags, entry.states].join("\n");
 }
 
 function localise(time) {

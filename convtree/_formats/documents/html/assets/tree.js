@@ -21,6 +21,12 @@ class Tree {
     return entry;
   }
 
+  // What a mark has changed of an entry that is here.
+  change([row, , , , , , , flags, , , , , states]) {
+    const entry = this.byRow.get(row);
+    if (entry) Object.assign(entry, { flags, states });
+  }
+
   siblings(entry) {
     return entry.parent ? entry.parent.children : this.roots;
   }
