@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 
 import click
 
-from convtree._cli.choosing import open_log, with_store_for_log
+from convtree._cli.choosing import open_default_store, open_log, with_store_for_log
 from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.inspect import with_session
 from convtree._cli.output import escape_document, write_document, write_stderr
@@ -67,7 +67,7 @@ def export_command(
     all branches that loads nothing, to read and to send. In a folder, the file gets the name by which the tool finds
     it. What the format has no place for is named on standard error.
 
-    Without LOG, --store URL --to html -o FOLDER/ writes a page for each session of a store, and index.html with a list
+    Without LOG, --to html -o FOLDER/ writes a page for each session of the store, and index.html with a list
     and a search. Pages of sessions that have not changed are left as they are.
 
     The output contains the whole conversation. Check it before you share it, or use --redact. Then the number of
@@ -142,11 +142,17 @@ def _export_store(
     """Writes a page for each session of a store."""
     from convtree._tools.pages import export_pages
 
-    if store is None or format != "html":
-        raise click.UsageError("missing LOG; without it, --store URL --to html writes a page for each session")
+    if format != "html":
+        raise click.UsageError("missing LOG; without it, --to html writes a page for each session of the store")
     if target is None:
         raise click.UsageError("the pages of a store need a folder: -o FOLDER/")
-    done = export_pages(store, Path(target), redact=redactor, progress=session_progress())
+    source = open_default_store(click.get_current_context()) if store is None else store
+    done = export_pages(
+        source,
+        Path(target),
+        redact=redactor,
+        progress=session_progress(),
+    )
     counts = [f"{count(len(done.written), 'pages')} written", f"{done.unchanged} unchanged"]
     write_stderr(", ".join(counts + ([f"{len(done.removed)} removed"] if done.removed else [])))
     for place, reason in done.failed.items():
