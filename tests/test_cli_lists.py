@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from convtree import ParentSession, open_store
 from convtree._cli import times
 from convtree._cli.app import app
 from convtree._cli.terminal import Terminal
+from convtree.stores._results import Pruned
 from convtree.stores._session_store import SessionStore
 
 NOW = datetime(2026, 3, 29, 12, tzinfo=UTC)
@@ -234,3 +235,27 @@ def test_usage_by_day_model_and_directory(shop: Shop, monkeypatch: pytest.Monkey
     done = CliRunner().invoke(app, ["usage", "short", "--by", "day", "--utc", "--until", "yesterday", "--json"])
     (row,) = json.loads(done.stdout)["rows"]
     assert (row["day"], row["usage"]["cost"]) == ("2026-03-28", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("command", "age", "expected"),
+    [
+        ("prune", "2", timedelta(days=2)),
+        ("prune", "36 hours", timedelta(hours=36)),
+        ("prune", "yesterday", timedelta(hours=36)),
+        ("prune", "2026-02", timedelta(days=56, hours=12)),
+        ("resume", "90", timedelta(minutes=90)),
+        ("resume", "2h", timedelta(hours=2)),
+        ("resume", "today", timedelta(hours=12)),
+    ],
+)
+@pytest.mark.usefixtures("shop")
+def test_ages_as_people_write_them(
+    command: str, age: str, expected: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number counts in days or minutes; a day or a longer time counts from its beginning."""
+    asked: list[timedelta] = []
+    monkeypatch.setattr(SessionStore, "prune", lambda _, max_age, **__: asked.append(max_age) or Pruned())
+    monkeypatch.setattr(SessionStore, "resumable", lambda _, max_age, **__: asked.append(max_age))
+    CliRunner().invoke(app, [command, "--utc", "--max-age", age])
+    assert asked == [expected]

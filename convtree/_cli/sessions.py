@@ -11,7 +11,7 @@ from typing import Any, Literal
 import click
 
 from convtree._catalogue.types import SessionInfo
-from convtree._cli import json_output
+from convtree._cli import json_output, times
 from convtree._cli.choosing import session_id_of, session_id_or_text, why_empty, with_listed_store, with_store
 from convtree._cli.completing import complete_session
 from convtree._cli.exit_codes import FOUND
@@ -23,8 +23,7 @@ from convtree._cli.output import progress_on_stderr, write, write_stderr
 from convtree._cli.render import count
 from convtree._cli.session_table import ids_shown, session_lines
 from convtree._cli.terminal import Terminal
-from convtree._cli.time_options import Range, with_range, with_utc
-from convtree._cli.times import zone_of
+from convtree._cli.time_options import Range, age_option, with_range, with_utc
 from convtree._cli.usage_table import deleted_between, usage_lines
 from convtree._logs.directories import find_git_root
 from convtree._model.errors import SessionNotFound
@@ -164,7 +163,7 @@ def search_command(
     remember_list(store.location, [hit.session_id for hit in hits])
     terminal = Terminal()
     ids = ids_shown(store, [hit.session_id for hit in hits], whole=verbose or terminal.is_piped)
-    write(hit_lines(hits, text, ids, zone_of(utc), terminal))
+    write(hit_lines(hits, text, ids, times.zone_of(utc), terminal))
     if not hits:
         more = "" if filters["tasks"] else "; --tasks searches the sessions of sub-agents, too"
         write_stderr(f"{escape_controls(store.location)}: no message has all these words{more}")
@@ -192,11 +191,16 @@ def latest_command(store: SessionStore, as_json: bool, **filters: Any) -> None:
 @click.option("--git-root", metavar="DIR", help="Sessions of this repository, too.  [default: that of --cwd]")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @click.option(
-    "--max-age", type=float, default=60, show_default=True, metavar="MINUTES", help="Only sessions active since then."
+    "--max-age",
+    default="60",
+    show_default=True,
+    metavar="AGE",
+    help="Only sessions active since: minutes, or '3 days'.",
 )
+@with_utc
 @as_json
 def resume_command(
-    store: SessionStore, cwd: str, git_root: str | None, owner: str | None, max_age: float, as_json: bool
+    store: SessionStore, cwd: str, git_root: str | None, owner: str | None, max_age: str, utc: bool, as_json: bool
 ) -> None:
     """Print the id of the session to continue here.
 
@@ -204,7 +208,8 @@ def resume_command(
     count.
     """
     root = git_root or find_git_root(cwd)
-    found = store.resumable(cwd=cwd, git_root=root, owner=owner, max_age=timedelta(minutes=max_age))
+    age = age_option("--max-age", max_age, times.now(times.zone_of(utc)), timedelta(minutes=1))
+    found = store.resumable(cwd=cwd, git_root=root, owner=owner, max_age=age)
     _print_session(store, found, as_json)
 
 
