@@ -21,8 +21,13 @@ _CENTS = 0.005  # a smaller cost is not shown as 0.00
 def session_lines(
     infos: Sequence[SessionInfo], ids: Mapping[str, str], now: datetime, terminal: Terminal, *, verbose: bool = False
 ) -> Iterator[str]:
-    """Yields the header and a line for each session. `ids` has what stands for the id of each session."""
+    """Yields the header and a line for each session. `ids` has what stands for the id of each session.
+
+    On a terminal, each row has the number that commands take in place of the id.
+    """
+    numbers = [] if terminal.is_piped else [str(number) for number in range(1, len(infos) + 1)]
     columns = [
+        Column(header="#", texts=numbers or [""] * len(infos), rank=1, style="dim", to_right=True),
         Column(header="ID", texts=[escape_controls(ids[info.id]) for info in infos], style="dim"),
         Column(header="AGE", texts=[age_since(info.last_activity, now) for info in infos], style="dim"),
     ]
