@@ -64,7 +64,7 @@ def open_existing_store(ctx: click.Context, param: click.Parameter, url: str | N
     return store
 
 
-def _open_chosen_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
+def open_chosen_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
     """Opens the store that the option names, or else the default one."""
     if url is not None or ctx.resilient_parsing:
         return open_existing_store(ctx, param, url)
@@ -120,7 +120,7 @@ def store_option(callback: Callable[..., Any], help: str) -> Callable[..., Any]:
 
 _URLS = "a folder, sqlite:///FILE or postgresql://…"
 _DEFAULT = f"  [default: {URL_VARIABLE}, else the folder of sessions in your data directory]"
-with_store = store_option(_open_chosen_store, f"The store: {_URLS}{_DEFAULT}")
+with_store = store_option(open_chosen_store, f"The store: {_URLS}{_DEFAULT}")
 with_listed_store = store_option(_open_listed_store, f"The store: {_URLS}{_DEFAULT}")
 with_store_for_log = store_option(open_existing_store, "LOG is a session of this store, not a path.")
 with_store_for_logs = store_option(
