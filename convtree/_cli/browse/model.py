@@ -20,11 +20,12 @@ from convtree._engine import tree
 from convtree._messages.reading import read
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, MessageEntry
-from convtree._model.errors import ConvtreeError
+from convtree._model.errors import BrokenPath, ConvtreeError
 from convtree._model.usage import usage_of
 from convtree._session.session import Session
 
 BATCH = 200  # entries that are read at once; meanwhile others wait for the session
+_MOST_SEARCHED = 6_400  # entries that a step of a search looks at
 _ABOVE = 20  # entries above a result that are read for the name of its tool
 _NAMED = 40  # entries of a group that are read for the names of its tools
 
@@ -147,7 +148,7 @@ class SessionModel:
                 for row, entry in zip(batch, outline.entries(batch), strict=True):
                     if entry is not None and self._says(row, entry, sought):
                         found.add(row)
-            step *= 2
+            step = min(2 * step, _MOST_SEARCHED)
             yield frozenset(found)
 
     # --- what is listed ---
@@ -232,7 +233,10 @@ class SessionModel:
         outline = self.shape.outline
         if outline.tree.kinds[row] & tree.KIND != tree.MESSAGE:
             return [row]
-        found = (outline.row(entry.id) for entry in self.session.siblings(self._id(row)))
+        try:
+            found = [outline.row(entry.id) for entry in self.session.siblings(self._id(row))]
+        except BrokenPath:  # one of them cannot be read; that must not hide this one
+            return [row]
         return [each for each in found if each is not None]
 
     def _facts(self, row: int, entry: Entry) -> Iterator[str]:

@@ -71,6 +71,7 @@ class SessionScreen(WorkingScreen):
         self._building = asyncio.Lock()
         self._wanted = self._built = 0
         self._state = "reading"
+        self._trouble = ""  # why the session could not be read again
 
     def compose(self) -> ComposeResult:
         """Yields the title, the panes, the field of a search, and the keys."""
@@ -136,7 +137,15 @@ class SessionScreen(WorkingScreen):
             restart(self, "following", self._refresh)
 
     async def _refresh(self) -> None:
-        if await self.in_thread(self._model.refresh):
+        try:
+            changed = await asyncio.to_thread(self._model.refresh)
+        except Exception as error:  # the log is gone, or its server is down: said once, and tried again
+            if str(error) != self._trouble:
+                self.show_error(error)
+            self._trouble = str(error)
+            return
+        self._trouble = ""
+        if changed:
             await self._rebuild(again=True)
 
     def on_tree_view_failed(self, event: TreeView.Failed) -> None:
@@ -187,6 +196,7 @@ class SessionScreen(WorkingScreen):
 
     def action_search(self) -> None:
         """Opens the field of the search."""
+        self.remove_class("reading")
         self.add_class("searching")
         self.search_field.focus()
 
@@ -213,9 +223,12 @@ class SessionScreen(WorkingScreen):
             await self._rebuild()
             return
         found = self._model.search(text)
+        shown = -1
         while (matches := await self.in_thread(next, found, None)) is not None:
-            self._model.look = self._model.look._replace(matches=matches)
-            await self._rebuild()
+            if len(matches) > shown:
+                shown = len(matches)
+                self._model.look = self._model.look._replace(matches=matches)
+                await self._rebuild()
 
     # --- folds and filters ---
 
@@ -229,9 +242,15 @@ class SessionScreen(WorkingScreen):
         self._fold(None)
 
     def action_fold(self, fold: bool) -> None:
-        """Folds or unfolds what begins here; where nothing can be folded, goes to the prompt above."""
-        if not self._fold(fold) and fold:
-            self.action_prompt(-1)
+        """Folds or unfolds what begins here; else goes to the prompt above, or to the message and back."""
+        if self.has_class("reading"):
+            if fold:
+                self.action_back()
+        elif not self._fold(fold):
+            if fold:
+                self.action_prompt(-1)
+            else:
+                self.on_pick_view_picked()
 
     def _fold(self, fold: bool | None) -> bool:
         line = self._tree.line
@@ -347,5 +366,4 @@ class SessionScreen(WorkingScreen):
 
     async def _copy_id(self, line: Line) -> None:
         if (id := await self.in_thread(self._model.id_of, line.row)) is not None:
-            self.app.copy_to_clipboard(id)
-            self.say(f"copied: {id}")
+            self.copy(id)

@@ -76,11 +76,15 @@ class SessionsView(PickView):
         body = one_line([*pieces, (escape_controls(title_of(item)), "")], width - len(tail))
         return Strip.join([body, one_line([(tail, "dim")], width - body.cell_length)])
 
+    def title_of_hit(self, hit: Hit) -> str:
+        """Returns the title of the session that a message is in, as far as it is known."""
+        return hit.session_name or self.titles.get(hit.session_id, hit.session_id)
+
     def _hit_line(self, hit: Hit, width: int) -> Strip:
         lead = min(_HIT_CELLS, width // 3)
         remark = "" if hit.on_path else "(side branch) "
         pieces = [
-            (filled(hit.session_name or self.titles.get(hit.session_id, hit.session_id), lead) + " ", "dim"),
+            (filled(self.title_of_hit(hit), lead) + " ", "dim"),
             (f"{hit.role or '?'}: ", "user"),
         ]
         return one_line([*pieces, (remark, "note"), (hit.snippet, "")], width, self.words)
@@ -92,6 +96,7 @@ class SessionsScreen(WorkingScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open"),
         Binding("r", "reload", "Reload"),
+        Binding("y", "copy_id", "Copy id"),
     ]
 
     def __init__(self, store: SessionStore) -> None:
@@ -209,10 +214,16 @@ class SessionsScreen(WorkingScreen):
         if self._view.line_count:
             item = self._view.items[self._view.cursor]
             if isinstance(item, Hit):
-                opening = partial(self._open, item.session_id, item.session_name, item.entry_id)
+                opening = partial(self._open, item.session_id, self._view.title_of_hit(item), item.entry_id)
             else:
                 opening = partial(self._open, item.id, title_of(item))
             restart(self, "open", opening)
+
+    def action_copy_id(self) -> None:
+        """Copies the id of the session into the clipboard of the terminal."""
+        if self._view.line_count:
+            item = self._view.items[self._view.cursor]
+            self.copy(item.session_id if isinstance(item, Hit) else item.id)
 
     async def _open(self, id: str, title: str | None, entry_id: str | None = None) -> None:
         def open_it() -> SessionModel:
