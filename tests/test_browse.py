@@ -24,6 +24,7 @@ import convtree
 from convtree import Session
 from convtree._cli import browsing as browsing_command
 from convtree._cli.app import app as cli
+from convtree._cli.browse.collections import OfOtherTools
 from convtree._cli.browse.source import LogFile
 
 MINUTE = 60 * 10**9
@@ -536,6 +537,21 @@ def test_other_tools_are_only_read(tmp_path: Path) -> None:
 
     browse(path, steps)
     assert path.read_bytes() == before
+
+
+def test_the_sessions_of_another_tool(tmp_path: Path) -> None:
+    """A folder with several is listed, and each can be opened. A search in all of them needs a store."""
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.jsonl").write_bytes(encoded(*CLAUDE).replace(b'"c1"', f'"{name}"'.encode()))
+
+    async def steps(hand: Hand) -> None:
+        assert hand.lines[0].endswith(" 2 sessions")
+        await hand.press("slash", "x")
+        assert hand.said == ["only the messages of a store can be searched; `convtree import` makes one of these files"]
+        await hand.press("escape", "down", "enter")
+        assert (hand.tree.line_count > 1, hand.screen._model.session.id) == (True, "two")
+
+    browse(OfOtherTools(tmp_path), steps)
 
 
 # --- the command ---

@@ -6,14 +6,19 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 from click.core import ParameterSource
 
 from convtree._cli.inspect import with_session
 from convtree._cli.sessions import open_existing_store
+from convtree._model.errors import SeveralSessions
 from convtree.stores._session_store import SessionStore
+
+if TYPE_CHECKING:
+    from convtree._cli.browse.collections import Collection
+    from convtree._cli.browse.model import SessionModel
 
 _EXTRA = ("textual", "markdown_it")
 _SWITCH_S = 0.001  # a thread that reads gives way to the screen so soon; 5 ms, Python's default, can be felt
@@ -35,9 +40,9 @@ _SWITCH_S = 0.001  # a thread that reads gives way to the screen so soon; 5 ms, 
 def browse_command(ctx: click.Context, log: str | None, store: SessionStore | None, session_id: str | None) -> None:
     """Browse sessions: a list, the tree of one, its messages.
 
-    LOG is a convtree log, or a file or folder of another tool; with --store, the id of a session. Without it, the
-    sessions of the store are listed. `?` shows the keys. Nothing is changed unless you label an entry or fork. Needs a
-    terminal, and the extra `browse`.
+    LOG is a convtree log, or a file or folder of another tool, whose sessions are listed if it holds several; with
+    --store, the id of a session. Without LOG, the sessions of the store are listed. `?` shows the keys. Nothing is
+    changed unless you label an entry or fork. Needs a terminal, and the extra `browse`.
     """
     if log is None and store is None:
         raise click.UsageError("give a LOG, or a store with --store URL")
@@ -49,17 +54,27 @@ def browse_command(ctx: click.Context, log: str | None, store: SessionStore | No
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         raise ImportError("convtree browse needs textual: pip install 'convtree[browse]'") from None
-    from convtree._cli.browse.model import SessionModel
-    from convtree._cli.browse.source import LogFile, Source, Stored
-
-    model = None
-    if log is not None:
-        is_stored = ctx.get_parameter_source("store") is ParameterSource.COMMANDLINE
-        source: Source = Stored(store, log) if store is not None and is_stored else LogFile(Path(log), session_id)
-        model = SessionModel(source, source.open())
+    is_id = ctx.get_parameter_source("store") is ParameterSource.COMMANDLINE
+    what = _opened(log, store if log is None or is_id else None, session_id)
     sys.setswitchinterval(_SWITCH_S)
     gc.freeze()  # what was imported stays; looking through it again and again would make keys wait
-    Browser(store, model).run()
+    Browser(what).run()
+
+
+def _opened(log: str | None, store: SessionStore | None, session_id: str | None) -> Collection | SessionModel:
+    """Opens a session, or what lists several, so that errors are printed before the screen is taken."""
+    from convtree._cli.browse.collections import OfOtherTools, OfStore
+    from convtree._cli.browse.model import SessionModel
+    from convtree._cli.browse.source import LogFile, Stored
+
+    if log is None:
+        assert store is not None  # the command has checked that
+        return OfStore(store)
+    source = LogFile(Path(log), session_id) if store is None else Stored(store, log)
+    try:
+        return SessionModel(source, source.open())
+    except SeveralSessions:
+        return OfOtherTools(Path(log))
 
 
 def _has_terminal() -> bool:

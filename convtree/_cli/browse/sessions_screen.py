@@ -1,4 +1,4 @@
-"""The sessions of a store, most recently active first, and a search over all their messages."""
+"""A list of sessions, and a search over all their messages."""
 
 from __future__ import annotations
 
@@ -16,21 +16,19 @@ from textual.widgets import Input
 
 from convtree._catalogue.types import SessionInfo
 from convtree._cli.browse.ages import AGE_CELLS, age_of
+from convtree._cli.browse.collections import Collection
 from convtree._cli.browse.draw import filled, one_line
 from convtree._cli.browse.lines_view import PickView
 from convtree._cli.browse.model import SessionModel
 from convtree._cli.browse.session_screen import SessionScreen
-from convtree._cli.browse.source import Stored
 from convtree._cli.browse.tasks import begin, restart
 from convtree._cli.browse.words import moment_of
 from convtree._cli.browse.working import WorkingScreen
 from convtree._cli.render import count
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._results import Hit
-from convtree.stores._session_store import SessionStore
 
 PAGE = 100  # sessions that are listed at once
-HITS = 200  # messages that a search shows
 _AHEAD = 50  # lines below the cursor from which the next page is read
 _TYPING_S = 0.2  # a search begins when nothing was typed for so long
 _WIDE, _MIDDLE = 76, 50  # columns from which directories, and numbers of messages, are shown
@@ -99,9 +97,9 @@ class SessionsScreen(WorkingScreen):
         Binding("y", "copy_id", "Copy id"),
     ]
 
-    def __init__(self, store: SessionStore) -> None:
+    def __init__(self, sessions: Collection) -> None:
         super().__init__()
-        self._store = store
+        self._sessions = sessions
         self._view = SessionsView()
         self._listed: list[SessionInfo] = []
         self._cursor: str | None = None
@@ -131,7 +129,7 @@ class SessionsScreen(WorkingScreen):
         self._is_loading = True
         limit = max(len(self._listed), PAGE) if again else PAGE
         cursor = None if again else self._cursor
-        page = await self.in_thread(lambda: self._store.list(limit=limit, cursor=cursor))
+        page = await self.in_thread(self._sessions.page, limit, cursor)
         self._is_loading = False
         if page is None:
             self._title("")
@@ -157,7 +155,7 @@ class SessionsScreen(WorkingScreen):
             begin(self, "list", self._load, again=False)
 
     def _title(self, state: str) -> None:
-        self.show_title(self._store.location, state)
+        self.show_title(self._sessions.location, state)
 
     # --- search ---
 
@@ -188,11 +186,10 @@ class SessionsScreen(WorkingScreen):
             self._view.show(self._listed, cursor=self._place)
             self._title(self._state())
             return
-        hits = await self.in_thread(lambda: self._store.search(text, limit=HITS))
+        hits = await self.in_thread(self._sessions.search, text)
         if hits is not None:
             self._view.show(hits, text.casefold())
-            more = " and more" if len(hits) == HITS else ""
-            self._title(f"{count(len(hits), 'messages')}{more} with these words" if hits else "nothing found")
+            self._title(f"{count(len(hits), 'messages')} with these words" if hits else "nothing found")
 
     def action_back(self) -> None:
         """Leaves the search, else the application."""
@@ -227,7 +224,7 @@ class SessionsScreen(WorkingScreen):
 
     async def _open(self, id: str, title: str | None, entry_id: str | None = None) -> None:
         def open_it() -> SessionModel:
-            source = Stored(self._store, id)
+            source = self._sessions.source(id)
             return SessionModel(source, source.open(), title)
 
         model = await self.in_thread(open_it)
