@@ -170,7 +170,7 @@ def test_no_command_prints_what_acts_on_a_terminal(
     name: str, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is in the files, in their names and on the command line: safe characters come out, and no traceback."""
-    runner = CliRunner(env={"COLUMNS": "200"})
+    runner = CliRunner(env={"COLUMNS": "200", "CONVTREE_URL": _STORES[0]})
     count = 0
     for arguments in calls(app.commands[name]):
         monkeypatch.chdir(copied(template, tmp_path / "x"))

@@ -356,15 +356,6 @@ def test_missing_store(url: str, code: int, message: str, tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_store_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names the option and the environment variable."""
-    monkeypatch.delenv("CONVTREE_URL", raising=False)
-    code, _, err = call("ls")
-    assert code == 2
-    assert "--store" in err
-    assert "CONVTREE_URL" in err
-
-
 def test_ls_shows_ids_whole(store: SessionStore) -> None:
     """A whole id can be copied and passed to `show`. The columns after it stay aligned."""
     uuid = "01234567-89ab-4cde-8f01-23456789abcd"

@@ -41,6 +41,7 @@ from convtree._cli.sessions import (
 from convtree._cli.vacuuming import vacuum_command
 from convtree._logs.filesystems import NO_SPACE
 from convtree._model.errors import (
+    AmbiguousId,
     ConvtreeError,
     EntryNotFound,
     IdConflict,
@@ -94,7 +95,7 @@ class App(click.Group):
             raise click.exceptions.Exit(CLOSED_PIPE) from None
         except (SessionNotFound, EntryNotFound, FileNotFoundError) as error:
             _fail(error, NOT_FOUND)
-        except (SessionExists, SessionHeld, SeveralSessions, SessionLocked, IdConflict) as error:
+        except (AmbiguousId, SessionExists, SessionHeld, SeveralSessions, SessionLocked, IdConflict) as error:
             _fail(error, CONFLICT)
         except (ConvtreeError, OSError, ImportError) as error:  # ImportError: the message names the missing extra
             _fail(error, UNREADABLE)

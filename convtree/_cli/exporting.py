@@ -7,14 +7,15 @@ from pathlib import Path
 
 import click
 
+from convtree._cli.choosing import open_log, with_store_for_log
 from convtree._cli.inspect import with_session
 from convtree._cli.output import escape_document, write_document, write_stderr
 from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.render import finding_line
-from convtree._cli.sessions import open_log, with_store_for_log
 from convtree._cli.terminal import Terminal
+from convtree._engine.leaf import LEAF
 from convtree._engine.redact import Redactor
-from convtree._formats import PUBLISHED, WRITERS
+from convtree._formats import ALL_LEAVES, PUBLISHED, WRITERS
 from convtree._logs.atomic_file import write_atomically
 from convtree._logs.streams import is_terminal
 from convtree._model.entries import Finding
@@ -34,6 +35,7 @@ from convtree.stores._session_store import SessionStore
 )
 @with_store_for_log
 @with_session
+@click.option("--leaf", metavar="ENTRY", help="Use this entry instead of the session's leaf.")
 @click.option("--force", is_flag=True, help="Replace the output file if it exists. A pipe or device is never replaced.")
 @click.option("--all-leaves", is_flag=True, help="With --to atif: write a file for each leaf into the output folder.")
 @with_redaction
@@ -44,6 +46,7 @@ def export_command(
     target: str | None,
     store: SessionStore | None,
     session_id: str | None,
+    leaf: str | None,
     force: bool,
     all_leaves: bool,
     redactor: Redactor | None,
@@ -69,13 +72,20 @@ def export_command(
     redact: Redactor | bool = False if redactor is None else redactor
     if all_leaves and target is None:
         raise click.UsageError("--all-leaves needs a folder: -o FOLDER")
+    if all_leaves and leaf is not None:
+        raise click.UsageError("--leaf and --all-leaves exclude each other")
+    if force and target is None:
+        raise click.UsageError("--force is about the output file; give -o PATH with it")
+    if leaf is not None and format in ALL_LEAVES:
+        raise click.UsageError(f"--leaf: the format {format} holds the contexts of all leaves")
     findings: list[Finding] = []
     with open_log(log, store, session_id) as session:
+        at = LEAF if leaf is None else session.resolve(leaf)
         output = None if target is None else _place(target, is_folder=all_leaves)
         if output is not None and all_leaves:
             findings += export_file(session, output, format, replace=force, redact=redact, all_leaves=True)
         else:
-            pieces = export_lines(session, format, redact=redact, findings=findings)
+            pieces = export_lines(session, format, redact=redact, findings=findings, leaf=at)
             place = None if output is None else place_of(session, output, format, redact=redact)
             _write(pieces, place, format, log, store, force)
     for finding in findings:
@@ -107,7 +117,7 @@ def _write(
     if output is None:
         write_document(pieces, is_json=is_json)
         return
-    if store is None and output.exists() and output.samefile(log):
+    if store is None and output.exists() and Path(log).exists() and output.samefile(log):
         raise click.UsageError("the output file is the log itself; choose another one")
     if is_terminal(output):
         pieces = (escape_document(piece, is_json=is_json).encode() for piece in pieces)

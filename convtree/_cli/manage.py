@@ -10,9 +10,10 @@ import click
 
 from convtree._catalogue.types import SessionInfo
 from convtree._cli import json_output
+from convtree._cli.choosing import open_existing_store, session_id_of, session_ids_of, with_store
 from convtree._cli.output import write, write_stderr
 from convtree._cli.render import count, pending_line
-from convtree._cli.sessions import as_json, open_existing_store, session_progress, with_store
+from convtree._cli.sessions import as_json, session_progress
 from convtree._logs.sql_errors import TablesOutdated
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._open import open_store
@@ -34,6 +35,10 @@ def fork_command(store: SessionStore, id: str, entry: str | None, as_json: bool)
 
     The copy holds the entries of session ID from the root to ENTRY, or to the leaf if ENTRY is omitted.
     """
+    id = session_id_of(store, id)
+    if entry is not None:
+        with store.open(id, read_only=True) as session:
+            entry = session.resolve(entry)
     with store.fork(id) if entry is None else store.fork(id, entry) as forked:
         new_id = forked.id
     write([json_output.to_text(json_output.store_document("fork", id=new_id)) if as_json else new_id])
@@ -49,10 +54,11 @@ def archive_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_js
 
     `ls --all` shows archived sessions.
     """
-    for id in ids:
+    found = session_ids_of(store, ids)
+    for id in found:
         store.archive(id, not undo)
     if as_json:
-        write([json_output.to_text(json_output.store_document("archive", ids=ids, archived=not undo))])
+        write([json_output.to_text(json_output.store_document("archive", ids=found, archived=not undo))])
 
 
 @click.command("hold")
@@ -65,10 +71,11 @@ def hold_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_json:
 
     `ls --held` lists the sessions on hold.
     """
-    for id in ids:
+    found = session_ids_of(store, ids)
+    for id in found:
         store.hold(id, not undo)
     if as_json:
-        write([json_output.to_text(json_output.store_document("hold", ids=ids, held=not undo))])
+        write([json_output.to_text(json_output.store_document("hold", ids=found, held=not undo))])
 
 
 @click.command("move")
@@ -101,13 +108,14 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
     overwritten; files that another process is reading, and sessions with a copy, are listed. A session on hold is
     refused.
     """
-    infos = [store.info(id) for id in ids]
+    found = session_ids_of(store, ids)
+    infos = [store.info(id) for id in found]
     if not yes:
         for info in infos:
             title = info.name or info.first_user_message or ""
             write_stderr(f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {escape_controls(title)}")
         click.confirm(f"Permanently delete {count(len(infos), 'sessions')}?", abort=True, err=True)
-    done = [store.delete(id) for id in ids]
+    done = [store.delete(id) for id in found]
     deleted = [id for each in done for id in each]
     pending = [name for name in _distinct(each.pending for each in done) if name not in done[-1].complete]
     left = {
@@ -216,7 +224,7 @@ def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tup
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
     with into:
-        done = source.copy_to(into, ids or None, progress=session_progress())
+        done = source.copy_to(into, session_ids_of(source, ids) or None, progress=session_progress())
     if as_json:
         write([json_output.to_text(json_output.store_document("copy", sessions=done))])
     else:

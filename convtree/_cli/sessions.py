@@ -6,15 +6,15 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from convtree._catalogue.types import LedgerRow, SessionInfo
 from convtree._cli import json_output
-from convtree._cli.inspect import open_for_reading, show
-from convtree._cli.leaf_view import LeafView, sub_agents
+from convtree._cli.choosing import session_id_of, session_id_or_text, with_listed_store, with_store
+from convtree._cli.inspect import show_stored
+from convtree._cli.last_list import remember_list
 from convtree._cli.look_options import LookOptions, with_look_options
 from convtree._cli.output import progress_on_stderr, write
 from convtree._cli.render import count
@@ -23,8 +23,6 @@ from convtree._logs.directories import find_git_root
 from convtree._model.errors import SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import Usage
-from convtree._session.session import Session
-from convtree.stores._open import open_store
 from convtree.stores._results import Hit, Page, UsageRow
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress, StoreFinding
@@ -34,43 +32,11 @@ _ID_CELLS, _TIME_CELLS, _MIN_TITLE_CELLS = 32, 16, 16
 _MANY = 1000  # progress is printed from this number of sessions on
 
 
-def open_existing_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
-    """Opens the store that an option or argument names. It is closed when the command ends."""
-    if url is None:
-        return None
-    try:
-        store = open_store(url, create=False)
-    except (ValueError, ImportError) as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-    ctx.call_on_close(store.close)
-    return store
-
-
-with_store = click.option(
-    "-s",
-    "--store",
-    callback=open_existing_store,
-    envvar="CONVTREE_URL",
-    required=True,
-    metavar="URL",
-    show_envvar=True,
-    help="The store: a folder, sqlite:///FILE or postgresql://…",
-)
-with_store_for_log = click.option(
-    "-s", "--store", callback=open_existing_store, metavar="URL", help="LOG is the id of a session in this store."
-)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
-def open_log(log: str, store: SessionStore | None, session_id: str | None = None) -> Session:
-    """Opens a log, another tool's session, or a session of `store`, for reading."""
-    if store is None:
-        return open_for_reading(Path(log), session_id)
-    return store.open(log, read_only=True)
-
-
 @click.command("ls")
-@with_store
+@with_listed_store
 @click.option("--cwd", metavar="DIR", help="Only sessions of this directory.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @click.option("--all", "everything", is_flag=True, help="Include archived sessions.")
@@ -92,6 +58,8 @@ def ls_command(ctx: click.Context, /, store: SessionStore, everything: bool, as_
     The columns are id, time of the last activity (UTC), number of messages, and the name or else the first question.
     The last line says how many sessions of sub-agents would be listed with --tasks.
     """
+    if filters["parent"] is not None:
+        filters["parent"] = session_id_or_text(store, filters["parent"])
     filters |= {"archived": None if everything else False}
     try:
         page = store.list(progress=session_progress(), **filters)
@@ -104,6 +72,7 @@ def ls_command(ctx: click.Context, /, store: SessionStore, everything: bool, as_
         parts["hidden_tasks"] = hidden
         write([json_output.to_text(json_output.store_document("ls", **parts))])
     else:
+        remember_list(store.location, [info.id for info in page])
         terminal = Terminal()
         id_cells = max((len(info.id) for info in page), default=0)
         write(_session_line(info, terminal, max(id_cells, _ID_CELLS)) for info in page)
@@ -127,10 +96,7 @@ def show_command(ctx: click.Context, store: SessionStore, id: str, look: LookOpt
 
     The output is that of `convtree inspect`, with the session's sub-agents.
     """
-    with store.open(id, read_only=True) as session:
-        view = LeafView(session, look.leaf_id, f"{store.location} {id}")
-        view.tasks = sub_agents(store.children(id))
-        show(ctx, view, look)
+    show_stored(ctx, store, session_id_of(store, id), look)
 
 
 @click.command("search")
@@ -153,6 +119,7 @@ def search_command(store: SessionStore, words: tuple[str, ...], as_json: bool, *
     if as_json:
         write([json_output.to_text(json_output.store_document("search", hits=hits))])
     else:
+        remember_list(store.location, [hit.session_id for hit in hits])
         terminal = Terminal()
         write(_hit_line(hit, terminal) for hit in hits)
 
@@ -167,7 +134,10 @@ def latest_command(store: SessionStore, as_json: bool, **filters: Any) -> None:
 
     Archived sessions do not count.
     """
-    _print_session(store, store.latest(**filters), as_json)
+    found = store.latest(**filters)
+    if found is not None and sys.stdout.isatty():  # a program that asks for the id does not change what numbers mean
+        remember_list(store.location, [found.id])
+    _print_session(store, found, as_json)
 
 
 @click.command("resume")
@@ -214,7 +184,7 @@ def usage_command(
     `--by branch` needs an ID. Without ID and `--cwd`, what deleted sessions had used is a line of its own.
     """
     try:
-        rows = store.usage(id, by=by, **filters)
+        rows = store.usage(None if id is None else session_id_of(store, id), by=by, **filters)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     deleted = store.ledger(owner=filters["owner"]) if id is None and filters["cwd"] is None else []

@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from convtree._cli import json_output
+from convtree._cli.choosing import located, open_log, with_store_for_log
 from convtree._cli.output import write
 from convtree._cli.render import count, pending_line
-from convtree._cli.sessions import as_json, with_store_for_log
+from convtree._cli.sessions import as_json
 from convtree._cli.terminal import readable_size
 from convtree._model.terminal_text import escape_controls
 from convtree._tools.vacuum_log import vacuum
@@ -48,17 +49,25 @@ def vacuum_command(
     if remove_original and not yes:
         raise click.UsageError("--remove-original needs --yes")
     options: dict[str, Any] = {"dry_run": not yes, "remove_original": remove_original}
+    found, name = located(log, store)
+    ids = _ids_of(keep, name, found)
     try:
-        if store is not None:
-            done = store.vacuum(log, keep or None, **options)
+        if found is not None:
+            done = found.vacuum(name, ids, **options)
         else:
-            done = vacuum(log, keep or None, allow_network=allow_network, **options)
+            done = vacuum(name, ids, allow_network=allow_network, **options)
     except (ValueError, NotImplementedError) as error:
         raise click.UsageError(str(error)) from None
-    name = escape_controls(log)
-    write(
-        [json_output.to_text(json_output.store_document("vacuum", **_parts(done)))] if as_json else _lines(name, done)
-    )
+    document = json_output.store_document("vacuum", **_parts(done))
+    write([json_output.to_text(document)] if as_json else _lines(escape_controls(name), done))
+
+
+def _ids_of(keep: tuple[str, ...], log: str, store: SessionStore | None) -> list[str] | None:
+    """Returns the ids of the entries to keep; None if none was named."""
+    if not keep:
+        return None
+    with open_log(log, store) as session:
+        return [session.resolve(text) for text in keep]
 
 
 def _parts(done: Vacuumed) -> dict[str, Any]:
