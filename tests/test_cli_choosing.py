@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from foreign import PI, encoded
-from helpers import assistant, user
+from helpers import assistant, contents, user
 from test_cli_sessions import call, json_of
 
 from convtree import EntryNotFound, Session
@@ -82,7 +82,7 @@ def test_what_stands_for_no_session_or_for_several() -> None:
     for text in ("5ee", "9", "none", "@", "a/b"):
         code, out, err = call("show", text)
         assert (code, out) == (3, "")
-    assert "the last list has 0 rows" in call("show", "9")[2]
+    assert "no list was printed yet" in call("show", "9")[2]
     assert call("rm", "none", "-y")[0] == 3
 
 
@@ -97,7 +97,7 @@ def test_numbers_are_those_of_the_last_list(store: SessionStore, place: Path) ->
     assert "the last list has 2 rows" in call("show", "3")[2]
     open_store(place / "other").close()
     call("ls", "-s", "other")
-    assert "the last list has 0 rows" in call("show", "-s", "other", "1")[2]
+    assert "no list was printed yet" in call("show", "-s", "other", "1")[2]
     call("ls", "-s", "store/../store")
     assert json_of("show", "1")["id"] == TWO
     with store.create(id="1") as session:
@@ -259,4 +259,4 @@ def test_the_leaf_of_an_export() -> None:
         export_lines(session, "openai-jsonl", leaf=first)
     with pytest.raises(ValueError, match="leaf: all_leaves writes every leaf"):
         export_file(session, "out", "atif", leaf=first, all_leaves=True)
-    assert session.entry(session.leaf_id or "").text == "b"
+    assert contents(session) == ["q", "b"]

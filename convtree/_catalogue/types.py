@@ -38,6 +38,8 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
             notes and system prompts do not count, and times in the future are ignored. None if unknown.
         entries: how many entries it has, on all branches.
         messages: how many of them are messages.
+        title: what a list shows: the name; else the first message of the user that is no slash command and no single
+            word, of the first ten; else the first message of the user. None if there is none of these.
         first_user_message, last_user_message: their first 200 characters, on one line.
         models: the models that answered, the one with the most answers first.
         usage: tokens and cost of this session's answers, vacuumed ones included. Entries that were copied from the
@@ -58,6 +60,7 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     last_activity: str | None = None
     entries: int = 0
     messages: int = 0
+    title: str | None = None
     first_user_message: str | None = None
     last_user_message: str | None = None
     models: tuple[str, ...] = ()

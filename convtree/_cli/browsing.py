@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, TextIO
 import click
 from click.core import ParameterSource
 
+from convtree._cli.choosing import located, refuse_session, with_listed_store
+from convtree._cli.completing import complete_log
 from convtree._cli.inspect import with_session
-from convtree._cli.sessions import open_existing_store
+from convtree._cli.opening import open_source
 from convtree._model.errors import SeveralSessions
 from convtree.stores._session_store import SessionStore
 
@@ -25,27 +27,17 @@ _SWITCH_S = 0.001  # a thread that reads gives way to the screen so soon; 5 ms, 
 
 
 @click.command("browse")
-@click.argument("log", required=False)
-@click.option(
-    "-s",
-    "--store",
-    callback=open_existing_store,
-    envvar="CONVTREE_URL",
-    metavar="URL",
-    show_envvar=True,
-    help="List the sessions of this store, or show the one with the id LOG.",
-)
+@click.argument("log", required=False, shell_complete=complete_log)
+@with_listed_store
 @with_session
 @click.pass_context
 def browse_command(ctx: click.Context, log: str | None, store: SessionStore | None, session_id: str | None) -> None:
     """Browse sessions: a list, the tree of one, its messages.
 
-    LOG is a convtree log, or a file or folder of another tool, whose sessions are listed if it holds several; with
-    --store, the id of a session. Without LOG, the sessions of the store are listed. `?` shows the keys. Nothing is
-    changed unless you label an entry or fork. Needs a terminal, and the extra `browse`.
+    LOG is a convtree log, a session of the store, or a file or folder of another tool, whose sessions are listed if it
+    holds several. Without LOG, the sessions of the store are listed. `?` shows the keys. Nothing is changed unless you
+    label an entry or fork. Needs a terminal, and the extra `browse`.
     """
-    if log is None and store is None:
-        raise click.UsageError("give a LOG, or a store with --store URL")
     if not _has_terminal():
         raise click.UsageError("browse needs a terminal; use `convtree inspect`")
     try:
@@ -54,8 +46,8 @@ def browse_command(ctx: click.Context, log: str | None, store: SessionStore | No
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         raise ImportError("convtree browse needs textual: pip install 'convtree[browse]'") from None
-    is_id = ctx.get_parameter_source("store") is ParameterSource.COMMANDLINE
-    what = _opened(log, store if log is None or is_id else None, session_id)
+    is_chosen = ctx.get_parameter_source("store") is ParameterSource.COMMANDLINE
+    what = _opened(log, store if log is None or is_chosen else None, session_id)
     sys.setswitchinterval(_SWITCH_S)
     gc.freeze()  # what was imported stays; looking through it again and again would make keys wait
     Browser(what).run()
@@ -68,13 +60,17 @@ def _opened(log: str | None, store: SessionStore | None, session_id: str | None)
     from convtree._cli.browse.source import LogFile, Stored
 
     if log is None:
-        assert store is not None  # the command has checked that
+        assert store is not None  # the option has opened one
         return OfStore(store)
-    source = LogFile(Path(log), session_id) if store is None else Stored(store, log)
+    of, name = located(log, store)
+    if of is not None:
+        refuse_session(session_id)
+        return SessionModel(Stored(of, name), of.open(name, read_only=True))
+    path = Path(name)
     try:
-        return SessionModel(source, source.open())
+        return SessionModel(LogFile(path, session_id), open_source(path, session_id)[0])
     except SeveralSessions:
-        return OfOtherTools(Path(log))
+        return OfOtherTools(path)
 
 
 def _has_terminal() -> bool:

@@ -17,7 +17,6 @@ import click
 
 from convtree._cli.last_list import remembered_list
 from convtree._cli.opening import open_for_reading
-from convtree._cli.output import write_stderr
 from convtree._model.entries import ID
 from convtree._model.errors import SessionNotFound
 from convtree._model.references import LATEST
@@ -55,6 +54,8 @@ def open_existing_store(ctx: click.Context, param: click.Parameter, url: str | N
     """Opens the store that an option or argument names; None if it names none. It is closed when the command ends."""
     if url is None:
         return None
+    if ctx.resilient_parsing:
+        return url  # type: ignore[return-value]  # a shell completes a word; `completing` opens what it needs
     try:
         store = open_store(url, create=False)
     except (ValueError, ImportError) as error:
@@ -63,21 +64,28 @@ def open_existing_store(ctx: click.Context, param: click.Parameter, url: str | N
     return store
 
 
-def _open_chosen_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore:
-    store = open_existing_store(ctx, param, url) if url else _default_store(ctx)
-    if store is None and not ctx.resilient_parsing:
+def open_chosen_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
+    """Opens the store that an option names, or else the default one."""
+    if url or ctx.resilient_parsing:
+        return open_existing_store(ctx, param, url)
+    store = _default_store(ctx)
+    if store is None:
         raise SessionNotFound(nothing_yet(default_place()))
-    return store  # type: ignore[return-value]  # None only while a shell completes a word
+    return store
 
 
 def _open_listed_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
-    """Opens the store to list. If it is a default place without sessions, it is said what makes some."""
-    if url:
+    """Opens the store to list: an empty one if nothing is in the default place yet."""
+    if url or ctx.resilient_parsing:
         return open_existing_store(ctx, param, url)
-    store, place = _default_store(ctx), Path(default_place())
-    if URL_VARIABLE not in os.environ and next(place.glob("*.jsonl"), None) is None:
-        write_stderr(nothing_yet(str(place)))
-    return open_store("memory:") if store is None else store
+    return _default_store(ctx) or open_store("memory:")
+
+
+def why_empty(store: SessionStore) -> str | None:
+    """Returns what makes sessions, if the default place has none; None if it has some, or the store is another one."""
+    place = Path(default_place())
+    is_default = not os.environ.get(URL_VARIABLE) and store.location in ("memory", str(place))
+    return nothing_yet(str(place)) if is_default and next(place.glob("*.jsonl"), None) is None else None
 
 
 def _default_store(ctx: click.Context) -> SessionStore | None:
@@ -103,7 +111,7 @@ def store_option(callback: Callable[..., Any], help: str) -> Callable[..., Any]:
 
 _URLS = "a folder, sqlite:///FILE or postgresql://…"
 _DEFAULT = f"  [default: {URL_VARIABLE}, else the folder of sessions in your data directory]"
-with_store = store_option(_open_chosen_store, f"The store: {_URLS}{_DEFAULT}")
+with_store = store_option(open_chosen_store, f"The store: {_URLS}{_DEFAULT}")
 with_listed_store = store_option(_open_listed_store, f"The store: {_URLS}{_DEFAULT}")
 with_store_for_log = store_option(open_existing_store, "LOG is a session of this store, not a path.")
 with_store_for_logs = store_option(
@@ -127,9 +135,8 @@ def session_id_of(store: SessionStore, text: str) -> str:
             raise
         rows = remembered_list(store.location)
         if not 1 <= int(text) <= len(rows):
-            raise SessionNotFound(
-                f"{store.location}: there is no session {text!r}, and the last list has {len(rows)} rows"
-            ) from None
+            known = f"the last list has {len(rows)} rows" if rows else "no list was printed yet"
+            raise SessionNotFound(f"{store.location}: there is no session {text!r}, and {known}") from None
         return rows[int(text) - 1]
 
 
@@ -196,3 +203,15 @@ def refuse_session(session_id: str | None) -> None:
     """Raises UsageError if a session was chosen with `--session`, though LOG is one of a store."""
     if session_id is not None:
         raise click.UsageError("--session chooses from a file or folder; a session of a store is chosen by its id")
+
+
+def open_for_writing(log: str, store: SessionStore | None) -> Session:
+    """Opens a log, or a session of a store, which must exist, to write to it."""
+    found, name = located(log, store)
+    return Session.open(Path(name), mode="r+") if found is None else found.open(name)
+
+
+def open_written_log(log: str, store: SessionStore | None) -> Session:
+    """Opens a log, or a session of a store, for reading; no session of another tool."""
+    found, name = located(log, store)
+    return Session.open(Path(name), mode="r") if found is None else found.open(name, read_only=True)

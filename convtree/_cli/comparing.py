@@ -8,6 +8,7 @@ import click
 
 from convtree._cli import json_output
 from convtree._cli.choosing import open_log, with_store_for_log
+from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.describe import describe
 from convtree._cli.inspect import with_session
 from convtree._cli.output import write
@@ -24,9 +25,9 @@ _KIND_CELLS, _MIN_TEXT_CELLS = 10, 20
 
 
 @click.command("diff")
-@click.argument("log")
-@click.argument("a")
-@click.argument("b", required=False)
+@click.argument("log", shell_complete=complete_log)
+@click.argument("a", shell_complete=complete_entry)
+@click.argument("b", required=False, shell_complete=complete_entry)
 @with_store_for_log
 @with_session
 @as_json

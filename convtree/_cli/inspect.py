@@ -12,6 +12,8 @@ import click
 
 from convtree._cli import graphs, json_output
 from convtree._cli.choosing import located, refuse_session, with_store_for_log
+from convtree._cli.completing import complete_log
+from convtree._cli.exit_codes import FOUND
 from convtree._cli.leaf_view import LeafView, sub_agents
 from convtree._cli.look_options import LookOptions, with_look_options
 from convtree._cli.opening import open_source, several
@@ -24,7 +26,6 @@ from convtree._model.terminal_text import escape_controls
 from convtree.exchange import list_foreign
 from convtree.stores._session_store import SessionStore
 
-FOUND = 1  # exit code: the log has problems
 _MIN_TITLE_CELLS = 16
 with_session = click.option(
     "--session", "session_id", metavar="ID", help="Choose a session if the source holds several."
@@ -32,7 +33,7 @@ with_session = click.option(
 
 
 @click.command("inspect")
-@click.argument("log")
+@click.argument("log", shell_complete=complete_log)
 @with_store_for_log
 @with_session
 @with_look_options

@@ -13,7 +13,8 @@ import click
 from convtree._cli import json_output
 from convtree._cli.checking import log_progress
 from convtree._cli.choosing import default_store_for, open_existing_store, session_id_or_text, store_option
-from convtree._cli.manage import REFUSED
+from convtree._cli.completing import complete_log
+from convtree._cli.exit_codes import FOUND
 from convtree._cli.output import write, write_stderr
 from convtree._cli.redacting_stores import (
     counts_by_kind,
@@ -31,7 +32,7 @@ from convtree.stores._session_store import SessionStore
 
 
 @click.command("redact")
-@click.argument("names", metavar="LOG | --store URL [ID]...", nargs=-1)
+@click.argument("names", metavar="LOG | --store URL [ID]...", nargs=-1, shell_complete=complete_log)
 @store_option(open_existing_store, "Redact sessions of this store: those with the IDs, or all.")
 @click.option("--session", "session_id", metavar="ID", help="Choose a session if LOG is a folder of them.")
 @click.option("--yes", is_flag=True, help="Replace LOG, or the sessions. Without this, they are unchanged.")
@@ -81,7 +82,7 @@ def redact_command(
         ids = [session_id_or_text(store, name) for name in names]
         found = redacted_sessions(store, ids, make, dry_run=not yes, remove_original=remove_original)
         write([sessions_document(found)] if as_json else session_lines(found))
-        ctx.exit(REFUSED if found.refused else 0)
+        ctx.exit(FOUND if found.refused else 0)
     if len(names) != 1:
         raise click.UsageError("expected one LOG, or --store URL and the ids of sessions")
     path = _local(names[0])

@@ -9,6 +9,7 @@ WRITERS = {
     "kit": "convtree._formats.kit.writer",
     "json": "convtree._formats.documents.json",
     "markdown": "convtree._formats.documents.markdown",
+    "html": "convtree._formats.documents.html",
     "claude-code": "convtree._formats.claude_code.writer",
     "codex": "convtree._formats.codex.writer",
     "openai-jsonl": "convtree._formats.message_list.writer",

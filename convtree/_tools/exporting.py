@@ -25,7 +25,7 @@ from convtree._model.entries import Entry, Finding
 from convtree._session.session import Session
 from convtree._tools.redact_log import RedactedSession
 
-_ENDINGS = {"json": ".json", "markdown": ".md"}  # of files in a folder
+_ENDINGS = {"json": ".json", "markdown": ".md", "html": ".html"}  # of files in a folder
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")  # of one file
 
 
@@ -68,7 +68,7 @@ def export_file(
         raise ValueError("leaf: all_leaves writes every leaf; leave out one of them")
     if all_leaves:
         for name, line in export_leaves(session, place, format, redact=redact, findings=found):
-            write_atomically(place / _plain(name), [line], replace=replace)
+            write_atomically(place / plain_name(name), [line], replace=replace)
         return tuple(found)
     lines = export_lines(session, format, redact=redact, findings=found, leaf=leaf)
     write_atomically(place_of(session, place, format, redact=redact), lines, replace=replace)
@@ -113,13 +113,13 @@ def place_of(session: Session, path: Path, format: str, *, redact: Redact | bool
     if not path.is_dir():
         return path
     if (named := getattr(_writer_of(format), "file_name", None)) is not None:
-        return path / _plain(str(named(session)))
+        return path / plain_name(str(named(session)))
     redact = _redact_of(format, redact) if format in PUBLISHED else None
     is_secret = redact is not None and redact(session.id) != session.id
-    return path / _plain(f"{derive_id(session.id) if is_secret else session.id}{_ENDINGS.get(format, '.jsonl')}")
+    return path / plain_name(f"{derive_id(session.id) if is_secret else session.id}{_ENDINGS.get(format, '.jsonl')}")
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Returns the name of a file: this one, unless it could be that of a file elsewhere or of none."""
     if _PLAIN_NAME.fullmatch(name):
         return name

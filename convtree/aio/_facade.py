@@ -408,6 +408,7 @@ class SessionStore(AsyncFacade[SyncStore]):
     repair = awaited(SyncStore.repair)
     redact_session = awaited(SyncStore.redact_session)
     search = awaited(SyncStore.search)
+    short_ids = awaited(SyncStore.short_ids)
     usage = awaited(SyncStore.usage)
     ledger = awaited(SyncStore.ledger)
 

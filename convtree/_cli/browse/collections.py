@@ -99,6 +99,7 @@ def _info(found: ForeignSession) -> SessionInfo:
     return SessionInfo(
         id=found.id,
         name=found.name,
+        title=found.title,
         created=found.begun,
         last_activity=found.begun,
         messages=found.messages,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
+from convtree._catalogue.titles import title_of
 from convtree._cli.browse.blocks import Block, blocks_of, text_of_blocks
 from convtree._cli.browse.listing import Line, Listing, Look, Mode, build_listing
 from convtree._cli.browse.shape import Kind, Shape
@@ -26,6 +27,7 @@ from convtree._session.session import Session
 
 BATCH = 200  # entries that are read at once; meanwhile others wait for the session
 _MOST_SEARCHED = 6_400  # entries that a step of a search looks at
+_BEGINNING = 40  # entries that are read for a title
 _ABOVE = 20  # entries above a result that are read for the name of its tool
 _NAMED = 40  # entries of a group that are read for the names of its tools
 
@@ -44,10 +46,10 @@ class SessionModel:
     """
 
     def __init__(self, source: Source, session: Session, title: str | None = None) -> None:
-        self._title = title
         self.source = source
         self.session = session
         self.shape = Shape(session.outline())
+        self._title = title or self._first_request()
         self.look = Look()
         self.labels = self._labels()
 
@@ -196,6 +198,12 @@ class SessionModel:
         return self.source.fork(self.session, self._id(row), path)
 
     # --- helpers ---
+
+    def _first_request(self) -> str | None:
+        """Returns what a person asked at the beginning of the log."""
+        first = self.shape.outline.entries(list(islice(self.shape.rows(), _BEGINNING)))
+        said = (entry for entry in first if isinstance(entry, MessageEntry) and entry.role == "user")
+        return title_of(None, (text for entry in said if (text := entry.text.strip())))
 
     def _id(self, row: int) -> str:
         id = self.id_of(row)

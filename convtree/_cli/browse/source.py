@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from convtree._cli.inspect import open_for_reading
+from convtree._cli.opening import open_for_reading
 from convtree._model.errors import ConvtreeError
 from convtree._session.session import Session
 from convtree.exchange import export_file
