@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
-from click.core import ParameterSource
 
-from convtree._cli.choosing import located, refuse_session, with_listed_store
+from convtree._cli.choosing import located, open_chosen_store, refuse_session, with_store_for_log
 from convtree._cli.completing import complete_log
 from convtree._cli.inspect import with_session
 from convtree._cli.opening import open_source
@@ -28,15 +27,16 @@ _SWITCH_S = 0.001  # a thread that reads gives way to the screen so soon; 5 ms, 
 
 @click.command("browse")
 @click.argument("log", required=False, shell_complete=complete_log)
-@with_listed_store
+@with_store_for_log
 @with_session
 @click.pass_context
 def browse_command(ctx: click.Context, log: str | None, store: SessionStore | None, session_id: str | None) -> None:
     """Browse sessions: a list, the tree of one, its messages.
 
     LOG is a convtree log, a session of the store, or a file or folder of another tool, whose sessions are listed if it
-    holds several. Without LOG, the sessions of the store are listed. `?` shows the keys. Nothing is changed unless you
-    label an entry or fork. Needs a terminal, and the extra `browse`.
+    holds several. Without LOG, the sessions of the store are listed: --store URL, CONVTREE_URL, or else the one in your
+    data directory. `?` shows the keys. Nothing is changed unless you label an entry or fork. Needs a terminal, and the
+    extra `browse`.
     """
     if not _has_terminal():
         raise click.UsageError("browse needs a terminal; use `convtree inspect`")
@@ -46,8 +46,9 @@ def browse_command(ctx: click.Context, log: str | None, store: SessionStore | No
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         raise ImportError("convtree browse needs textual: pip install 'convtree[browse]'") from None
-    is_chosen = ctx.get_parameter_source("store") is ParameterSource.COMMANDLINE
-    what = _opened(log, store if log is None or is_chosen else None, session_id)
+    if log is None and store is None:
+        store = open_chosen_store(ctx, ctx.command.params[1], None)
+    what = _opened(log, store, session_id)
     sys.setswitchinterval(_SWITCH_S)
     gc.freeze()  # what was imported stays; looking through it again and again would make keys wait
     Browser(what).run()
@@ -60,7 +61,7 @@ def _opened(log: str | None, store: SessionStore | None, session_id: str | None)
     from convtree._cli.browse.source import LogFile, Stored
 
     if log is None:
-        assert store is not None  # the option has opened one
+        assert store is not None  # the command has opened one
         return OfStore(store)
     of, name = located(log, store)
     if of is not None:

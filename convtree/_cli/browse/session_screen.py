@@ -348,7 +348,11 @@ class SessionScreen(WorkingScreen):
     def action_export(self) -> None:
         """Asks for the name of a file."""
         name = "".join(each if each.isalnum() else "-" for each in self._model.title[:40]).strip("-")
-        ask = Ask("Export the session to a new file", f"{name or 'session'}.md", "ending .html, .md or .json")
+        ask = Ask(
+            "Export the session to a new file",
+            f"{name or 'session'}.md",
+            "ending .html, .md or .json; secrets stay, see `convtree export --redact`",
+        )
         self.app.push_screen(ask, self._export)
 
     def _export(self, path: str | None) -> None:
