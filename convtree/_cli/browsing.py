@@ -31,7 +31,7 @@ _SWITCH_S = 0.001  # a thread that reads gives way to the screen so soon; 5 ms, 
 @with_session
 @click.pass_context
 def browse_command(ctx: click.Context, log: str | None, store: SessionStore | None, session_id: str | None) -> None:
-    """Browse sessions: a list, the tree of one, its messages.
+    """Look through sessions on the screen.
 
     LOG is a convtree log, a session of the store, or a file or folder of another tool, whose sessions are listed if it
     holds several. Without LOG, the sessions of the store are listed: --store URL, CONVTREE_URL, or else the one in your

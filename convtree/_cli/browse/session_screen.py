@@ -69,8 +69,10 @@ class SessionScreen(WorkingScreen):
         self._message = MessageView(model)
         self._target: int | None = None if target is None else model.shape.outline.row(target)
         self._building = asyncio.Lock()
-        self._wanted = self._built = 0
+        self._wanted = self._built = 0  # lists asked for so far, and those that are answered
+        self._again = False  # whether the message may have changed, too
         self._state = "reading"
+        self._is_following = False  # a slow log is read again when it was read
         self._trouble = ""  # why the session could not be read again
 
     def compose(self) -> ComposeResult:
@@ -116,6 +118,7 @@ class SessionScreen(WorkingScreen):
     async def _rebuild(self, *, again: bool = False) -> None:
         """Shows the lines that are wanted now, and the message `again`. Calls that come meanwhile are answered once."""
         self._wanted += 1
+        self._again |= again
         mine = self._wanted
         async with self._building:
             if self._built >= mine:
@@ -124,19 +127,21 @@ class SessionScreen(WorkingScreen):
             listing = await self.in_thread(self._model.listing)
             self._built = now
             if listing is not None:
-                self._show(listing, again=again)
+                self._show(listing)
 
-    def _show(self, listing: Listing, *, again: bool) -> None:
+    def _show(self, listing: Listing) -> None:
         target, self._target = self._target, None
+        again, self._again = self._again, False
         self._tree.show(listing, self._sought, target=target)
         self._show_title()
         self._show_message(again=again)
 
     def _follow(self) -> None:
-        if not self._state:
-            restart(self, "following", self._refresh)
+        if not self._state and not self._is_following:
+            begin(self, "following", self._refresh)
 
     async def _refresh(self) -> None:
+        self._is_following = True
         try:
             changed = await asyncio.to_thread(self._model.refresh)
         except Exception as error:  # the log is gone, or its server is down: said once, and tried again
@@ -144,6 +149,8 @@ class SessionScreen(WorkingScreen):
                 self.show_error(error)
             self._trouble = str(error)
             return
+        finally:
+            self._is_following = False
         self._trouble = ""
         if changed:
             await self._rebuild(again=True)
