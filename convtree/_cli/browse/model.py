@@ -127,10 +127,9 @@ class SessionModel:
             blocks.append(Block("plain", "", f"{count(more, 'entries')} more; space unfolds them"))
         return Message(list(self._facts(line.row, entries[0])), blocks)
 
-    def id_of(self, row: int) -> str | None:
-        """Returns the id of an entry; None if it cannot be read."""
-        (entry,) = self.shape.outline.entries([row])
-        return None if entry is None else entry.id
+    def id_of(self, row: int) -> str:
+        """Returns the id of an entry."""
+        return _id_in(self.shape, row)
 
     def sibling(self, row: int, step: int) -> int | None:
         """Returns the row of the alternative that many places after this one, or before; None if there is none."""
@@ -188,14 +187,15 @@ class SessionModel:
 
     # --- changes ---
 
-    def label(self, row: int, text: str) -> None:
+    def label(self, shape: Shape, row: int, text: str) -> None:
         """Sets the label of an entry; an empty text clears it."""
-        self.source.label(self._id(row), text or None)
+        self.source.label(_id_in(shape, row), text or None)
         self.refresh()
 
-    def fork(self, row: int, path: str) -> Source:
-        """Copies the path to an entry into a new session."""
-        return self.source.fork(self.session, self._id(row), path)
+    def fork(self, shape: Shape, row: int, path: str) -> SessionModel:
+        """Copies the path to an entry into a new session, and opens that."""
+        source = self.source.fork(self.session, _id_in(shape, row), path)
+        return SessionModel(source, source.open())
 
     # --- helpers ---
 
@@ -204,12 +204,6 @@ class SessionModel:
         first = self.shape.outline.entries(list(islice(self.shape.rows(), _BEGINNING)))
         said = (entry for entry in first if isinstance(entry, MessageEntry) and entry.role == "user")
         return title_of(None, (text for entry in said if (text := entry.text.strip())))
-
-    def _id(self, row: int) -> str:
-        id = self.id_of(row)
-        if id is None:
-            raise ConvtreeError("this entry cannot be read; choose another one")
-        return id
 
     def _labels(self) -> dict[int, str]:
         outline = self.shape.outline
@@ -242,7 +236,7 @@ class SessionModel:
         if outline.tree.kinds[row] & tree.KIND != tree.MESSAGE:
             return [row]
         try:
-            found = [outline.row(entry.id) for entry in self.session.siblings(self._id(row))]
+            found = [outline.row(entry.id) for entry in self.session.siblings(_id_in(self.shape, row))]
         except BrokenPath:  # one of them cannot be read; that must not hide this one
             return [row]
         return [each for each in found if each is not None]
@@ -262,6 +256,18 @@ class SessionModel:
         if place:
             yield ", ".join(place)
         yield f"id {entry.id}"
+
+
+def _id_in(shape: Shape, row: int) -> str:
+    """Returns the id of an entry.
+
+    Raises:
+        ConvtreeError: it cannot be read, or the log was replaced since the shape was made.
+    """
+    (entry,) = shape.outline.entries([row])
+    if entry is None:
+        raise ConvtreeError("this entry cannot be read; choose another one")
+    return entry.id
 
 
 def _usage(entry: MessageEntry) -> str:
