@@ -75,13 +75,20 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def opened(browser: Any, page: Path) -> Iterator[Opened]:  # noqa: F811
-    """The page, opened anew."""
+@pytest.fixture(scope="module")
+def window(browser: Any, page: Path) -> Iterator[Opened]:  # noqa: F811
+    """The page in the browser."""
     shown = Opened(browser, address_of(page))
     yield shown
-    assert shown.complaints() == []
     shown.context.close()
+
+
+@pytest.fixture
+def opened(window: Opened, page: Path) -> Iterator[Opened]:
+    """The page, loaded anew."""
+    window.load(address_of(page))
+    yield window
+    assert window.complaints() == []
 
 
 def branch_in_view(opened: Opened) -> list[str]:
@@ -180,18 +187,14 @@ def test_a_branch_summary_leads_to_its_branch(opened: Opened) -> None:
     assert branch_in_view(opened) == ["s1", "q1", "a1", "q3", "a4"]
 
 
-def test_an_address_leads_to_an_entry(browser: Any, page: Path) -> None:  # noqa: F811
+def test_an_address_leads_to_an_entry(opened: Opened, page: Path) -> None:
     """On any branch, also in a result; and to a search."""
     for id, branch, place in (("a4", ["q3", "a4"], "article"), ("r2", ["q2", "a2"], "details.result")):
-        opened = Opened(browser, f"{address_of(page)}#{id}")
+        opened.load(f"{address_of(page)}#{id}")
         assert branch_in_view(opened)[3:5] == branch
-        row = opened.ask("() => document.querySelectorAll('main [data-row]').length") > 0
-        assert (row, opened.page.locator(place).first.is_visible()) == (True, True)
-        opened.context.close()
-    opened = Opened(browser, f"{address_of(page)}#search=fado")
-    opened.page.wait_for_selector("[data-list=hits] .line")
-    assert (opened.texts("[data-list=hits] .words"), opened.complaints()) == (["Fado"], [])
-    opened.context.close()
+        assert opened.page.locator(place).first.is_visible()
+    opened.load(f"{address_of(page)}#search=fado")
+    opened.wait_for("[data-list=hits] .words", "Fado")
 
 
 def test_j_and_k_go_from_entry_to_entry(opened: Opened) -> None:
@@ -222,10 +225,9 @@ def test_usage_is_summed_by_turn_and_in_all(opened: Opened) -> None:
     assert opened.texts("article.assistant .model") == ["gpt-5", "other"]
 
 
-def test_a_page_of_a_conversation_without_entries(browser: Any, tmp_path: Path) -> None:  # noqa: F811
+def test_a_page_of_a_conversation_without_entries(opened: Opened, tmp_path: Path) -> None:
     """It says so."""
     with Session.memory() as session:
         export_file(session, tmp_path / "empty.html", "html")
-    opened = Opened(browser, address_of(tmp_path / "empty.html"))
-    assert (opened.texts("main"), opened.complaints()) == (["This conversation has no entries."], [])
-    opened.context.close()
+    opened.load(address_of(tmp_path / "empty.html"))
+    assert opened.texts("main") == ["This conversation has no entries."]
