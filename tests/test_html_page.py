@@ -11,6 +11,7 @@ from browser import Opened, address_of, browser  # noqa: F401  # a fixture
 from exported import PIXEL, call
 
 from convtree import BranchSummaryEntry, CompactionEntry, ModelChangeEntry, Session
+from convtree._model.entries import MessageEntry
 from convtree.exchange import export_file
 
 
@@ -231,3 +232,24 @@ def test_a_page_of_a_conversation_without_entries(opened: Opened, tmp_path: Path
         export_file(session, tmp_path / "empty.html", "html")
     opened.load(address_of(tmp_path / "empty.html"))
     assert opened.texts("main") == ["This conversation has no entries."]
+
+
+def test_a_long_conversation_is_put_into_the_page_as_it_is_read(opened: Opened, tmp_path: Path) -> None:
+    """Of 5,000 entries, few are elements; an address far below, a search and the end of the contents are found."""
+    with Session.memory() as session:
+        session.extend(
+            MessageEntry(
+                id=f"e{i}", parent_id=f"e{i - 1}" if i else None, message={"role": "user", "content": f"word{i}"}
+            )
+            for i in range(5000)
+        )
+        export_file(session, tmp_path / "long.html", "html")
+    opened.load(f"{address_of(tmp_path / 'long.html')}#e4000")
+    opened.page.wait_for_selector('article[data-row="4000"].current')
+    assert opened.ask("() => document.querySelectorAll('main article').length") < 400
+    assert opened.ask("() => document.querySelectorAll('.side .line').length") < 100
+    assert opened.ask("() => Math.abs(document.querySelector('.current').getBoundingClientRect().top) < innerHeight")
+    opened.page.fill(".query", "word1234")
+    opened.wait_for(".about", "1 entry found")
+    opened.page.keyboard.press("Enter")
+    opened.page.wait_for_selector('article[data-row="1234"].current')
