@@ -253,3 +253,20 @@ def test_a_long_conversation_is_put_into_the_page_as_it_is_read(opened: Opened, 
     opened.wait_for(".about", "1 entry found")
     opened.page.keyboard.press("Enter")
     opened.page.wait_for_selector('article[data-row="1234"].current')
+
+
+def test_a_damaged_line_is_a_gap_in_its_place(opened: Opened, tmp_path: Path) -> None:
+    """The entries above it and below it are in the page."""
+    path = tmp_path / "log.jsonl"
+    with Session.open(path, durability="process") as session:
+        for number in range(4):
+            session.append({"role": "user", "content": f"said {number}"}, id=f"e{number}")
+    path.write_bytes(path.read_bytes().replace(b"said 1", b"said !"))
+    with Session.open(path, mode="r") as session:
+        export_file(session, tmp_path / "damaged.html", "html")
+    opened.load(address_of(tmp_path / "damaged.html"))
+    assert branch_in_view(opened) == ["e2", "e3"]
+    assert opened.texts(".gap") == ["The entry above is missing here: its line is damaged."]
+    opened.page.keyboard.press("m")
+    assert opened.texts("[data-list=map] .words") == ["said 0", "said 2"]
+    assert opened.texts(".sums span")[-1] == "2 branches, 3 entries in all"
