@@ -147,6 +147,15 @@ def test_the_list_of_sessions(opened: Opened) -> None:
     assert opened.complaints() == []
 
 
+def test_the_list_meets_the_rules_of_accessibility(opened: Opened) -> None:
+    """No serious violation, by axe."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="NOT TESTED with axe: it is not installed"
+    )
+    found = axe.Axe().run(opened.page).response["violations"]
+    assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
+
+
 def test_a_hit_opens_the_page_with_its_search(opened: Opened) -> None:
     """And the page leads back to the list. No hostile text does anything in the list."""
     opened.page.fill(".query", "lisbon")
