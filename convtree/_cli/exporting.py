@@ -9,6 +9,7 @@ import click
 
 from convtree._cli.inspect import with_session
 from convtree._cli.output import escape_document, write_document, write_stderr
+from convtree._cli.progress import progress
 from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.render import finding_line
 from convtree._cli.sessions import open_log, with_store_for_log
@@ -73,7 +74,8 @@ def export_command(
     with open_log(log, store, session_id) as session:
         output = None if target is None else _place(target, is_folder=all_leaves)
         if output is not None and all_leaves:
-            findings += export_file(session, output, format, replace=force, redact=redact, all_leaves=True)
+            with progress(f"exporting {log}"):
+                findings += export_file(session, output, format, replace=force, redact=redact, all_leaves=True)
         else:
             pieces = export_lines(session, format, redact=redact, findings=findings)
             place = None if output is None else place_of(session, output, format, redact=redact)
@@ -111,4 +113,5 @@ def _write(
         raise click.UsageError("the output file is the log itself; choose another one")
     if is_terminal(output):
         pieces = (escape_document(piece, is_json=is_json).encode() for piece in pieces)
-    write_atomically(output, pieces, replace=force)
+    with progress(f"exporting {log}"):
+        write_atomically(output, pieces, replace=force)

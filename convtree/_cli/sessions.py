@@ -17,7 +17,8 @@ from convtree._cli.hit_lines import hit_lines
 from convtree._cli.inspect import open_for_reading, show
 from convtree._cli.leaf_view import LeafView, sub_agents
 from convtree._cli.look_options import LookOptions, with_look_options
-from convtree._cli.output import progress_on_stderr, write, write_stderr
+from convtree._cli.output import write, write_stderr
+from convtree._cli.progress import progress
 from convtree._cli.render import count
 from convtree._cli.session_table import ids_shown, session_lines
 from convtree._cli.terminal import Terminal
@@ -30,10 +31,9 @@ from convtree._session.session import Session
 from convtree.stores._open import open_store
 from convtree.stores._results import Page
 from convtree.stores._session_store import SessionStore
-from convtree.stores.base import Progress, StoreFinding
+from convtree.stores.base import StoreFinding
 
 FOUND = 1  # exit code: a file in the store is not a complete session
-_MANY = 1000  # progress is printed from this number of sessions on
 
 
 def open_existing_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
@@ -112,7 +112,8 @@ def ls_command(
     """
     filters |= {"archived": None if everything else False, "since": when.start, "until": when.end}
     try:
-        page = store.list(progress=session_progress(), **filters)
+        with progress("reading what has changed") as report:
+            page = store.list(progress=report, **filters)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     hidden = 0 if filters["tasks"] else _hidden_tasks(store, page, filters)
@@ -181,7 +182,8 @@ def search_command(
     nothing is cut.
     """
     text = " ".join(words)
-    hits = store.search(text, **filters)
+    with progress("searching"):
+        hits = store.search(text, **filters)
     if as_json:
         write([json_output.to_text(json_output.store_document("search", hits=hits))])
         return
@@ -266,7 +268,8 @@ def usage_command(
     """
     span: dict[str, Any] = {"since": when.start, "until": when.end, "zone": when.now.tzinfo}
     try:
-        rows = store.usage(id, by=by, progress=session_progress(), **span, **filters)
+        with progress("adding up") as report:
+            rows = store.usage(id, by=by, progress=report, **span, **filters)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     deleted = store.ledger(owner=filters["owner"]) if id is None and filters["cwd"] is None else []
@@ -300,8 +303,3 @@ def _finding_lines(findings: Iterable[StoreFinding], terminal: Terminal) -> Iter
     for each in findings:
         of = "" if each.of is None else f" (of {escape_controls(each.of)})"
         yield f"{terminal.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}{of}"
-
-
-def session_progress() -> Progress | None:
-    """Returns a callback that prints how many sessions are done; None if stderr is not a terminal."""
-    return progress_on_stderr(lambda done, total: f"{count(done, 'sessions')} of {total:,}", _MANY)

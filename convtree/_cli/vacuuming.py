@@ -9,6 +9,7 @@ import click
 
 from convtree._cli import json_output
 from convtree._cli.output import write
+from convtree._cli.progress import progress
 from convtree._cli.render import count, pending_line
 from convtree._cli.sessions import as_json, with_store_for_log
 from convtree._cli.terminal import readable_size
@@ -49,10 +50,11 @@ def vacuum_command(
         raise click.UsageError("--remove-original needs --yes")
     options: dict[str, Any] = {"dry_run": not yes, "remove_original": remove_original}
     try:
-        if store is not None:
-            done = store.vacuum(log, keep or None, **options)
-        else:
-            done = vacuum(log, keep or None, allow_network=allow_network, **options)
+        with progress(f"vacuuming {log}"):
+            if store is not None:
+                done = store.vacuum(log, keep or None, **options)
+            else:
+                done = vacuum(log, keep or None, allow_network=allow_network, **options)
     except (ValueError, NotImplementedError) as error:
         raise click.UsageError(str(error)) from None
     name = escape_controls(log)
