@@ -255,7 +255,12 @@ def test_ages_as_people_write_them(
 ) -> None:
     """A number counts in days or minutes; a day or a longer time counts from its beginning."""
     asked: list[timedelta] = []
-    monkeypatch.setattr(SessionStore, "prune", lambda _, max_age, **__: asked.append(max_age) or Pruned())
-    monkeypatch.setattr(SessionStore, "resumable", lambda _, max_age, **__: asked.append(max_age))
+
+    def note(_: object, *, max_age: timedelta, **__: Any) -> Pruned:
+        asked.append(max_age)
+        return Pruned()
+
+    monkeypatch.setattr(SessionStore, "prune", note)
+    monkeypatch.setattr(SessionStore, "resumable", note)
     CliRunner().invoke(app, [command, "--utc", "--max-age", age])
     assert asked == [expected]

@@ -12,6 +12,7 @@ from convtree._cli.choosing import open_default_store, open_log, with_store_for_
 from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.inspect import with_session
 from convtree._cli.output import escape_document, write_document, write_stderr
+from convtree._cli.progress import progress
 from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.render import count, finding_line
 from convtree._cli.sessions import session_progress
@@ -90,7 +91,8 @@ def export_command(
         at = LEAF if leaf is None else session.resolve(leaf)
         output = None if target is None else _place(target, is_folder=all_leaves)
         if output is not None and all_leaves:
-            findings += export_file(session, output, format, replace=force, redact=redact, all_leaves=True)
+            with progress(f"exporting {log}"):
+                findings += export_file(session, output, format, replace=force, redact=redact, all_leaves=True)
         else:
             pieces = export_lines(session, format, redact=redact, findings=findings, leaf=at)
             place = None if output is None else place_of(session, output, format, redact=redact)
@@ -190,4 +192,5 @@ def _write(
         raise click.UsageError("the output file is the log itself; choose another one")
     if is_terminal(output):
         pieces = (escape_document(piece, is_json=is_json).encode() for piece in pieces)
-    write_atomically(output, pieces, replace=force)
+    with progress(f"exporting {log}"):
+        write_atomically(output, pieces, replace=force)

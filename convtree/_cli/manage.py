@@ -13,9 +13,10 @@ from convtree._cli.choosing import open_existing_store, session_id_of, session_i
 from convtree._cli.completing import complete_entry, complete_session
 from convtree._cli.exit_codes import FOUND
 from convtree._cli.output import write, write_stderr
+from convtree._cli.progress import counted, progress
 from convtree._cli.render import count, pending_line
 from convtree._cli.session_table import ids_shown, judged_lines, title_text
-from convtree._cli.sessions import as_json, session_progress
+from convtree._cli.sessions import as_json
 from convtree._cli.terminal import Terminal, readable_size
 from convtree._cli.time_options import age_option, with_utc
 from convtree._logs.sql_errors import TablesOutdated
@@ -115,7 +116,8 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
         for info in infos:
             write_stderr(f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {title_text(info)}".rstrip())
         click.confirm(f"Permanently delete {count(len(infos), 'sessions')}?", abort=True, err=True)
-    done = [store.delete(id) for id in found]
+    with progress("deleting") as report:
+        done = [store.delete(id) for id in counted(found, report)]
     deleted = [id for each in done for id in each]
     pending = [name for name in _distinct(each.pending for each in done) if name not in done[-1].complete]
     left = {
@@ -177,7 +179,8 @@ def prune_command(
     if age is not None and age <= timedelta(0):
         raise click.UsageError("--max-age must be greater than 0; to delete all sessions, use --keep 0")
     try:
-        pruned = store.prune(max_age=age, keep=keep, owner=owner, dry_run=not yes)
+        with progress("pruning" if yes else "looking for old sessions"):
+            pruned = store.prune(max_age=age, keep=keep, owner=owner, dry_run=not yes)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if as_json:
@@ -215,7 +218,8 @@ def upgrade_command(url: str, as_json: bool) -> None:
         open_store(url, create=False).close()
         migrated = False
     except TablesOutdated:
-        open_store(url, create=True).close()
+        with progress("migrating tables"):
+            open_store(url, create=True).close()
         migrated = True
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
@@ -250,8 +254,8 @@ def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tup
         into = open_store(target, create=True)
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
-    with into:
-        done = source.copy_to(into, session_ids_of(source, ids) or None, progress=session_progress())
+    with into, progress(f"copying to {target}") as report:
+        done = source.copy_to(into, session_ids_of(source, ids) or None, progress=report)
     if as_json:
         write([json_output.to_text(json_output.store_document("copy", sessions=done))])
     else:

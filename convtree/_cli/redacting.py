@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from convtree._cli import json_output
-from convtree._cli.checking import log_progress
 from convtree._cli.choosing import default_store_for, open_existing_store, session_id_or_text, store_option
 from convtree._cli.completing import complete_log
 from convtree._cli.exit_codes import FOUND
 from convtree._cli.output import write, write_stderr
+from convtree._cli.progress import progress
 from convtree._cli.redacting_stores import (
     counts_by_kind,
     place_lines,
@@ -81,7 +81,8 @@ def redact_command(
             raise click.UsageError("--session and --allow-network are about LOG; leave them out with --store")
         make = partial(Redactor, email=email, patterns=compiled, explain=explain)
         ids = [session_id_or_text(store, name) for name in names]
-        found = redacted_sessions(store, ids, make, dry_run=not yes, remove_original=remove_original)
+        with progress("redacting" if yes else "looking for secrets") as report:
+            found = redacted_sessions(store, ids, make, report, dry_run=not yes, remove_original=remove_original)
         write([sessions_document(found)] if as_json else session_lines(found))
         ctx.exit(FOUND if found.refused else 0)
     if len(names) != 1:
@@ -89,13 +90,14 @@ def redact_command(
     path = _local(names[0])
     redactor = Redactor(email=email, patterns=compiled, explain=explain)
     options |= {"redactor": redactor, "in_place": yes, "remove_original": remove_original}
-    options["progress"] = log_progress(path)
-    if session_id is not None:
-        done = redact_session(path, _session_in(path, session_id), **options)
-    elif path.is_dir():
+    if session_id is None and path.is_dir():
         raise click.UsageError("LOG is a folder of sessions; choose one with --session ID")
-    else:
-        done = redact_log(path, **options)
+    with progress(f"redacting {path.name}", "bytes") as report:
+        options["progress"] = report
+        if session_id is None:
+            done = redact_log(path, **options)
+        else:
+            done = redact_session(path, _session_in(path, session_id), **options)
     write([json_output.to_text(json_output.redacted(done))] if as_json else _lines(done))
 
 

@@ -19,7 +19,8 @@ from convtree._cli.hit_lines import hit_lines
 from convtree._cli.inspect import show_stored
 from convtree._cli.last_list import remember_list
 from convtree._cli.look_options import LookOptions, with_look_options
-from convtree._cli.output import progress_on_stderr, write, write_stderr
+from convtree._cli.output import write, write_stderr
+from convtree._cli.progress import progress
 from convtree._cli.render import count
 from convtree._cli.session_table import ids_shown, session_lines
 from convtree._cli.terminal import Terminal
@@ -30,10 +31,7 @@ from convtree._model.errors import SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._results import Page
 from convtree.stores._session_store import SessionStore
-from convtree.stores.base import Progress, StoreFinding
-
-_MANY = 1000  # progress is printed from this number of sessions on
-
+from convtree.stores.base import StoreFinding
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -88,7 +86,8 @@ def ls_command(
         filters["parent"] = session_id_or_text(store, filters["parent"])
     filters |= {"archived": None if everything else False, "since": when.start, "until": when.end}
     try:
-        page = store.list(progress=session_progress(), **filters)
+        with progress("reading what has changed") as report:
+            page = store.list(progress=report, **filters)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     hidden = 0 if filters["tasks"] else _hidden_tasks(store, page, filters)
@@ -156,7 +155,8 @@ def search_command(
     nothing is cut.
     """
     text = " ".join(words)
-    hits = store.search(text, **filters)
+    with progress("searching"):
+        hits = store.search(text, **filters)
     if as_json:
         write([json_output.to_text(json_output.store_document("search", hits=hits))])
         return
@@ -248,7 +248,8 @@ def usage_command(
     span: dict[str, Any] = {"since": when.start, "until": when.end, "zone": when.now.tzinfo}
     chosen = None if id is None else session_id_of(store, id)
     try:
-        rows = store.usage(chosen, by=by, progress=session_progress(), **span, **filters)
+        with progress("adding up") as report:
+            rows = store.usage(chosen, by=by, progress=report, **span, **filters)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     deleted = store.ledger(owner=filters["owner"]) if id is None and filters["cwd"] is None else []
@@ -282,8 +283,3 @@ def _finding_lines(findings: Iterable[StoreFinding], terminal: Terminal) -> Iter
     for each in findings:
         of = "" if each.of is None else f" (of {escape_controls(each.of)})"
         yield f"{terminal.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}{of}"
-
-
-def session_progress() -> Progress | None:
-    """Returns a callback that prints how many sessions are done; None if stderr is not a terminal."""
-    return progress_on_stderr(lambda done, total: f"{count(done, 'sessions')} of {total:,}", _MANY)
