@@ -22,6 +22,7 @@ from convtree._model.entries import (
     VacuumEntry,
     Visibility,
 )
+from convtree._model.notes import INSTRUCTS
 from convtree._model.usage import usage_of
 
 _HIDDEN = {"user": ["hidden from the model"], "model": ["hidden from the user"], "nobody": ["hidden"]}
@@ -97,19 +98,23 @@ def to_json(value: Any, option: int = 0) -> bytes:
         return msgspec.json.format(msgspec.json.encode(value), indent=2 if option else -1)
 
 
+def remarks_of(entry: MessageEntry, changed: Changed) -> list[str]:
+    """Returns remarks on who sees a message, on whether it is pinned, and on what became of it."""
+    pinned = entry.pinned and entry.role not in INSTRUCTS
+    remarks = _visibility(entry.visible_to, pinned, changed)
+    remarks += ["interrupted"] if entry.status is not None else []
+    return remarks + ([f"replaces {entry.replaces}"] if entry.replaces is not None else [])
+
+
 def _message(entry: MessageEntry, changed: Changed) -> Description:
     described = describe_message(entry.message, entry.shape)
-    pinned = entry.pinned and described.kind not in ("system", "developer")
-    remarks = [*described.remarks, *_visibility(entry.visible_to, pinned, changed)]
-    remarks += ["interrupted"] if entry.status is not None else []
-    remarks += [f"replaces {entry.replaces}"] if entry.replaces is not None else []
-    return described._replace(remarks=remarks)
+    return described._replace(remarks=[*described.remarks, *remarks_of(entry, changed)])
 
 
 def _visibility(visible_to: Visibility, pinned: bool | None, changed: Changed) -> list[str]:
     """Returns remarks on who sees an entry, and on whether it is pinned."""
     remarks = _HIDDEN.get(changed[0] or visible_to, [])
-    return [*remarks, "pinned"] if (pinned if changed[1] is None else changed[1]) else remarks
+    return [*remarks, *(["pinned"] if (pinned if changed[1] is None else changed[1]) else [])]
 
 
 def _rare(entry: LostEntry | VacuumEntry | OpaqueEntry) -> Description:

@@ -11,14 +11,19 @@ from typing import Any
 import click
 
 from convtree._cli import graphs, json_output
+from convtree._cli.entry_lines import EntryLines
 from convtree._cli.leaf_view import LeafView
+from convtree._cli.line_layout import Layout, id_length
+from convtree._cli.local_time import LocalTime
 from convtree._cli.look_options import LookOptions, with_look_options
-from convtree._cli.output import write
-from convtree._cli.render import Drawing, draw_context
+from convtree._cli.output import write, write_paged
+from convtree._cli.render import Frame, draw_context
 from convtree._cli.terminal import Terminal
+from convtree._cli.turn_lines import TurnLines
 from convtree._engine.context import Context
 from convtree._model.errors import NotALog, SessionNotFound, SeveralSessions
 from convtree._model.terminal_text import escape_controls
+from convtree._model.usage import usage_stored_in
 from convtree._session.session import Session
 from convtree._tools.known_sources import DamagedSource
 from convtree.exchange import ImportReport, list_foreign, read_foreign
@@ -41,8 +46,9 @@ def inspect_command(ctx: click.Context, log: Path, session_id: str | None, look:
     LOG is a convtree log, or a file or folder of another tool, shown as it would be imported. If it holds several
     sessions, they are listed; choose one with --session.
 
-    The tree reads downwards. The branch of the leaf continues at the left; other branches are indented beside it. Of a
-    long stretch without a branching, only the first and last entries are shown.
+    The tree reads downwards. Each prompt has a line with its time and the beginning of its id; the line below has the
+    tools and the last words of the model, and the tokens and the cost of the turn. The branch of the leaf stays at the
+    left. Other branches hang from the entry at which they leave it.
     """
     try:
         session, source = _open(log, session_id)
@@ -66,7 +72,7 @@ def show(ctx: click.Context, view: LeafView, look: LookOptions) -> None:
         case "mermaid":
             write(graphs.mermaid(view))
         case _:
-            write(_text(view, look))
+            (write_paged if look.pager else write)(_text(view, look))
     sys.stdout.flush()
     ctx.exit(0 if view.is_sound else FOUND)
 
@@ -125,17 +131,31 @@ def _open(log: Path, session_id: str | None) -> tuple[Session, ImportReport | No
 
 def _text(view: LeafView, look: LookOptions) -> Iterator[str]:
     terminal = Terminal()
-    drawing = Drawing(view, terminal, full=look.full)
+    frame = Frame(view, terminal, full=look.full)
     if look.part == "context":
         yield from draw_context(_context(view, look.leaf_id), terminal, full=look.full)
     else:
-        lines = drawing.path(view.path()) if look.part == "path" else drawing.graph()
-        yield from drawing.summary()
+        drawing = _drawing(view, terminal, look)
+        lines = drawing.path(view.path()) if look.part == "path" else drawing.tree()
+        yield from frame.summary()
         yield ""
         yield from lines
     if not view.is_sound or view.findings:
         yield ""
-        yield from drawing.findings()
+        yield from frame.findings()
+
+
+def _drawing(view: LeafView, terminal: Terminal, look: LookOptions) -> TurnLines | EntryLines:
+    times = LocalTime(utc=look.utc)
+    if look.full or look.verbose:
+        return EntryLines(view, terminal, times, full=look.full)
+    layout = Layout(
+        terminal,
+        id_length=id_length(entry.id for entry in view.sample),
+        has_times=any(times.read(entry.timestamp) is not None for entry in view.sample),
+        has_usage=any(usage_stored_in(entry) is not None for entry in view.sample),
+    )
+    return TurnLines(view, layout, times)
 
 
 def _document(view: LeafView, look: LookOptions) -> dict[str, Any]:

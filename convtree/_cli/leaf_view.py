@@ -8,12 +8,16 @@ from functools import cached_property
 from typing import NamedTuple
 
 from convtree._catalogue.types import SessionInfo
+from convtree._cli.terminal import Signs
 from convtree._engine import tree
 from convtree._engine.outline import Outline
+from convtree._formats.common.gaps import gaps_in
 from convtree._model.entries import Entry, Finding, MessageEntry, ModelChangeEntry, VacuumEntry
 from convtree._model.errors import EntryNotFound, LeafUncertain
 from convtree._session.session import Session
 from convtree.exchange import ImportReport
+
+_SAMPLE = 250
 
 
 class SubAgent(NamedTuple):
@@ -65,6 +69,7 @@ class LeafView:
         self.size_bytes = size_bytes
         self.note = f"{source.format} session, shown as convtree would import it" if source else None
         self.findings: tuple[Finding, ...] = session.findings + (source.findings if source else ())
+        self.gaps = gaps_in(session.findings)
         self.unreadable = 0  # entries that `entries` could not read so far
         self.is_certain = self.outline.certain or leaf_id is not None
         self.leaf_id = session.leaf_id if leaf_id is None else leaf_id
@@ -105,6 +110,23 @@ class LeafView:
         """Why the leaf is uncertain."""
         return "damage may have hidden a move of the leaf; choose one with --leaf ID"
 
+    def sign(self, row: int, signs: Signs) -> str:
+        """Returns the sign of an entry: it is the leaf, on the path to it, or on another branch."""
+        if row not in self.active:
+            return signs.off_path
+        return signs.leaf if row == self.leaf else signs.on_path
+
+    def gap_at(self, row: int, entry: Entry | None) -> str:
+        """Returns the words for an entry that is lost, or that cannot be read."""
+        if entry is not None:
+            return self.gaps.at(entry.id)
+        return f"[1 message is missing here: the line at offset {self.outline.tree.offsets[row]} is damaged]"
+
+    def gap_above(self, row: int) -> str:
+        """Returns the words for what is missing above an entry without its parent."""
+        entry = self.outline.entries([row])[0]
+        return self.gaps.above("" if entry is None else entry.id)
+
     @cached_property
     def labels(self) -> dict[int, str]:
         """The labels by row."""
@@ -121,6 +143,13 @@ class LeafView:
             "branches": sum(not run.children for run in self.outline.runs),
             "compactions": kinds[tree.COMPACTION],
         }
+
+    @cached_property
+    def sample(self) -> list[Entry]:
+        """Some entries, to decide about the columns of a drawing: the first and the last ones."""
+        rows = [row for row in range(len(self.outline.tree)) if self.outline.tree.is_node(row)]
+        rows = rows if len(rows) <= 2 * _SAMPLE else rows[:_SAMPLE] + rows[-_SAMPLE:]
+        return [entry for entry in self.outline.entries(rows) if entry is not None]
 
     @cached_property
     def model(self) -> tuple[str | None, str | None]:

@@ -7,7 +7,8 @@ message. Calls and their results are in code blocks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import orjson
 
@@ -42,15 +43,20 @@ def _paragraphs(session: Exported) -> Iterator[str]:
     replaced = {entry.replaces for entry in path if isinstance(entry, MessageEntry)}
     for entry in path:
         seen_by = changed_fields(outline, outline.row(entry.id)).get("visible_to")
-        yield from _entry(entry, seen_by, session.labels.get(entry.id), is_replaced=entry.id in replaced)
+        yield from paragraphs(entry, seen_by, session.labels.get(entry.id), is_replaced=entry.id in replaced)
     branches = list(_branches(session))
     if branches:
         yield "## Other branches"
         yield "\n".join(branches)
 
 
-def _entry(entry: Entry, seen_by: str | None, label: str | None, *, is_replaced: bool) -> Iterator[str]:
-    """Yields the paragraphs of an entry. `seen_by` is what a mark says of who sees it; None without such a mark."""
+def paragraphs(
+    entry: Entry, seen_by: str | None = None, label: str | None = None, *, is_replaced: bool = False
+) -> Iterator[str]:
+    """Yields the paragraphs of an entry, the heading first; of an entry that says nothing to people, none.
+
+    `seen_by` is what a mark says of who sees it; None without such a mark.
+    """
     mark = f" ({_inline(label)})" if label else ""
     match entry:
         case MessageEntry():
@@ -59,7 +65,7 @@ def _entry(entry: Entry, seen_by: str | None, label: str | None, *, is_replaced:
             state += ", replaced below" if is_replaced else ""
             state += ", interrupted" if entry.status is not None else ""
             yield f"## {_inline((entry.role or 'message').capitalize())}{model}{state}{mark}"
-            yield from _parts(speech_of(entry.message, entry.shape).parts)
+            yield from message_paragraphs(entry.message, entry.shape)
         case CompactionEntry():
             yield f"## Summary of what came before{mark}"
             yield _prose(entry.summary)
@@ -68,6 +74,11 @@ def _entry(entry: Entry, seen_by: str | None, label: str | None, *, is_replaced:
             yield _prose(entry.summary)
         case ModelChangeEntry():
             yield f"*Model: {_inline(' '.join(filter(None, (entry.provider, entry.model))))}*"
+
+
+def message_paragraphs(message: Mapping[str, Any], shape: str | None) -> list[str]:
+    """Returns the paragraphs of a message, without a heading."""
+    return list(_parts(speech_of(message, shape).parts))
 
 
 def _parts(parts: list[Part]) -> Iterator[str]:
