@@ -8,6 +8,7 @@ import msgspec
 import orjson
 
 from convtree._engine.outline import Changed
+from convtree._formats.common.gaps import Gap
 from convtree._messages.parts import Result, Text, Unknown
 from convtree._messages.reading import read
 from convtree._model.entries import (
@@ -120,6 +121,8 @@ def _visibility(visible_to: Visibility, pinned: bool | None, changed: Changed) -
 def _rare(entry: LostEntry | VacuumEntry | OpaqueEntry) -> Description:
     if isinstance(entry, OpaqueEntry):
         return Description(entry.type, ["unknown type"], brief(entry.fields), indented(entry.fields))
+    if isinstance(entry, Gap):
+        return Description("gap", [], entry.words, entry.words)
     if isinstance(entry, LostEntry):
         whole = "Its line was damaged. The entry can be put back from a copy of the log."
         proof = "" if entry.line_crc is None else f"\nchecksum of its line: {entry.line_crc}"

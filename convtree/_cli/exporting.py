@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from convtree._cli.gap_advice import explained
 from convtree._cli.inspect import with_session
+from convtree._cli.look_options import with_gaps
 from convtree._cli.output import escape_document, write_document, write_stderr
 from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.render import finding_line
@@ -34,6 +36,7 @@ from convtree.stores._session_store import SessionStore
 )
 @with_store_for_log
 @with_session
+@with_gaps
 @click.option("--force", is_flag=True, help="Replace the output file if it exists. A pipe or device is never replaced.")
 @click.option("--all-leaves", is_flag=True, help="With --to atif: write a file for each leaf into the output folder.")
 @with_redaction
@@ -44,6 +47,7 @@ def export_command(
     target: str | None,
     store: SessionStore | None,
     session_id: str | None,
+    allow_gaps: bool,
     force: bool,
     all_leaves: bool,
     redactor: Redactor | None,
@@ -59,6 +63,8 @@ def export_command(
     The output contains the whole conversation. Check it before you share it, or use --redact. Then the number of
     secrets replaced is printed on standard error. Session traces for Hugging Face (hf-traces) are redacted unless you
     pass --no-redact. On a terminal, controls in the output are shown as escapes.
+
+    With --allow-gaps, a damaged log is written as far as it can be read; markdown names the gaps in their places.
     """
     from convtree._tools.exporting import export_file, export_lines, place_of
 
@@ -70,12 +76,14 @@ def export_command(
     if all_leaves and target is None:
         raise click.UsageError("--all-leaves needs a folder: -o FOLDER")
     findings: list[Finding] = []
-    with open_log(log, store, session_id) as session:
+    with open_log(log, store, session_id) as session, explained(session):
         output = None if target is None else _place(target, is_folder=all_leaves)
         if output is not None and all_leaves:
-            findings += export_file(session, output, format, replace=force, redact=redact, all_leaves=True)
+            findings += export_file(
+                session, output, format, replace=force, redact=redact, all_leaves=True, allow_gaps=allow_gaps
+            )
         else:
-            pieces = export_lines(session, format, redact=redact, findings=findings)
+            pieces = export_lines(session, format, redact=redact, findings=findings, allow_gaps=allow_gaps)
             place = None if output is None else place_of(session, output, format, redact=redact)
             _write(pieces, place, format, log, store, force)
     for finding in findings:

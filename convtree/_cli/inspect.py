@@ -12,6 +12,7 @@ import click
 
 from convtree._cli import graphs, json_output
 from convtree._cli.entry_lines import EntryLines
+from convtree._cli.gap_advice import explained
 from convtree._cli.leaf_view import LeafView
 from convtree._cli.line_layout import Layout, id_length
 from convtree._cli.local_time import LocalTime
@@ -21,6 +22,7 @@ from convtree._cli.render import Frame, draw_context
 from convtree._cli.terminal import Terminal
 from convtree._cli.turn_lines import TurnLines
 from convtree._engine.context import Context
+from convtree._engine.leaf import LEAF
 from convtree._model.errors import NotALog, SessionNotFound, SeveralSessions
 from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import usage_stored_in
@@ -64,6 +66,15 @@ def inspect_command(ctx: click.Context, log: Path, session_id: str | None, look:
 
 def show(ctx: click.Context, view: LeafView, look: LookOptions) -> None:
     """Prints a session in the requested form and ends the command."""
+    if look.allow_gaps:
+        view.allow_gaps()
+    with explained(view.session):
+        _print(view, look)
+    sys.stdout.flush()
+    ctx.exit(0 if view.is_sound else FOUND)
+
+
+def _print(view: LeafView, look: LookOptions) -> None:
     match look.form:
         case "json":
             write([json_output.to_text(_document(view, look))])
@@ -73,8 +84,6 @@ def show(ctx: click.Context, view: LeafView, look: LookOptions) -> None:
             write(graphs.mermaid(view))
         case _:
             (write_paged if look.pager else write)(_text(view, look))
-    sys.stdout.flush()
-    ctx.exit(0 if view.is_sound else FOUND)
 
 
 def open_for_reading(log: Path, session_id: str | None = None) -> Session:
@@ -133,7 +142,8 @@ def _text(view: LeafView, look: LookOptions) -> Iterator[str]:
     terminal = Terminal()
     frame = Frame(view, terminal, full=look.full)
     if look.part == "context":
-        yield from draw_context(_context(view, look.leaf_id), terminal, full=look.full)
+        context = _context(view, look.leaf_id)
+        yield from draw_context(context, terminal, view.gaps_in(context), full=look.full)
     else:
         drawing = _drawing(view, terminal, look)
         lines = drawing.path(view.path()) if look.part == "path" else drawing.tree()
@@ -173,4 +183,4 @@ def _document(view: LeafView, look: LookOptions) -> dict[str, Any]:
 
 def _context(view: LeafView, leaf_id: str | None) -> Context:
     view.check_certain()
-    return view.session.build_context() if leaf_id is None else view.session.build_context(leaf=leaf_id)
+    return view.session.build_context(leaf=LEAF if leaf_id is None else leaf_id, allow_gaps=view.allows_gaps)

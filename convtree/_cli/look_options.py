@@ -20,6 +20,7 @@ class LookOptions(NamedTuple):
         verbose: whether every entry has a line of its own.
         utc: whether times are in UTC.
         pager: whether long output goes through a pager, on a terminal.
+        allow_gaps: whether a damaged session is shown as far as it can be read.
     """
 
     leaf_id: str | None = None
@@ -29,6 +30,7 @@ class LookOptions(NamedTuple):
     verbose: bool = False
     utc: bool = False
     pager: bool = True
+    allow_gaps: bool = False
 
     @property
     def is_default_text(self) -> bool:
@@ -36,12 +38,16 @@ class LookOptions(NamedTuple):
         return self.form in (None, "json") and (self.leaf_id, self.part, self.full) == (None, None, False)
 
 
+with_gaps = click.option(
+    "--allow-gaps", is_flag=True, help="Read a damaged conversation, with its gaps in their places."
+)
 _OPTIONS = (
     click.option("--leaf", "leaf_id", metavar="ID", help="Use this entry instead of the session's leaf."),
     click.option("--context", is_flag=True, help="Show the messages that a model would receive."),
     click.option("--path", is_flag=True, help="Show only the entries from the root to the leaf."),
     click.option("--full", is_flag=True, help="Show every entry with its whole text, as Markdown."),
     click.option("-v", "--verbose", is_flag=True, help="Show every entry on a line, with its size and id."),
+    with_gaps,
     click.option("--utc", is_flag=True, help="Show times in UTC.  [default: local time]"),
     click.option("--no-pager", is_flag=True, help="Print all of it at once, even on a terminal."),
     click.option("--json", is_flag=True, help="Print one JSON document. With --context, the messages are unchanged."),
@@ -67,7 +73,7 @@ def with_look_options(command: Callable[..., None]) -> Callable[..., None]:
             part=part,
             form=form,
             pager=not chosen["no_pager"],
-            **{name: chosen[name] for name in ("leaf_id", "full", "verbose", "utc")},
+            **{name: chosen[name] for name in ("leaf_id", "full", "verbose", "utc", "allow_gaps")},
         )
         command(*arguments, look=look, **named)
 
@@ -76,7 +82,7 @@ def with_look_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-_NAMES = ("leaf_id", "context", "path", "full", "verbose", "utc", "no_pager", "json", "dot", "mermaid")
+_NAMES = ("leaf_id", "context", "path", "full", "verbose", "allow_gaps", "utc", "no_pager", "json", "dot", "mermaid")
 
 
 def _one_of(chosen: dict[str, Any], names: tuple[str, ...]) -> str | None:

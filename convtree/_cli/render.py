@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from convtree._catalogue.types import RowFinding
 from convtree._cli.describe import brief, describe, describe_message
@@ -84,14 +84,20 @@ class Frame:
             yield f"{self._terminal.dots} {more}; show them with --full"
 
 
-def draw_context(context: Context, terminal: Terminal, *, full: bool = False) -> Iterator[str]:
-    """Yields the messages of a context, its model and settings, its open calls, and what no reader knows."""
+def draw_context(
+    context: Context, terminal: Terminal, gaps: Mapping[int, list[str]], *, full: bool = False
+) -> Iterator[str]:
+    """Yields the messages of a context, its model and settings, its open calls, and what no reader knows.
+
+    `gaps` are the words for what is missing, by the number of the message that follows.
+    """
     facts = [count(len(context.messages), "messages"), *filter(None, (context.provider, context.model))]
     facts += [brief(context.settings)] if context.settings else []
     yield terminal.paint(escape_controls(", ".join(facts)), "title")
     yield ""
     cells = id_cells(entry.id for entry in context.entries)
-    for entry, message in zip(context.entries, context.messages, strict=True):
+    for number, (entry, message) in enumerate(zip(context.entries, context.messages, strict=True)):
+        yield from (terminal.paint(words, "bad") for words in gaps.get(number, ()))
         shape = entry.shape if isinstance(entry, MessageEntry) else None
         described = describe_message(message, shape)
         kind = terminal.paint(terminal.cut(escape_controls(described.kind), _KIND_CELLS, fill=True), described.kind)
@@ -108,6 +114,7 @@ def draw_context(context: Context, terminal: Terminal, *, full: bool = False) ->
             id = terminal.cut(escape_controls(entry.id), id_width)
             gist = terminal.cut(escape_controls(described.gist), room - terminal.cells(source), fill=True)
             yield f"{kind} {terminal.paint(source, 'note')}{gist}  {terminal.paint(id, 'dim')}"
+    yield from (terminal.paint(words, "bad") for words in gaps.get(len(context.messages), ()))
     for call in context.open_calls:
         text = f"open call: {call.name} ({call.id or 'no id'}) in entry {call.entry_id}"
         yield terminal.paint(escape_controls(text), "warning")

@@ -21,6 +21,7 @@ from convtree._logs.directories import path_of
 from convtree._model.arguments import checked
 from convtree._model.entries import Finding
 from convtree._session.session import Session
+from convtree._tools.gaps import MendedSession
 from convtree._tools.redact_log import RedactedSession
 
 _ENDINGS = {"json": ".json", "markdown": ".md"}  # of files in a folder
@@ -36,6 +37,7 @@ def export_file(
     replace: bool = False,
     redact: Redact | bool | None = None,
     all_leaves: bool = False,
+    allow_gaps: bool = False,
 ) -> tuple[Finding, ...]:
     """Writes a session to a file in another format, durably and all at once.
 
@@ -52,6 +54,7 @@ def export_file(
         replace: Overwrite the file if it exists.
         redact: Removes secrets from the texts, see `export_lines`.
         all_leaves: Writes a file for each leaf into the folder `path`. Only "atif" can say what two files share.
+        allow_gaps: Writes a damaged session, see `export_lines`.
 
     Raises:
         ValueError: `format` is not one of these, or `all_leaves` does not fit it or the path.
@@ -61,10 +64,10 @@ def export_file(
     found: list[Finding] = []
     place = path_of("path", path)
     if all_leaves:
-        for name, line in export_leaves(session, place, format, redact=redact, findings=found):
+        for name, line in export_leaves(session, place, format, redact=redact, findings=found, allow_gaps=allow_gaps):
             write_atomically(place / _plain(name), [line], replace=replace)
         return tuple(found)
-    lines = export_lines(session, format, redact=redact, findings=found)
+    lines = export_lines(session, format, redact=redact, findings=found, allow_gaps=allow_gaps)
     write_atomically(place_of(session, place, format, redact=redact), lines, replace=replace)
     return tuple(found)
 
@@ -76,6 +79,7 @@ def export_leaves(
     *,
     redact: Redact | bool | None = None,
     findings: list[Finding] | None = None,
+    allow_gaps: bool = False,
 ) -> Iterator[tuple[str, bytes]]:
     """Yields the content of a file for each leaf, after its name.
 
@@ -85,6 +89,7 @@ def export_leaves(
         format: The format, which must be able to say what two files share.
         redact: As in `export_lines`.
         findings: As in `export_lines`.
+        allow_gaps: As in `export_lines`.
 
     Raises:
         ValueError: `format` has no such files, or there is no such folder.
@@ -94,7 +99,9 @@ def export_leaves(
         raise ValueError(f"all_leaves: the format {format!r} has no file for each leaf; choose 'atif'")
     if not folder.is_dir():
         raise ValueError(f"all_leaves: {folder} is no folder; create it first")
-    written: Iterator[tuple[str, bytes]] = write_leaves(*_arguments(session, _redact_of(format, redact), findings))
+    written: Iterator[tuple[str, bytes]] = write_leaves(
+        *_arguments(session, _redact_of(format, redact), findings, allow_gaps)
+    )
     return written
 
 
@@ -128,6 +135,7 @@ def export_lines(
     *,
     redact: Redact | bool | None = None,
     findings: list[Finding] | None = None,
+    allow_gaps: bool = False,
 ) -> Iterator[bytes]:
     """Yields a session in another format, piece by piece.
 
@@ -137,14 +145,17 @@ def export_lines(
 
     `findings` gets what the format has no place for; it is complete when the iterator is exhausted.
 
+    With `allow_gaps`, a damaged session is written as far as it can be read. Where a damaged line still says which
+    entry it was, the conversation goes on above it. A Markdown document names each gap in its place.
+
     Raises:
         ValueError: There is no such format.
         BrokenPath: `format` is a tool's, and a visibility mark is damaged: the tool would show what it hid. Or `format`
-            holds paths and no tree, and a line of the path is damaged.
+            holds paths and no tree, and a line of the path is damaged. Not with `allow_gaps`.
         UnknownEntry: `format` is a tool's, and the context depends on a critical record of an unknown type.
     """
     used = _redact_of(format, redact)
-    written: Iterator[bytes] = _writer_of(format).write(*_arguments(session, used, findings))
+    written: Iterator[bytes] = _writer_of(format).write(*_arguments(session, used, findings, allow_gaps))
     return written if used is None or format not in PUBLISHED else _redacted_again(written, used)
 
 
@@ -160,12 +171,15 @@ def _writer_of(format: str) -> ModuleType:
     return import_module(WRITERS[format])
 
 
-def _arguments(session: Session, redact: Redact | None, findings: list[Finding] | None) -> tuple[Exported, Findings]:
+def _arguments(
+    session: Session, redact: Redact | None, findings: list[Finding] | None, allow_gaps: bool
+) -> tuple[Exported, Findings]:
     """Returns what a writer gets: the session, redacted if that is wanted, and where it reports."""
     reported = Findings()
     if findings is not None:
         reported.listed = findings
-    return session if redact is None else RedactedSession(session, redact), reported
+    exported: Exported = MendedSession(session) if allow_gaps else session
+    return exported if redact is None else RedactedSession(exported, redact), reported
 
 
 def _redact_of(format: str, redact: Redact | bool | None) -> Redact | None:

@@ -15,6 +15,7 @@ import orjson
 from convtree._engine.outline import changed_fields
 from convtree._formats.common.base import Exported, Findings
 from convtree._formats.common.export import entries_of
+from convtree._formats.common.gaps import Gap
 from convtree._formats.common.speech import Call, Image, Part, Result, Text, Thought, speech_of
 from convtree._formats.documents.prose import prose
 from convtree._model.document_text import escape_json, escape_text
@@ -72,6 +73,8 @@ def paragraphs(
         case BranchSummaryEntry() if entry.summary:
             yield f"## Summary of another branch{mark}"
             yield _prose(entry.summary)
+        case Gap():
+            yield f"*{entry.words}*"
         case ModelChangeEntry():
             yield f"*Model: {_inline(' '.join(filter(None, (entry.provider, entry.model))))}*"
 
