@@ -496,7 +496,7 @@ def test_uncertain_leaf(log: Path) -> None:
     for part in ("--context", "--path"):
         refused = inspect(log, part)
         assert (refused.exit_code, refused.stdout) == (5, "")
-        assert refused.stderr.endswith("choose one with --leaf ID\n")
+        assert "choose one with --leaf ID; --allow-gaps takes the last one" in refused.stderr
         chosen = inspect(log, part, "--leaf", "b2")
         assert (chosen.exit_code, "No" in chosen.stdout) == (1, True)
 

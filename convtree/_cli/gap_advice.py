@@ -17,9 +17,11 @@ def explained(session: Session) -> Iterator[None]:
     """Adds to the error about a damaged session whether `--allow-gaps` or a repair helps."""
     try:
         yield
-    except (BrokenPath, LeafUncertain) as error:
+    except LeafUncertain as error:
+        raise LeafUncertain(f"{error}; --allow-gaps takes the last one that is known", **vars(error)) from None
+    except BrokenPath as error:
         text = str(error).removesuffix(_VERIFY)
-        raise type(error)(f"{text}; {_advice(session)}", **vars(error)) from None
+        raise BrokenPath(f"{text}; {_advice(session)}", **vars(error)) from None
 
 
 def _advice(session: Session) -> str:
