@@ -57,7 +57,7 @@ def inspect_command(ctx: click.Context, log: Path, session_id: str | None, look:
     except SeveralSessions as error:
         if not look.is_default_text:
             raise _several(error) from None
-        write(_source_list(log, as_json=look.form == "json"))
+        write(_source_list(log, look))
         return
     with session:
         size = None if log.is_dir() else log.stat().st_size
@@ -102,20 +102,28 @@ def _several(error: SeveralSessions) -> click.UsageError:
     return click.UsageError(f"{error} (choose one with --session ID; `convtree inspect` lists them)")
 
 
-def _source_list(source: Path, *, as_json: bool) -> Iterator[str]:
-    """Yields the sessions of a source, one per line: id, start, number of messages, title."""
-    found = list_foreign(source)
-    if as_json:
-        yield json_output.to_text(json_output.store_document("sources", sessions=list(found)))
+def _source_list(source: Path, look: LookOptions) -> Iterator[str]:
+    """Yields the sessions of a source: id, start, number of messages, and title, in a narrow terminal on a second line.
+
+    The title is cut, the id is not: it is for `--session`.
+    """
+    found = list(list_foreign(source))
+    if look.form == "json":
+        yield json_output.to_text(json_output.store_document("sources", sessions=found))
         return
-    terminal = Terminal()
+    terminal, times = Terminal(), LocalTime(utc=look.utc)
+    id_width = max((len(escape_controls(each.id)) for each in found), default=0)
     for each in found:
-        when = (each.begun or "")[:16].replace("T", " ")
-        facts = f"{escape_controls(each.id):<32}  {when:16}  {each.messages:>6,}  "
+        time = times.read(each.begun)
+        when = "" if time is None else f"{time:%Y-%m-%d %H:%M}"
+        facts = f"{escape_controls(each.id):<{id_width}}  {when:16}  {each.messages:>6,}"
         title = escape_controls(each.name or each.first_user_message or "")
-        title = terminal.cut(title, max(terminal.width - len(facts), _MIN_TITLE_CELLS))
-        file = f"  {escape_controls(os.path.relpath(each.source, source))}" if source.is_dir() else ""
-        yield terminal.paint(facts, "dim") + title + terminal.paint(file, "dim")
+        title += f"  {escape_controls(os.path.relpath(each.source, source))}" if source.is_dir() else ""
+        room = terminal.width - terminal.cells(facts) - 2
+        if room >= _MIN_TITLE_CELLS:
+            yield f"{terminal.paint(facts, 'dim')}  {terminal.cut(title, room)}"
+        else:
+            yield from (terminal.paint(facts, "dim"), f"  {terminal.cut(title, terminal.width - 2)}")
     yield terminal.paint("Several sessions: show one with --session ID.", "note")
 
 

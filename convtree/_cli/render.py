@@ -64,10 +64,18 @@ class Frame:
             yield self._terminal.paint(f"unreadable: {count(view.unreadable, 'entries')}", "bad")
         shown = view.findings if self._full else view.findings[:FINDINGS_SHOWN]
         for finding in shown:
-            yield finding_line(finding, self._terminal)
+            yield from self._finding(finding)
         if len(view.findings) > len(shown):
             more = len(view.findings) - len(shown)
             yield f"{self._terminal.dots} {more:,} more findings; show them with --full"
+
+    def _finding(self, finding: Finding) -> Iterator[str]:
+        """Yields a finding; on a terminal, its line is broken before the edge."""
+        style, what, rest = _finding_parts(finding)
+        first, *others = wrap(what + rest, self._terminal.width) if self._terminal.is_terminal else [what + rest]
+        if first.startswith(what):
+            first = self._terminal.paint(what, style) + first.removeprefix(what)
+        yield from (first, *others)
 
     def _tasks(self, tasks: Sequence[SubAgent]) -> Iterator[str]:
         """Yields the sub-agents: id, the entry at which it began, and its name or first question."""
@@ -105,7 +113,9 @@ def draw_context(
         if full:
             yield f"{kind} {terminal.paint(source, 'note')}{escape_controls(entry.id)}"
             for paragraph in message_paragraphs(message, shape) or [described.whole]:
-                yield from (f"  {line}".rstrip() for line in escape_controls(paragraph, lines=True).split("\n"))
+                for line in escape_controls(paragraph, lines=True).split("\n"):
+                    pieces = wrap(line, terminal.width - 2) if terminal.is_terminal else [line]
+                    yield from (f"  {piece}".rstrip() for piece in pieces)
                 yield ""
         else:
             id_width = min(cells, terminal.width // 2)
@@ -129,14 +139,19 @@ def id_cells(ids: Iterable[str]) -> int:
 
 def finding_line(finding: Finding, terminal: Terminal) -> str:
     """Returns a finding on one line: severity, code, place, text, what it is about and how often."""
+    style, what, rest = _finding_parts(finding)
+    return terminal.paint(what, style) + rest
+
+
+def _finding_parts(finding: Finding) -> tuple[str, str, str]:
+    """Returns the style of a finding, its severity and code, and the rest of its line."""
     style = {"error": "bad", "warning": "warning"}.get(finding.severity, "dim")
     places = [f"line {finding.line}, offset {finding.offset}, {finding.length} bytes"] if finding.line else []
     places += [f"entry {escape_controls(finding.entry_id)}"] if finding.entry_id else []
     words = FINDING_CODES[finding.code][1] if finding.code in FINDING_CODES else ""
     words += f": {escape_controls(finding.about)}" if finding.about is not None else ""
     words += f" ({count(finding.times, 'times')})" if finding.times > 1 else ""
-    what = terminal.paint(f"{finding.severity} {escape_controls(finding.code)}", style)
-    return f"{what}: {', '.join(places) or 'session'}: {words}"
+    return style, f"{finding.severity} {escape_controls(finding.code)}", f": {', '.join(places) or 'session'}: {words}"
 
 
 def row_line(finding: RowFinding, terminal: Terminal) -> str:
