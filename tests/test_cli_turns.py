@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -251,6 +255,43 @@ def test_numbers_in_few_characters() -> None:
     assert id_length(["q", "a"]) == 1
     assert id_length([f"01234567-89ab-7000-8000-{number:012}" for number in range(20)]) == 36
     assert id_length(["1f0c55aa99887766", "2e0c55aa99887766"]) == 6
+
+
+def test_long_output_goes_through_the_pager(tmp_path: Path) -> None:
+    """On a terminal, with the colours of convtree and without controls of messages. `--no-pager` prints it at once."""
+    with Session.open(tmp_path / "log", clock=lambda: NOON) as session:
+        session.append({"role": "user", "content": "one\x1b[2Jtwo"}, id="a")
+    pager = tmp_path / "pager"
+    pager.write_text(f'#!/bin/sh\necho "$LESS" > {tmp_path}/options; cat > {tmp_path}/paged\n')
+    pager.chmod(0o755)
+    shown = on_terminal(["inspect", str(tmp_path / "log"), "--utc"], PAGER=str(pager))
+    paged = (tmp_path / "paged").read_text()
+    assert (shown, (tmp_path / "options").read_text()) == ("", "FRSX\n")
+    assert r"\x1b[2J" in paged
+    assert re.findall(r"\x1b\[\d*[A-Z]", paged) == []
+    assert "\x1b[36mone" in paged
+    printed = on_terminal(["inspect", str(tmp_path / "log"), "--utc", "--no-pager"], PAGER=str(pager))
+    assert printed.replace("\r\n", "\n") == paged
+
+
+def on_terminal(arguments: list[str], **environment: str) -> str:
+    """Runs the program with a terminal of its own for everything; returns what the terminal got."""
+    leader, follower = pty.openpty()
+    env = {**os.environ, "COLUMNS": "80", "TERM": "xterm", "PYTHONIOENCODING": "utf-8", **environment}
+    for name in ("NO_COLOR", "LESS", "CI"):
+        env.pop(name, None)
+    command = [sys.executable, "-m", "convtree", *arguments]
+    written = b""
+    with subprocess.Popen(command, env=env, stdin=follower, stdout=follower, stderr=follower) as process:
+        os.close(follower)
+        try:
+            while data := os.read(leader, 65536):
+                written += data
+        except OSError:  # the program has ended
+            pass
+        assert process.wait() == 0
+    os.close(leader)
+    return written.decode()
 
 
 def test_text_that_is_no_time() -> None:

@@ -128,7 +128,7 @@ class EntryLines:
             pieces = [line]
             if self._terminal.is_terminal:
                 pieces = wrap(line, max(self._terminal.width - len(below), _MIN_TEXT_CELLS))
-            yield from (below + self._terminal.paint(piece, style) for piece in pieces)
+            yield from (f"{below}{self._terminal.paint(piece, style)}".rstrip() for piece in pieces)
 
     def _remarks(self, row: int, remarks: list[str]) -> str:
         """Returns remarks on an entry, in brackets."""

@@ -106,12 +106,23 @@ def _part(part: Thought | Image | Call | Result) -> Iterator[str]:
             yield f"*An image ({_inline(kind)})*"
         case Call(_, name, arguments):
             yield f"Calls **{_inline(name)}**:"
-            yield _fenced(escape_json(orjson.dumps(arguments, option=orjson.OPT_INDENT_2).decode()), "json")
+            yield from _arguments(arguments)
         case Result(_, name, said, is_error, images):
             yield f"{'Failed' if is_error else 'Result'}{f' of **{_inline(name)}**' if name else ''}:"
             yield _fenced(escape_text(said, lines=True), "")
             for image in images:
                 yield from _part(image)
+
+
+def _arguments(arguments: dict[str, Any]) -> Iterator[str]:
+    """Yields the arguments of a call: texts of several lines as they are, the others as JSON."""
+    texts = {name: value for name, value in arguments.items() if isinstance(value, str) and "\n" in value}
+    others = {name: value for name, value in arguments.items() if name not in texts}
+    if others or not texts:
+        yield _fenced(escape_json(orjson.dumps(others, option=orjson.OPT_INDENT_2).decode()), "json")
+    for name, text in texts.items():
+        yield f"Argument **{_inline(name)}**:"
+        yield _fenced(escape_text(text, lines=True), "")
 
 
 def _branches(session: Exported) -> Iterator[str]:
