@@ -18,8 +18,8 @@ from click.testing import CliRunner
 
 from convtree import CompactionEntry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, Session
 from convtree._cli.app import app
+from convtree._cli.entry_times import EntryTimes, readable_seconds
 from convtree._cli.line_layout import id_length, readable_cost, readable_number
-from convtree._cli.local_time import LocalTime, readable_seconds
 from convtree._cli.terminal import wrap
 
 NOON = 1_769_860_800 * 10**9  # 2026-01-31T12:00:00Z
@@ -296,7 +296,7 @@ def on_terminal(arguments: list[str], **environment: str) -> str:
 
 def test_text_that_is_no_time() -> None:
     """It is shown as it is, and has no clock."""
-    times = LocalTime(utc=True)
+    times = EntryTimes(utc=True)
     assert [times.read(text) for text in (None, "noon", "9999-12-31T23:59:59-23:00")] == [None, None, None]
     assert [times.text(text) for text in (None, "noon", "2026-01-31T12:00:00")] == [
         *("no time", "noon", "2026-01-31 12:00:00 UTC")

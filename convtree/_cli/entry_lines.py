@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from convtree._cli.describe import describe
+from convtree._cli.entry_times import EntryTimes
 from convtree._cli.leaf_view import LeafView
 from convtree._cli.line_layout import fit_columns, readable_cost, readable_number
-from convtree._cli.local_time import LocalTime
 from convtree._cli.strands import Strand, strands
 from convtree._cli.terminal import Terminal, readable_size, wrap
 from convtree._engine import tree
@@ -33,7 +33,7 @@ _SIZES_FROM, _TIMES_FROM, _DAYS_FROM = 60, 80, 110
 class EntryLines:
     """The lines of a drawing by entry. With `full`, every entry has its whole text."""
 
-    def __init__(self, view: LeafView, terminal: Terminal, times: LocalTime, *, full: bool) -> None:
+    def __init__(self, view: LeafView, terminal: Terminal, times: EntryTimes, *, full: bool) -> None:
         self._view = view
         self._terminal = terminal
         self._times = times

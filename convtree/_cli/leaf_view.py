@@ -14,7 +14,7 @@ from convtree._engine.context import Context
 from convtree._engine.outline import Outline
 from convtree._formats.common.gaps import gaps_in
 from convtree._model.entries import Entry, Finding, MessageEntry, ModelChangeEntry, VacuumEntry
-from convtree._model.errors import EntryNotFound, LeafUncertain
+from convtree._model.errors import LeafUncertain
 from convtree._session.session import Session
 from convtree._tools.gaps import MendedSession
 from convtree.exchange import ImportReport
@@ -46,7 +46,7 @@ class LeafView:
 
     Args:
         session: The session to show.
-        leaf_id: The leaf; None is the session's own.
+        leaf_id: The leaf, as `resolve` takes it; None is the session's own.
         location: The path or URL for messages.
         size_bytes: The size of the file; None if the session is not a file.
         source: The report of reading another tool's session; None for a log.
@@ -67,6 +67,7 @@ class LeafView:
         size_bytes: int | None = None,
         source: ImportReport | None = None,
     ) -> None:
+        leaf_id = None if leaf_id is None else session.resolve(leaf_id)
         self.location = location.encode(errors="backslashreplace").decode()
         self.size_bytes = size_bytes
         self.note = f"{source.format} session, shown as convtree would import it" if source else None
@@ -80,7 +81,9 @@ class LeafView:
         self.session = session
         self.outline: Outline = session.outline()
         self.leaf_id = session.leaf_id if leaf_id is None else leaf_id
-        self.leaf = self.outline.leaf if leaf_id is None else self._row(leaf_id)
+        row = self.outline.leaf if leaf_id is None else self.outline.row(leaf_id)
+        assert row is not None  # `resolve` has found it
+        self.leaf: int = row
         self.active = frozenset(self.outline.tree.walk_up(self.leaf))
 
     def allow_gaps(self) -> None:
@@ -198,11 +201,3 @@ class LeafView:
     def is_sound(self) -> bool:
         """Whether no problem was found; a finding of severity `info` is not one."""
         return self.is_certain and not self.unreadable and all(each.severity == "info" for each in self.findings)
-
-    def _row(self, leaf_id: str) -> int:
-        row = self.outline.row(leaf_id)
-        if row is None:
-            raise EntryNotFound(
-                f"{self.location}: no entry {leaf_id!r}; `convtree inspect --full` shows the ids", id=leaf_id
-            )
-        return row

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 import click
 
+from convtree._cli.completing import complete_entry
+from convtree._cli.time_options import with_utc
+
 
 class LookOptions(NamedTuple):
     """The choices of the user.
@@ -42,13 +45,19 @@ with_gaps = click.option(
     "--allow-gaps", is_flag=True, help="Read a damaged conversation, with its gaps in their places."
 )
 _OPTIONS = (
-    click.option("--leaf", "leaf_id", metavar="ID", help="Use this entry instead of the session's leaf."),
+    click.option(
+        "--leaf",
+        "leaf_id",
+        metavar="ENTRY",
+        shell_complete=complete_entry,
+        help="Use this entry instead of the session's leaf.",
+    ),
     click.option("--context", is_flag=True, help="Show the messages that a model would receive."),
     click.option("--path", is_flag=True, help="Show only the entries from the root to the leaf."),
     click.option("--full", is_flag=True, help="Show every entry with its whole text, as Markdown."),
     click.option("-v", "--verbose", is_flag=True, help="Show every entry on a line, with its size and id."),
     with_gaps,
-    click.option("--utc", is_flag=True, help="Show times in UTC.  [default: local time]"),
+    with_utc,
     click.option("--no-pager", is_flag=True, help="Print all of it at once, even on a terminal."),
     click.option("--json", is_flag=True, help="Print one JSON document. With --context, the messages are unchanged."),
     click.option("--dot", is_flag=True, help="Print the tree for Graphviz."),

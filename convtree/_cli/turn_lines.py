@@ -10,9 +10,9 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from convtree._cli.describe import describe, remarks_of
+from convtree._cli.entry_times import EntryTimes, day_of, readable_seconds
 from convtree._cli.leaf_view import LeafView
 from convtree._cli.line_layout import Layout, Piece
-from convtree._cli.local_time import LocalTime, day_of, readable_seconds
 from convtree._cli.render import count
 from convtree._cli.strands import Strand, strands
 from convtree._engine import tree
@@ -40,7 +40,7 @@ class _Place(NamedTuple):
 class TurnLines:
     """The lines of a drawing by turn. Counts what it has drawn, for the last line."""
 
-    def __init__(self, view: LeafView, layout: Layout, times: LocalTime) -> None:
+    def __init__(self, view: LeafView, layout: Layout, times: EntryTimes) -> None:
         self._view = view
         self._layout = layout
         self._times = times

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, tzinfo
 
 
-class LocalTime:
+class EntryTimes:
     """The times of one output. Without `utc`, they are in the time zone of this machine, or that of TZ."""
 
     def __init__(self, *, utc: bool = False) -> None:
