@@ -395,14 +395,14 @@ def test_ls_shows_ids_whole(store: SessionStore) -> None:
         (["import", "pi.jsonl", "imported/"], False),
         (["export", "store/trip.jsonl", "--to", "markdown"], False),
         (["show", "trip", "--context"], False),
-        (["show", "trip"], True),
+        (["show", "trip"], False),
         (["show", "trip", "--dot"], True),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 @pytest.mark.usefixtures("store")
-def test_only_drawing_loads_anytree(command: list[str], loads: bool, tmp_path: Path) -> None:
-    """A command that draws no tree does not import anytree."""
+def test_only_graphs_load_anytree(command: list[str], loads: bool, tmp_path: Path) -> None:
+    """Only a graph for another program is written by anytree."""
     header = {"type": "session", "version": 3, "id": "f00d", "timestamp": "2026-01-01T00:00:00.000Z", "cwd": "/x"}
     (tmp_path / "pi.jsonl").write_text(json.dumps(header) + "\n")
     program = (
