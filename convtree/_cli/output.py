@@ -4,8 +4,8 @@ r"""Everything that the command line prints. Nothing else in the package writes 
 of a command, messages of click, prompts, warnings and tracebacks. Commands escape foreign text all the same, before
 they measure and cut it; text that was escaped passes unchanged.
 
-Two things pass as they are. Colours do, exactly those of `STYLES`, while colours are on. And a document that is
-exported to a file or a pipe keeps its bytes.
+Three things pass as they are. Colours do, exactly those of `STYLES`, while colours are on. A document that is exported
+to a file or a pipe keeps its bytes. And `progress` draws on a terminal.
 """
 
 from __future__ import annotations
@@ -14,17 +14,14 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from convtree._model.batches import growing
 from convtree._model.terminal_text import escape_controls, escape_json_controls
-
-if TYPE_CHECKING:
-    from convtree.stores.base import Progress
 
 #: The codes of each style, in the terms of ECMA-48.
 STYLES = {
@@ -66,10 +63,6 @@ class SafeStream(io.TextIOBase):
         """Writes a text. All of its characters count as written. Bytes are UTF-8: click prints completions so."""
         self._stream.write(self.escaped(text.decode(errors="replace") if isinstance(text, bytes) else text))
         return len(text)
-
-    def rewrite_line(self, text: str) -> None:
-        """Writes a text over the current line of a terminal."""
-        self._stream.write("\r" + escape_controls(text))
 
     def write_document(self, pieces: Iterable[bytes], *, is_json: bool) -> None:
         """Writes a document: byte for byte into a file or a pipe, with escapes to a terminal. JSON keeps its value."""
@@ -189,19 +182,10 @@ def write_stderr(text: str) -> None:
     sys.stderr.flush()
 
 
-def progress_on_stderr(text_of: Callable[[int, int], str], minimum: int) -> Progress | None:
-    """Returns a callback that prints progress, or None if stderr is not a terminal.
+def terminal_stderr() -> TextIO | None:
+    """Returns standard error without the guard, to draw on; None if it is not a terminal.
 
-    `text_of(done, total)` is the text to print. Nothing is printed if the total is below `minimum`.
+    For `progress` only: whoever draws escapes every text.
     """
-    if not sys.stderr.isatty():
-        return None
-
-    def report(done: int, total: int) -> None:
-        if total >= minimum:
-            stream = _guard(sys.stderr)
-            stream.rewrite_line(text_of(done, total))
-            stream.write("\n" if done >= total else "")
-            stream.flush()
-
-    return report
+    stream = sys.stderr._stream if isinstance(sys.stderr, SafeStream) else sys.stderr
+    return stream if stream is not None and stream.isatty() else None
