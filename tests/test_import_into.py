@@ -247,6 +247,7 @@ def test_inspect_a_folder(folder: Path) -> None:
         "name": "w8",
         "begun": "2026-01-02T03:04:05.000000Z",
         "messages": 3,
+        "title": "w8",
         "first_user_message": "w1",
         "format": "pi",
         "source": str(folder / "a.jsonl"),

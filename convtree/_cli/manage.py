@@ -10,23 +10,25 @@ import click
 
 from convtree._catalogue.types import SessionInfo
 from convtree._cli import json_output
+from convtree._cli.choosing import open_existing_store, session_id_of, session_ids_of, with_store
+from convtree._cli.completing import complete_entry, complete_session
+from convtree._cli.exit_codes import FOUND
 from convtree._cli.output import write, write_stderr
 from convtree._cli.render import count, pending_line
-from convtree._cli.sessions import as_json, open_existing_store, session_progress, with_store
+from convtree._cli.sessions import as_json, session_progress
 from convtree._logs.sql_errors import TablesOutdated
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._open import open_store
 from convtree.stores._results import Judged
 from convtree.stores._session_store import SessionStore
 
-REFUSED = 1  # exit code: a session could not be copied or redacted
 _MAX_DAYS = timedelta.max.days
 _SKIPPED = "it, or a sub-agent's session, was written to meanwhile or cannot be judged; see `convtree verify`"
 
 
 @click.command("fork")
-@click.argument("id")
-@click.argument("entry", required=False)
+@click.argument("id", shell_complete=complete_session)
+@click.argument("entry", required=False, shell_complete=complete_entry)
 @with_store
 @as_json
 def fork_command(store: SessionStore, id: str, entry: str | None, as_json: bool) -> None:
@@ -34,13 +36,17 @@ def fork_command(store: SessionStore, id: str, entry: str | None, as_json: bool)
 
     The copy holds the entries of session ID from the root to ENTRY, or to the leaf if ENTRY is omitted.
     """
+    id = session_id_of(store, id)
+    if entry is not None:
+        with store.open(id, read_only=True) as session:
+            entry = session.resolve(entry)
     with store.fork(id) if entry is None else store.fork(id, entry) as forked:
         new_id = forked.id
     write([json_output.to_text(json_output.store_document("fork", id=new_id)) if as_json else new_id])
 
 
 @click.command("archive")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_session)
 @click.option("--undo", is_flag=True, help="Restore archived sessions.")
 @with_store
 @as_json
@@ -49,14 +55,15 @@ def archive_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_js
 
     `ls --all` shows archived sessions.
     """
-    for id in ids:
+    found = session_ids_of(store, ids)
+    for id in found:
         store.archive(id, not undo)
     if as_json:
-        write([json_output.to_text(json_output.store_document("archive", ids=ids, archived=not undo))])
+        write([json_output.to_text(json_output.store_document("archive", ids=found, archived=not undo))])
 
 
 @click.command("hold")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_session)
 @click.option("--undo", is_flag=True, help="Release sessions from their hold.")
 @with_store
 @as_json
@@ -65,10 +72,11 @@ def hold_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_json:
 
     `ls --held` lists the sessions on hold.
     """
-    for id in ids:
+    found = session_ids_of(store, ids)
+    for id in found:
         store.hold(id, not undo)
     if as_json:
-        write([json_output.to_text(json_output.store_document("hold", ids=ids, held=not undo))])
+        write([json_output.to_text(json_output.store_document("hold", ids=found, held=not undo))])
 
 
 @click.command("move")
@@ -90,7 +98,7 @@ def move_command(store: SessionStore, old: str, new: str, as_json: bool) -> None
 
 
 @click.command("rm")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_session)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @with_store
 @as_json
@@ -101,13 +109,14 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
     overwritten; files that another process is reading, and sessions with a copy, are listed. A session on hold is
     refused.
     """
-    infos = [store.info(id) for id in ids]
+    found = session_ids_of(store, ids)
+    infos = [store.info(id) for id in found]
     if not yes:
         for info in infos:
             title = info.name or info.first_user_message or ""
             write_stderr(f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {escape_controls(title)}")
         click.confirm(f"Permanently delete {count(len(infos), 'sessions')}?", abort=True, err=True)
-    done = [store.delete(id) for id in ids]
+    done = [store.delete(id) for id in found]
     deleted = [id for each in done for id in each]
     pending = [name for name in _distinct(each.pending for each in done) if name not in done[-1].complete]
     left = {
@@ -140,10 +149,11 @@ def _distinct(lists: Iterable[Iterable[str]]) -> list[str]:
 def prune_command(
     store: SessionStore, max_age: float | None, keep: int | None, owner: str | None, yes: bool, as_json: bool
 ) -> None:
-    """Delete old sessions; without --yes, only list them, with age, size and name.
+    """Delete old sessions; without --yes, only list them.
 
-    Give --max-age, --keep or both. With both, a session is deleted if either applies. Sub-agents' sessions go with
-    theirs, and the last activity of all counts, or the import if that was later. Sessions on hold are kept.
+    The list has age, size and name. Give --max-age, --keep or both. With both, a session is deleted if either applies.
+    Sub-agents' sessions go with theirs, and the last activity of all counts, or the import if that was later. Sessions
+    on hold are kept.
     """
     if max_age is None and keep is None:
         raise click.UsageError("give --max-age DAYS, --keep N, or both")
@@ -178,7 +188,7 @@ def _would_go(info: SessionInfo, judged: Judged) -> str:
 @click.argument("url")
 @as_json
 def upgrade_command(url: str, as_json: bool) -> None:
-    """Migrate the tables of a database to this version of convtree.
+    """Migrate a database to this version of convtree.
 
     The migration is one transaction, and lines are not changed. Earlier versions refuse the database from then on. Does
     nothing if the tables are of this version already. On a server, the role must own the tables.
@@ -200,7 +210,14 @@ def upgrade_command(url: str, as_json: bool) -> None:
 @click.command("copy")
 @click.argument("source", callback=open_existing_store)
 @click.argument("target")
-@click.option("--id", "ids", metavar="ID", multiple=True, help="Copy this session. Can be repeated.  [default: all]")
+@click.option(
+    "--id",
+    "ids",
+    metavar="ID",
+    multiple=True,
+    shell_complete=complete_session,
+    help="Copy this session. Can be repeated.  [default: all]",
+)
 @as_json
 @click.pass_context
 def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tuple[str, ...], as_json: bool) -> None:
@@ -216,7 +233,7 @@ def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tup
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
     with into:
-        done = source.copy_to(into, ids or None, progress=session_progress())
+        done = source.copy_to(into, session_ids_of(source, ids) or None, progress=session_progress())
     if as_json:
         write([json_output.to_text(json_output.store_document("copy", sessions=done))])
     else:
@@ -229,4 +246,4 @@ def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tup
             if each.status == "refused"
         )
     sys.stdout.flush()
-    ctx.exit(REFUSED if any(each.status == "refused" for each in done) else 0)
+    ctx.exit(FOUND if any(each.status == "refused" for each in done) else 0)

@@ -31,6 +31,7 @@ STYLES = {
     "bad": "\x1b[31m\x1b[1m",
     "warning": "\x1b[33m",
     "note": "\x1b[33m",
+    "match": "\x1b[1m\x1b[33m",
     "title": "\x1b[1m",
     "active": "\x1b[1m",
     "dim": "\x1b[2m",
@@ -58,9 +59,9 @@ class SafeStream(io.TextIOBase):
         """How the stream below treats characters that it lacks."""
         return self._stream.errors
 
-    def write(self, text: str, /) -> int:
-        """Writes a text. All of its characters count as written."""
-        self._stream.write(self._escaped(text))
+    def write(self, text: str | bytes, /) -> int:
+        """Writes a text. All of its characters count as written. Bytes are UTF-8: click prints completions so."""
+        self._stream.write(self._escaped(text.decode(errors="replace") if isinstance(text, bytes) else text))
         return len(text)
 
     def rewrite_line(self, text: str) -> None:

@@ -31,6 +31,7 @@ class Terminal:
 
         console = Console()
         self.width = console.width
+        self.is_piped = not console.is_terminal
         self.colour = console.color_system not in (None, "windows") and not console.no_color
         if self.colour:
             allow_colours()
@@ -60,6 +61,16 @@ class Terminal:
             text = set_cell_size(text, cells - len(dots)).rstrip() + dots
             width = self.cells(text)
         return text + " " * (cells - width) if fill else text
+
+    def cut_start(self, text: str, cells: int) -> str:
+        """Returns the end of a text in at most `cells` columns: of a path, the part that tells most."""
+        if self.cells(text) <= cells:
+            return text
+        dots = self.dots[: max(cells, 0)]
+        first = len(text)
+        while first and self.cells(text[first - 1 :]) <= cells - len(dots):
+            first -= 1
+        return dots + text[first:]
 
     def cells(self, text: str) -> int:
         """Returns the width of a text in columns. Characters of some scripts take two."""

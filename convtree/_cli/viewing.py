@@ -12,10 +12,11 @@ from importlib.util import find_spec
 
 import click
 
+from convtree._cli.choosing import open_chosen_store, open_log, with_store_for_log
+from convtree._cli.completing import complete_log
 from convtree._cli.exporting import open_page
 from convtree._cli.inspect import with_session
 from convtree._cli.output import write
-from convtree._cli.sessions import open_existing_store, open_log, with_store_for_log
 from convtree.stores._session_store import SessionStore
 
 _NEEDS = ("starlette", "uvicorn", "anyio", "jinja2", "markdown_it", "pygments")
@@ -23,7 +24,7 @@ _HERE = "127.0.0.1"
 
 
 @click.command("view")
-@click.argument("log", required=False)
+@click.argument("log", required=False, shell_complete=complete_log)
 @with_store_for_log
 @with_session
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port.  [default: a free one]")
@@ -34,8 +35,9 @@ def view_command(
 ) -> None:
     """Show a log or a store in a browser, live.
 
-    LOG is a convtree log, or a file or folder of another tool. Without LOG, the sessions of the store are listed:
-    --store URL, or else CONVTREE_URL. What others append is shown as it comes. Ctrl-C ends it.
+    LOG is a convtree log, a session of a store, or a file or folder of another tool. Without LOG, the sessions of the
+    store are listed: --store URL, CONVTREE_URL, or else the one in your data directory. What others append is shown as
+    it comes. Ctrl-C ends it.
 
     The address is on this machine only, and has a token in it: who knows the address can read everything.
     Nothing is ever written.
@@ -43,9 +45,7 @@ def view_command(
     if missing := [name for name in _NEEDS if find_spec(name) is None]:
         raise click.ClickException(f"view needs {', '.join(missing)}: pip install 'convtree[view]'")
     if log is None and store is None:
-        store = open_existing_store(ctx, ctx.command.params[1], os.environ.get("CONVTREE_URL") or None)
-        if store is None:
-            raise click.UsageError("missing LOG; without it, pass --store URL, or set CONVTREE_URL")
+        store = open_chosen_store(ctx, ctx.command.params[1], None)
     if log is not None:
         open_log(log, store, session_id).close()  # says what is wrong before there is a server
     with socket.socket() as listening:

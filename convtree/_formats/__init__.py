@@ -17,5 +17,7 @@ WRITERS = {
     "atif": "convtree._formats.atif.writer",
     "hf-traces": "convtree._formats.documents.traces",
 }
+#: formats that hold the contexts of all leaves, and have no leaf of their own
+ALL_LEAVES = frozenset({"openai-jsonl"})
 #: formats that are made to be published: secrets are removed unless that is switched off
 PUBLISHED = frozenset({"hf-traces"})

@@ -140,7 +140,9 @@ class Catalogue(Protocol):
     It keeps the text of hidden messages, because a visibility mark may show them later: `HIDDEN_FROM_USER` says whose
     excerpts are not listed, `NOT_SEARCHED` what is not found.
 
-    One more method is optional, for storage that counts faster than it lists: `count(filters: Filter) -> int`.
+    Two more methods are optional, for storage that does them faster than it lists. `count(filters: Filter) -> int`.
+    `ids_beginning(beginnings: Sequence[str], length: int) -> list[str]`: the ids whose first `length` characters are
+    one of these texts.
     """
 
     def sessions(self, filters: Filter, after: Cursor | None = None, limit: int | None = None) -> list[ListedSession]:
