@@ -102,8 +102,8 @@ def test_what_is_wrong_in_the_store_is_named(tmp_path: Path) -> None:
 def test_what_the_command_refuses(store: SessionStore) -> None:
     """A store is written as pages only, into a folder."""
     for arguments, message in (
-        (["--to", "html"], "missing LOG; without it, --store URL --to html writes a page for each session"),
-        (["--to", "json", "--store", store.location], "missing LOG"),
+        (["--to", "html"], "the pages of a store need a folder: -o FOLDER/"),
+        (["--to", "json", "--store", store.location], "missing LOG; without it, --to html writes a page for each"),
         (["--to", "html", "--store", store.location], "the pages of a store need a folder: -o FOLDER/"),
     ):
         done = CliRunner().invoke(app, ["export", *arguments])

@@ -117,12 +117,10 @@ def blocks(shown: Iterable[Shown]) -> Iterator[bytes]:
 def state_of(session: Exported) -> dict[str, Any]:
     """Returns what the script needs beside the entries: the leaf and the labels."""
     outline = session.outline()
-    labels = {outline.row(id): escape_text(label) for id, label in session.labels.items()}
-    return {
-        "leaf": outline.leaf,
-        "certain": outline.certain,
-        "labels": {str(row): label for row, label in labels.items() if row is not None},
-    }
+    rows = {outline.row(id): escape_text(label) for id, label in session.labels.items()}
+    labels = {str(row): label for row, label in rows.items() if row is not None}
+    leaf = None if session.leaf_id is None else outline.row(session.leaf_id)
+    return {"leaf": -1 if leaf is None else leaf, "certain": outline.certain, "labels": labels}
 
 
 def facts_of(session: Exported) -> list[tuple[str, str]]:
