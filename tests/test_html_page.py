@@ -232,6 +232,7 @@ def test_usage_is_summed_by_turn_and_in_all(opened: Opened) -> None:
     assert opened.texts(".sums span") == [
         "14 entries on this branch, 3 prompts", "3 branches, 18 entries in all", "1.5k in · 7 out · cost 0.25",
     ]  # fmt: skip
+    assert opened.texts("article.user .usage")[1].startswith("2 tool results")
     assert opened.texts("article.assistant .model") == ["gpt-5", "other"]
 
 
