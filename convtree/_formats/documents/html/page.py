@@ -21,6 +21,7 @@ from typing import Any
 from markupsafe import Markup
 
 from convtree import __version__
+from convtree._catalogue.titles import MESSAGES_READ, title_of
 from convtree._formats.common.base import Exported
 from convtree._formats.documents.html import texts
 from convtree._formats.documents.html.entries import EntryMarkup, Shown, asset, environment
@@ -44,7 +45,7 @@ def page_of(session: Exported, connect: str | None = None, home: str | None = No
     """
     outline = session.outline()
     render = EntryMarkup(outline)
-    title = title_of(session)
+    title = page_title(session)
     scripts = LIVE_SCRIPTS if connect else SCRIPTS
     yield shell("page.html", scripts, title=title, facts=facts_of(session), connect=connect, home=home)
     shown = (render.of(row, record) for row, record in session.records() if isinstance(record, Entry))
@@ -117,12 +118,10 @@ def blocks(shown: Iterable[Shown]) -> Iterator[bytes]:
 def state_of(session: Exported) -> dict[str, Any]:
     """Returns what the script needs beside the entries: the leaf and the labels."""
     outline = session.outline()
-    labels = {outline.row(id): escape_text(label) for id, label in session.labels.items()}
-    return {
-        "leaf": outline.leaf,
-        "certain": outline.certain,
-        "labels": {str(row): label for row, label in labels.items() if row is not None},
-    }
+    rows = {outline.row(id): escape_text(label) for id, label in session.labels.items()}
+    labels = {str(row): label for row, label in rows.items() if row is not None}
+    leaf = None if session.leaf_id is None else outline.row(session.leaf_id)
+    return {"leaf": -1 if leaf is None else leaf, "certain": outline.certain, "labels": labels}
 
 
 def facts_of(session: Exported) -> list[tuple[str, str]]:
@@ -139,16 +138,14 @@ def facts_of(session: Exported) -> list[tuple[str, str]]:
     return [(name, texts.one_line(value, _FACT)) for name, value in found.items() if value]
 
 
-def title_of(session: Exported) -> str:
-    """Returns the name of a session, or else its first question; its id if it has neither."""
-    if session.name:
-        return texts.one_line(session.name, _TITLE)
-    for _, record in islice(session.records(), _LOOKED_AT):
-        if isinstance(record, MessageEntry) and record.role == "user":
-            said = record.text.strip()
-            if said and not said.startswith(("/", "<")) and " " in said:
-                return texts.one_line(said, _TITLE)
-    return texts.one_line(session.id, _TITLE)
+def page_title(session: Exported) -> str:
+    """Returns the title of a session as lists show it, or its id if it has none."""
+    records = islice(session.records(), _LOOKED_AT)
+    asked = (
+        each for _, each in records if isinstance(each, MessageEntry) and each.role == "user" and each.text.strip()
+    )
+    said = (texts.one_line(each.text, _TITLE) for each in islice(asked, MESSAGES_READ))
+    return texts.one_line(title_of(session.name, said) or session.id, _TITLE)
 
 
 @lru_cache(maxsize=1)
