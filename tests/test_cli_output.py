@@ -127,28 +127,48 @@ VALUES: dict[str, tuple[str, ...]] = {
     "keep": ("0",),
     "cwd": (f"/c{NASTY}",),
     "output": (f"out{NAME}",),
-    "format": ("pi", "kit", "json", "markdown"),
+    "format": ("pi", "kit", "json", "markdown", "html"),
+    "entry": ("q",),
+    "entries": ("q",),
+    "at": ("q",),
+    "leaf": ("q",),
+    "leaf_id": ("q",),
+    "summary": ("-",),
+    "last": ("3",),
+    "timeout_s": ("0",),
 }
+#: options that every call of a command gets
+ALWAYS: dict[str, dict[str, str | None]] = {"follow": {"--timeout": "0"}, "compact": {"--summary-file": "-"}}
 
 
-def values_of(param: click.Parameter) -> list[str]:
+#: commands that write to a log, and print little of it
+WRITERS = {"append", "branch", "checkout", "compact", "hide", "label", "rename"}
+
+
+def values_of(param: click.Parameter, command: click.Command) -> list[str]:
     """Returns what to try for an argument or an option. Unknown names, and new ones, get nasty text."""
-    return [*VALUES.get(param.name or "", ()), NASTY]
+    known = VALUES.get(param.name or "", ())
+    if param.name == "log" and command.name in WRITERS:
+        known = (known[0], known[-1])
+    return [*known, NASTY]
 
 
 def calls(command: click.Command) -> Iterator[list[str]]:
     """Yields arguments for a command: each value of each argument, with no option, and with each option alone."""
     places = [param for param in command.params if isinstance(param, click.Argument)]
     options = [param for param in command.params if isinstance(param, click.Option)]
-    needed = {param.opts[-1]: values_of(param)[0] for param in options if param.required}
-    first = [[values_of(place)[0] for place in places if place.required]]
+    needed: dict[str, str | None] = {
+        param.opts[-1]: values_of(param, command)[0] for param in options if param.required
+    }
+    needed |= ALWAYS.get(command.name or "", {})
+    first = [[values_of(place, command)[0] for place in places if place.required]]
     for at, place in enumerate(places):
-        others = [values_of(each)[0] for each in places[:at]]
-        first += [[*others, value, *(values_of(each)[0] for each in places[at + 1 :] if each.required)]
-                  for value in values_of(place)]  # fmt: skip
+        others = [values_of(each, command)[0] for each in places[:at]]
+        first += [[*others, value, *(values_of(each, command)[0] for each in places[at + 1 :] if each.required)]
+                  for value in values_of(place, command)]  # fmt: skip
     chosen: list[dict[str, str | None]] = [{}]
     for option in options:
-        texts: list[str] = [""] if option.is_flag else values_of(option)
+        texts: list[str] = [""] if option.is_flag else values_of(option, command)
         chosen += [{option.opts[-1]: None if option.is_flag else text} for text in texts]
     for arguments, extra in product(first, chosen):
         given = needed | extra
@@ -170,7 +190,9 @@ def test_no_command_prints_what_acts_on_a_terminal(
     name: str, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is in the files, in their names and on the command line: safe characters come out, and no traceback."""
-    runner = CliRunner(env={"COLUMNS": "200"})
+    runner = CliRunner(env={"COLUMNS": "200", "CONVTREE_URL": _STORES[0]})
+    monkeypatch.setattr("uvicorn.Server.run", lambda _server, **_options: None)  # `view` would serve for ever
+    monkeypatch.setattr("webbrowser.open", lambda _address: False)
     count = 0
     for arguments in calls(app.commands[name]):
         monkeypatch.chdir(copied(template, tmp_path / "x"))

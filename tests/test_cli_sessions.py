@@ -46,9 +46,9 @@ def call(*arguments: object, answer: str | None = None) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
-def json_of(*arguments: object) -> Any:
+def json_of(*arguments: object, answer: str | None = None) -> Any:
     """Runs a command that must succeed. Returns its JSON document."""
-    code, out, err = call(*arguments, "--json")
+    code, out, err = call(*arguments, "--json", answer=answer)
     assert (code, err) == (0, "")
     return json.loads(out)
 
@@ -369,15 +369,6 @@ def test_missing_store(url: str, code: int, message: str, tmp_path: Path) -> Non
     assert (found, out) == (code, "")
     assert message in err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_no_store_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names the option and the environment variable."""
-    monkeypatch.delenv("CONVTREE_URL", raising=False)
-    code, _, err = call("ls")
-    assert code == 2
-    assert "--store" in err
-    assert "CONVTREE_URL" in err
 
 
 def test_ls_shows_ids_whole(store: SessionStore) -> None:

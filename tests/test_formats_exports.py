@@ -102,11 +102,11 @@ def test_every_branch_of_a_chatgpt_conversation_comes_out(tmp_path: Path) -> Non
 
 
 def test_conversations_are_sessions(tmp_path: Path) -> None:
-    """One each; an id that comes again is another session's."""
+    """One each; an id that comes again is another session's. A child that is not there is reported."""
     chats = [gpt_chat("one", branched(), "c1"), gpt_chat("two", [], None), gpt_chat("one", branched()[1:], "c2")]
     found = read(chatgpt, write_json(tmp_path / "c.json", chats))
     assert [each.session.id for each in found] == ["one", "two", derive_id("chatgpt", "one", 3)]
-    assert [each.codes for each in found] == [[], [], ["source_duplicate"]]
+    assert [each.codes for each in found] == [[], [], ["source_duplicate", "source_bad_target"]]
 
 
 @pytest.mark.parametrize(
@@ -613,7 +613,7 @@ def test_a_conversation_that_is_too_long_is_passed_over(tmp_path: Path, monkeypa
     monkeypatch.setattr(arrays, "_CHUNK", 100)
     long = gpt_chat("long", [gpt_node("a", "root", "user", "x" * 5000)], "a")
     found = read(
-        chatgpt, write_json(tmp_path / "c.json", [gpt_chat("1", branched()[1:3], "b1"), long, gpt_chat("2", [], None)])
+        chatgpt, write_json(tmp_path / "c.json", [gpt_chat("1", branched(), "b1"), long, gpt_chat("2", [], None)])
     )
     assert [(each.session.id, each.codes) for each in found[:2]] == [("1", []), ("2", [])]
     assert found[2].codes == ["source_line_too_long"]

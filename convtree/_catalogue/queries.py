@@ -281,6 +281,9 @@ def _conditions(filters: Filter, dialect: Dialect) -> tuple[list[str], dict[str,
         marks, some = one_of(filters.ids)
         where.append(f"s.session_id IN ({marks})")
         values |= some
+    if filters.id_prefix is not None:
+        where.append(f"substr(s.session_id, 1, {len(filters.id_prefix)}) = :id_prefix")
+        values["id_prefix"] = filters.id_prefix
     _add_contents(where, values, filters, dialect)
     return where, values
 

@@ -87,6 +87,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
         parent: forks and tasks of this session.
         tasks: whether sessions of sub-agents are included.
         ids: one of these ids.
+        id_prefix: the id begins with this text.
         metadata: the session's metadata has these keys with equal values, as JSON: 1 equals 1.0 but not true, and
             objects are equal if they have the same keys with equal values. None: the key is missing, or null.
     """
@@ -104,6 +105,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     parent: str | None = None
     tasks: bool = False
     ids: tuple[str, ...] | None = None
+    id_prefix: str | None = None
     metadata: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:

@@ -6,18 +6,19 @@ import sys
 
 from convtree._cli.output import guard, write_stderr
 
-_INSTALL = "the command line needs click and rich: pip install 'convtree[cli]'"
+_INSTALL = "the command line needs click, rich and platformdirs: pip install 'convtree[cli]'"
 
 
 def main() -> None:
     """Runs the command line and exits."""
     guard()
     try:
-        import rich  # noqa: F401  # loaded later by the drawing; a missing package is reported here
+        import platformdirs  # noqa: F401  # loaded later, as the drawing loads rich; a missing one is reported here
+        import rich  # noqa: F401
 
         from convtree._cli.app import app
     except ModuleNotFoundError as error:
-        if error.name not in ("click", "rich"):
+        if error.name not in ("click", "rich", "platformdirs"):
             raise
         write_stderr(_INSTALL)
         sys.exit(2)

@@ -10,31 +10,23 @@ from typing import Any
 import click
 
 from convtree._cli import json_output
+from convtree._cli.choosing import default_store_for, session_id_or_text, with_store_for_logs
+from convtree._cli.completing import complete_log
+from convtree._cli.exit_codes import FOUND, NOT_FOUND, UNREADABLE
 from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import progress
 from convtree._cli.render import count, finding_line, row_line
-from convtree._cli.sessions import open_existing_store
 from convtree._cli.terminal import Terminal, readable_size
 from convtree._model.errors import NotALog, SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree.repair import Repair, Report, repair, verify
 from convtree.stores._session_store import SessionStore
 
-FOUND, NOT_FOUND, DAMAGED = 1, 3, 5
 _SHOWN = 1000  # removed pieces that are listed
 
 
-with_store_for_logs = click.option(
-    "-s",
-    "--store",
-    callback=open_existing_store,
-    metavar="URL",
-    help="Each LOG is the id of a session in this store; without LOG, all of them.",
-)
-
-
 @click.command("verify")
-@click.argument("logs", metavar="[LOG]...", nargs=-1)
+@click.argument("logs", metavar="[LOG]...", nargs=-1, shell_complete=complete_log)
 @with_store_for_logs
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document for all logs.")
 @click.pass_context
@@ -47,8 +39,10 @@ def verify_command(ctx: click.Context, logs: tuple[str, ...], store: SessionStor
     Exit codes: 0 no problems, 1 harmless problems such as an unfinished last line or a column that a repair writes
     anew, 3 no such log, 5 damage.
     """
+    if store is None and logs:
+        store = default_store_for(logs)
     if store is not None:
-        ctx.exit(_verify_store(store, logs, as_json))
+        ctx.exit(_verify_store(store, [session_id_or_text(store, log) for log in logs], as_json))
     if not logs:
         raise click.UsageError("Missing argument 'LOG...', or --store URL.")
     ctx.exit(_verify_files([Path(log) for log in logs], as_json))
@@ -85,7 +79,7 @@ def _verify_files(logs: Sequence[Path], as_json: bool) -> int:
                 raise
             failed[str(log)] = str(error)
             write_stderr(f"convtree: {escape_controls(str(error))}")
-            worst = max(worst, NOT_FOUND if isinstance(error, SessionNotFound) else DAMAGED)
+            worst = max(worst, NOT_FOUND if isinstance(error, SessionNotFound) else UNREADABLE)
             continue
         reports.append(report)
         worst = max(worst, _exit_code(report))
@@ -98,7 +92,7 @@ def _verify_files(logs: Sequence[Path], as_json: bool) -> int:
 
 
 @click.command("repair")
-@click.argument("logs", metavar="[LOG]...", nargs=-1)
+@click.argument("logs", metavar="[LOG]...", nargs=-1, shell_complete=complete_log)
 @with_store_for_logs
 @click.option("--yes", is_flag=True, help="Repair the log. Without this, only show what would be done.")
 @click.option(
@@ -125,10 +119,10 @@ def repair_command(
     allow_network: bool,
     as_json: bool,
 ) -> None:
-    """Remove damaged lines from a log; without --yes, only list them.
+    """Repair a damaged log; without --yes, only show how.
 
-    The other lines are kept and get new checksums. The damaged log is kept as LOG.original. The removed lines are
-    written to LOG.quarantine, with their offsets.
+    Damaged lines are removed. The other lines are kept and get new checksums. The damaged log is kept as LOG.original.
+    The removed lines are written to LOG.quarantine, with their offsets.
 
     With --rejoin, the branches below a damaged entry stay in the tree. A lost entry takes its place, until the true one
     is put back from a copy.
@@ -138,11 +132,14 @@ def repair_command(
 
     Exit codes: 0 no problems are left, 1 the log needs a repair, or problems remain after it.
     """
+    if store is None and logs:
+        store = default_store_for(logs)
     if store is not None:
         if allow_network:
             raise click.UsageError("--allow-network is for a LOG without --store")
+        ids = [session_id_or_text(store, log) for log in logs]
         with progress("repairing" if yes else "looking for damage"):
-            done = store.repair(logs or None, dry_run=not yes, rejoin=rejoin, originals=originals)
+            done = store.repair(ids or None, dry_run=not yes, rejoin=rejoin, originals=originals)
         _write_repairs(done, lambda: json_output.repaired_in(done), as_json)
     else:
         if len(logs) != 1:
@@ -191,7 +188,7 @@ def _needs_more(done: Repair) -> bool:
 
 def _exit_code(report: Report) -> int:
     if report.damaged:
-        return DAMAGED
+        return UNREADABLE
     return FOUND if report.findings or report.rows else 0
 
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 import click
 
 from convtree._cli import json_output
+from convtree._cli.choosing import open_log, with_store_for_log
+from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.describe import describe
 from convtree._cli.inspect import with_session
 from convtree._cli.output import write
 from convtree._cli.render import count, id_cells
-from convtree._cli.sessions import as_json, open_log, with_store_for_log
+from convtree._cli.sessions import as_json
 from convtree._cli.terminal import Terminal
 from convtree._engine.diff import BranchDelta, Diff
 from convtree._model.entries import Entry
@@ -23,9 +25,9 @@ _KIND_CELLS, _MIN_TEXT_CELLS = 10, 20
 
 
 @click.command("diff")
-@click.argument("log")
-@click.argument("a")
-@click.argument("b", required=False)
+@click.argument("log", shell_complete=complete_log)
+@click.argument("a", shell_complete=complete_entry)
+@click.argument("b", required=False, shell_complete=complete_entry)
 @with_store_for_log
 @with_session
 @as_json
@@ -40,7 +42,8 @@ def diff_command(
     LOG is a convtree log, or a file or folder of another tool.
     """
     with open_log(log, store, session_id) as session:
-        found = session.diff(a) if b is None else session.diff(a, b)
+        a = session.resolve(a)
+        found = session.diff(a) if b is None else session.diff(a, session.resolve(b))
         write([json_output.to_text(json_output.compared(found))] if as_json else _lines(session, found))
 
 

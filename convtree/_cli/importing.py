@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from convtree._cli import json_output
-from convtree._cli.output import write
+from convtree._cli.choosing import default_url
+from convtree._cli.exit_codes import FOUND
+from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import progress
 from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.render import FINDINGS_SHOWN, count, finding_line
@@ -27,8 +31,6 @@ from convtree.stores._open import open_store
 
 if TYPE_CHECKING:
     from convtree.stores._session_store import SessionStore
-
-FOUND = 1  # exit code: a source has problems, or failed
 
 
 @click.command("import")
@@ -84,6 +86,7 @@ def import_command(
     source again.
     """
     output = _Output(as_json, verbose, interval_s if watch else None, workers or os.cpu_count() or 1)
+    _refuse_unused(ctx, watch)
     if discover:
         _discover(ctx, paths, redactor, output)
         return
@@ -104,6 +107,17 @@ def import_command(
         write(_lines(report, Terminal(), verbose=True))
     report_redacted(redactor)
     _exit(ctx, [report])
+
+
+def _refuse_unused(ctx: click.Context, watch: bool) -> None:
+    """Raises UsageError for an option that would mean nothing."""
+    given = {
+        name for name in ("interval_s", "workers") if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE
+    }
+    if "interval_s" in given and not watch:
+        raise click.UsageError("--interval needs --watch")
+    if "workers" in given and watch:
+        raise click.UsageError("--watch reads in one process; leave out --workers")
 
 
 def _is_store(source: Path, target: str) -> bool:
@@ -155,6 +169,8 @@ def _discover(ctx: click.Context, paths: tuple[str, ...], redactor: Redactor | N
         raise SessionNotFound("no tool has kept sessions in a known place of this machine")
     if not output.as_json:
         write(_place_lines(places))
+        if not paths:
+            write_stderr(f"import them: convtree import --discover {shlex.quote(default_url())}")
     if paths:
         _import_many(ctx, [Path(place.path) for place in places], paths[0], redactor, output._replace(places=places))
     if output.as_json:

@@ -11,19 +11,21 @@ from typing import Any
 import click
 
 from convtree._cli import graphs, json_output
-from convtree._cli.leaf_view import LeafView
+from convtree._cli.choosing import located, refuse_session, with_store_for_log
+from convtree._cli.completing import complete_log
+from convtree._cli.exit_codes import FOUND
+from convtree._cli.leaf_view import LeafView, sub_agents
 from convtree._cli.look_options import LookOptions, with_look_options
+from convtree._cli.opening import open_source, several
 from convtree._cli.output import write
 from convtree._cli.render import Drawing, draw_context
 from convtree._cli.terminal import Terminal
 from convtree._engine.context import Context
-from convtree._model.errors import NotALog, SessionNotFound, SeveralSessions
+from convtree._model.errors import SeveralSessions
 from convtree._model.terminal_text import escape_controls
-from convtree._session.session import Session
-from convtree._tools.known_sources import DamagedSource
-from convtree.exchange import ImportReport, list_foreign, read_foreign
+from convtree.exchange import list_foreign
+from convtree.stores._session_store import SessionStore
 
-FOUND = 1  # exit code: the log has problems
 _MIN_TITLE_CELLS = 16
 with_session = click.option(
     "--session", "session_id", metavar="ID", help="Choose a session if the source holds several."
@@ -31,29 +33,47 @@ with_session = click.option(
 
 
 @click.command("inspect")
-@click.argument("log", type=click.Path(path_type=Path))
+@click.argument("log", shell_complete=complete_log)
+@with_store_for_log
 @with_session
 @with_look_options
 @click.pass_context
-def inspect_command(ctx: click.Context, log: Path, session_id: str | None, look: LookOptions) -> None:
+def inspect_command(
+    ctx: click.Context, log: str, store: SessionStore | None, session_id: str | None, look: LookOptions
+) -> None:
     """Show a log: a summary, the tree, and any problems.
 
     LOG is a convtree log, or a file or folder of another tool, shown as it would be imported. If it holds several
-    sessions, they are listed; choose one with --session.
+    sessions, they are listed; choose one with --session. If there is no such file, it is a session of the store, as for
+    `show`.
 
     The tree reads downwards. The branch of the leaf continues at the left; other branches are indented beside it. Of a
     long stretch without a branching, only the first and last entries are shown.
     """
+    found, name = located(log, store)
+    if found is not None:
+        refuse_session(session_id)
+        show_stored(ctx, found, name, look)
+        return
+    path = Path(name)
     try:
-        session, source = _open(log, session_id)
+        session, source = open_source(path, session_id)
     except SeveralSessions as error:
         if not look.is_default_text:
-            raise _several(error) from None
-        write(_source_list(log, as_json=look.form == "json"))
+            raise several(error) from None
+        write(_source_list(path, as_json=look.form == "json"))
         return
     with session:
-        size = None if log.is_dir() else log.stat().st_size
-        show(ctx, LeafView(session, look.leaf_id, str(log), size, source), look)
+        size = None if path.is_dir() else path.stat().st_size
+        show(ctx, LeafView(session, look.leaf_id, name, size, source), look)
+
+
+def show_stored(ctx: click.Context, store: SessionStore, id: str, look: LookOptions) -> None:
+    """Prints a session of a store, with its sub-agents, and ends the command."""
+    with store.open(id, read_only=True) as session:
+        view = LeafView(session, look.leaf_id, f"{store.location} {id}")
+        view.tasks = sub_agents(store.children(id))
+        show(ctx, view, look)
 
 
 def show(ctx: click.Context, view: LeafView, look: LookOptions) -> None:
@@ -71,22 +91,6 @@ def show(ctx: click.Context, view: LeafView, look: LookOptions) -> None:
     ctx.exit(0 if view.is_sound else FOUND)
 
 
-def open_for_reading(log: Path, session_id: str | None = None) -> Session:
-    """Opens a log, or another tool's session, for reading.
-
-    Raises:
-        click.UsageError: the source holds several sessions and none was chosen.
-    """
-    try:
-        return _open(log, session_id)[0]
-    except SeveralSessions as error:
-        raise _several(error) from None
-
-
-def _several(error: SeveralSessions) -> click.UsageError:
-    return click.UsageError(f"{error} (choose one with --session ID; `convtree inspect` lists them)")
-
-
 def _source_list(source: Path, *, as_json: bool) -> Iterator[str]:
     """Yields the sessions of a source, one per line: id, start, number of messages, title."""
     found = list_foreign(source)
@@ -102,25 +106,6 @@ def _source_list(source: Path, *, as_json: bool) -> Iterator[str]:
         file = f"  {escape_controls(os.path.relpath(each.source, source))}" if source.is_dir() else ""
         yield terminal.paint(facts, "dim") + title + terminal.paint(file, "dim")
     yield terminal.paint("Several sessions: show one with --session ID.", "note")
-
-
-def _open(log: Path, session_id: str | None) -> tuple[Session, ImportReport | None]:
-    """Returns the session, and for another tool's file the report of reading it."""
-    if log.is_dir():
-        return read_foreign(log, session_id=session_id)
-    try:
-        session = Session.open(log, mode="r")
-    except NotALog:
-        try:
-            return read_foreign(log, session_id=session_id)
-        except DamagedSource:
-            raise
-        except NotALog:
-            raise NotALog(f"{log}: neither a convtree log nor a session of a known format") from None
-    if session_id not in (None, session.id):
-        session.close()
-        raise SessionNotFound(f"{log}: no session {session_id!r} here; this log holds {session.id!r}")
-    return session, None
 
 
 def _text(view: LeafView, look: LookOptions) -> Iterator[str]:
@@ -153,4 +138,4 @@ def _document(view: LeafView, look: LookOptions) -> dict[str, Any]:
 
 def _context(view: LeafView, leaf_id: str | None) -> Context:
     view.check_certain()
-    return view.session.build_context() if leaf_id is None else view.session.build_context(leaf=leaf_id)
+    return view.session.build_context() if leaf_id is None else view.session.build_context(leaf=view.leaf_id)

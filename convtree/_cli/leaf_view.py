@@ -11,7 +11,7 @@ from convtree._catalogue.types import SessionInfo
 from convtree._engine import tree
 from convtree._engine.outline import Outline
 from convtree._model.entries import Entry, Finding, MessageEntry, ModelChangeEntry, VacuumEntry
-from convtree._model.errors import EntryNotFound, LeafUncertain
+from convtree._model.errors import LeafUncertain
 from convtree._session.session import Session
 from convtree.exchange import ImportReport
 
@@ -40,7 +40,7 @@ class LeafView:
 
     Args:
         session: The session to show.
-        leaf_id: The leaf; None is the session's own.
+        leaf_id: The leaf, as `resolve` takes it; None is the session's own.
         location: The path or URL for messages.
         size_bytes: The size of the file; None if the session is not a file.
         source: The report of reading another tool's session; None for a log.
@@ -59,6 +59,7 @@ class LeafView:
         size_bytes: int | None = None,
         source: ImportReport | None = None,
     ) -> None:
+        leaf_id = None if leaf_id is None else session.resolve(leaf_id)
         self.session = session
         self.outline: Outline = session.outline()
         self.location = location.encode(errors="backslashreplace").decode()
@@ -68,7 +69,9 @@ class LeafView:
         self.unreadable = 0  # entries that `entries` could not read so far
         self.is_certain = self.outline.certain or leaf_id is not None
         self.leaf_id = session.leaf_id if leaf_id is None else leaf_id
-        self.leaf = self.outline.leaf if leaf_id is None else self._row(leaf_id)
+        row = self.outline.leaf if leaf_id is None else self.outline.row(leaf_id)
+        assert row is not None  # `resolve` has found it
+        self.leaf: int = row
         self.active = frozenset(self.outline.tree.walk_up(self.leaf))
 
     def entries(self, rows: Iterable[int]) -> list[Entry | None]:
@@ -136,11 +139,3 @@ class LeafView:
     def is_sound(self) -> bool:
         """Whether no problem was found; a finding of severity `info` is not one."""
         return self.is_certain and not self.unreadable and all(each.severity == "info" for each in self.findings)
-
-    def _row(self, leaf_id: str) -> int:
-        row = self.outline.row(leaf_id)
-        if row is None:
-            raise EntryNotFound(
-                f"{self.location}: no entry {leaf_id!r}; `convtree inspect --full` shows the ids", id=leaf_id
-            )
-        return row

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import click
 
+from convtree._cli.completing import complete_entry
+
 
 class LookOptions(NamedTuple):
     """The choices of the user: the leaf (None is the session's own), the part, and the form."""
@@ -24,7 +26,13 @@ class LookOptions(NamedTuple):
 
 
 _OPTIONS = (
-    click.option("--leaf", "leaf_id", metavar="ID", help="Use this entry instead of the session's leaf."),
+    click.option(
+        "--leaf",
+        "leaf_id",
+        metavar="ENTRY",
+        shell_complete=complete_entry,
+        help="Use this entry instead of the session's leaf.",
+    ),
     click.option("--context", "part", flag_value="context", help="Show the messages that a model would receive."),
     click.option("--path", "part", flag_value="path", help="Show only the entries from the root to the leaf."),
     click.option("--full", is_flag=True, help="Show every entry with its whole text."),

@@ -9,11 +9,14 @@ from datetime import timedelta
 import click
 
 from convtree._cli import json_output, times
+from convtree._cli.choosing import open_existing_store, session_id_of, session_ids_of, with_store
+from convtree._cli.completing import complete_entry, complete_session
+from convtree._cli.exit_codes import FOUND
 from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import counted, progress
 from convtree._cli.render import count, pending_line
 from convtree._cli.session_table import ids_shown, judged_lines, title_text
-from convtree._cli.sessions import as_json, open_existing_store, with_store
+from convtree._cli.sessions import as_json
 from convtree._cli.terminal import Terminal, readable_size
 from convtree._cli.time_options import age_option, with_utc
 from convtree._logs.sql_errors import TablesOutdated
@@ -21,13 +24,12 @@ from convtree._model.terminal_text import escape_controls
 from convtree.stores._open import open_store
 from convtree.stores._session_store import SessionStore
 
-REFUSED = 1  # exit code: a session could not be copied or redacted
 _SKIPPED = "it, or a sub-agent's session, was written to meanwhile or cannot be judged; see `convtree verify`"
 
 
 @click.command("fork")
-@click.argument("id")
-@click.argument("entry", required=False)
+@click.argument("id", shell_complete=complete_session)
+@click.argument("entry", required=False, shell_complete=complete_entry)
 @with_store
 @as_json
 def fork_command(store: SessionStore, id: str, entry: str | None, as_json: bool) -> None:
@@ -35,13 +37,17 @@ def fork_command(store: SessionStore, id: str, entry: str | None, as_json: bool)
 
     The copy holds the entries of session ID from the root to ENTRY, or to the leaf if ENTRY is omitted.
     """
+    id = session_id_of(store, id)
+    if entry is not None:
+        with store.open(id, read_only=True) as session:
+            entry = session.resolve(entry)
     with store.fork(id) if entry is None else store.fork(id, entry) as forked:
         new_id = forked.id
     write([json_output.to_text(json_output.store_document("fork", id=new_id)) if as_json else new_id])
 
 
 @click.command("archive")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_session)
 @click.option("--undo", is_flag=True, help="Restore archived sessions.")
 @with_store
 @as_json
@@ -50,14 +56,15 @@ def archive_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_js
 
     `ls --all` shows archived sessions.
     """
-    for id in ids:
+    found = session_ids_of(store, ids)
+    for id in found:
         store.archive(id, not undo)
     if as_json:
-        write([json_output.to_text(json_output.store_document("archive", ids=ids, archived=not undo))])
+        write([json_output.to_text(json_output.store_document("archive", ids=found, archived=not undo))])
 
 
 @click.command("hold")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_session)
 @click.option("--undo", is_flag=True, help="Release sessions from their hold.")
 @with_store
 @as_json
@@ -66,10 +73,11 @@ def hold_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_json:
 
     `ls --held` lists the sessions on hold.
     """
-    for id in ids:
+    found = session_ids_of(store, ids)
+    for id in found:
         store.hold(id, not undo)
     if as_json:
-        write([json_output.to_text(json_output.store_document("hold", ids=ids, held=not undo))])
+        write([json_output.to_text(json_output.store_document("hold", ids=found, held=not undo))])
 
 
 @click.command("move")
@@ -91,7 +99,7 @@ def move_command(store: SessionStore, old: str, new: str, as_json: bool) -> None
 
 
 @click.command("rm")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_session)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @with_store
 @as_json
@@ -102,13 +110,14 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
     overwritten; files that another process is reading, and sessions with a copy, are listed. A session on hold is
     refused.
     """
-    infos = [store.info(id) for id in ids]
+    found = session_ids_of(store, ids)
+    infos = [store.info(id) for id in found]
     if not yes:
         for info in infos:
             write_stderr(f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {title_text(info)}".rstrip())
         click.confirm(f"Permanently delete {count(len(infos), 'sessions')}?", abort=True, err=True)
     with progress("deleting") as report:
-        done = [store.delete(id) for id in counted(ids, report)]
+        done = [store.delete(id) for id in counted(found, report)]
     deleted = [id for each in done for id in each]
     pending = [name for name in _distinct(each.pending for each in done) if name not in done[-1].complete]
     left = {
@@ -154,10 +163,11 @@ def prune_command(
     utc: bool,
     as_json: bool,
 ) -> None:
-    """Delete old sessions; without --yes, only list them, with age, size and title.
+    """Delete old sessions; without --yes, only list them.
 
-    Give --max-age, --keep or both. With both, a session is deleted if either applies. Sub-agents' sessions go with
-    theirs, and the last activity of all counts, or the import if that was later. Sessions on hold are kept.
+    The list has age, size and name. Give --max-age, --keep or both. With both, a session is deleted if either applies.
+    Sub-agents' sessions go with theirs, and the last activity of all counts, or the import if that was later. Sessions
+    on hold are kept.
     """
     if max_age is None and keep is None:
         raise click.UsageError("give --max-age AGE, --keep N, or both")
@@ -199,7 +209,7 @@ def prune_command(
 @click.argument("url")
 @as_json
 def upgrade_command(url: str, as_json: bool) -> None:
-    """Migrate the tables of a database to this version of convtree.
+    """Migrate a database to this version of convtree.
 
     The migration is one transaction, and lines are not changed. Earlier versions refuse the database from then on. Does
     nothing if the tables are of this version already. On a server, the role must own the tables.
@@ -222,7 +232,14 @@ def upgrade_command(url: str, as_json: bool) -> None:
 @click.command("copy")
 @click.argument("source", callback=open_existing_store)
 @click.argument("target")
-@click.option("--id", "ids", metavar="ID", multiple=True, help="Copy this session. Can be repeated.  [default: all]")
+@click.option(
+    "--id",
+    "ids",
+    metavar="ID",
+    multiple=True,
+    shell_complete=complete_session,
+    help="Copy this session. Can be repeated.  [default: all]",
+)
 @as_json
 @click.pass_context
 def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tuple[str, ...], as_json: bool) -> None:
@@ -238,7 +255,7 @@ def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tup
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
     with into, progress(f"copying to {target}") as report:
-        done = source.copy_to(into, ids or None, progress=report)
+        done = source.copy_to(into, session_ids_of(source, ids) or None, progress=report)
     if as_json:
         write([json_output.to_text(json_output.store_document("copy", sessions=done))])
     else:
@@ -251,4 +268,4 @@ def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tup
             if each.status == "refused"
         )
     sys.stdout.flush()
-    ctx.exit(REFUSED if any(each.status == "refused" for each in done) else 0)
+    ctx.exit(FOUND if any(each.status == "refused" for each in done) else 0)

@@ -56,9 +56,9 @@ class SafeStream(io.TextIOBase):
         """How the stream below treats characters that it lacks."""
         return self._stream.errors
 
-    def write(self, text: str, /) -> int:
-        """Writes a text. All of its characters count as written."""
-        self._stream.write(self._escaped(text))
+    def write(self, text: str | bytes, /) -> int:
+        """Writes a text. All of its characters count as written. Bytes are UTF-8: click prints completions so."""
+        self._stream.write(self._escaped(text.decode(errors="replace") if isinstance(text, bytes) else text))
         return len(text)
 
     def write_document(self, pieces: Iterable[bytes], *, is_json: bool) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import click
 
 from convtree._cli import json_output
-from convtree._cli.manage import REFUSED
+from convtree._cli.choosing import default_store_for, open_existing_store, session_id_or_text, store_option
+from convtree._cli.completing import complete_log
+from convtree._cli.exit_codes import FOUND
 from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import progress
 from convtree._cli.redacting_stores import (
@@ -22,7 +24,6 @@ from convtree._cli.redacting_stores import (
     sessions_document,
 )
 from convtree._cli.render import count
-from convtree._cli.sessions import open_existing_store
 from convtree._engine.redact import Redactor
 from convtree._model.terminal_text import escape_controls
 from convtree._tools.redact_log import Redaction, redact_log, redact_session
@@ -31,14 +32,8 @@ from convtree.stores._session_store import SessionStore
 
 
 @click.command("redact")
-@click.argument("names", metavar="LOG | --store URL [ID]...", nargs=-1)
-@click.option(
-    "-s",
-    "--store",
-    callback=open_existing_store,
-    metavar="URL",
-    help="Redact sessions of this store: those with the IDs, or all.",
-)
+@click.argument("names", metavar="LOG | --store URL [ID]...", nargs=-1, shell_complete=complete_log)
+@store_option(open_existing_store, "Redact sessions of this store: those with the IDs, or all.")
 @click.option("--session", "session_id", metavar="ID", help="Choose a session if LOG is a folder of them.")
 @click.option("--yes", is_flag=True, help="Replace LOG, or the sessions. Without this, they are unchanged.")
 @click.option("--remove-original", is_flag=True, help="With --yes: delete the log with the secrets.")
@@ -78,14 +73,17 @@ def redact_command(
     if remove_original and not yes:
         raise click.UsageError("--remove-original needs --yes")
     compiled = _compiled(patterns)
+    if store is None and names:
+        store = default_store_for(names)
     if store is not None:
         if session_id is not None or options["allow_network"]:
             raise click.UsageError("--session and --allow-network are about LOG; leave them out with --store")
         make = partial(Redactor, email=email, patterns=compiled, explain=explain)
+        ids = [session_id_or_text(store, name) for name in names]
         with progress("redacting" if yes else "looking for secrets") as report:
-            found = redacted_sessions(store, names, make, report, dry_run=not yes, remove_original=remove_original)
+            found = redacted_sessions(store, ids, make, report, dry_run=not yes, remove_original=remove_original)
         write([sessions_document(found)] if as_json else session_lines(found))
-        ctx.exit(REFUSED if found.refused else 0)
+        ctx.exit(FOUND if found.refused else 0)
     if len(names) != 1:
         raise click.UsageError("expected one LOG, or --store URL and the ids of sessions")
     path = _local(names[0])

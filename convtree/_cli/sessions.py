@@ -6,16 +6,18 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from convtree._catalogue.types import SessionInfo
 from convtree._cli import json_output, times
+from convtree._cli.choosing import session_id_of, session_id_or_text, why_empty, with_listed_store, with_store
+from convtree._cli.completing import complete_session
+from convtree._cli.exit_codes import FOUND
 from convtree._cli.hit_lines import hit_lines
-from convtree._cli.inspect import open_for_reading, show
-from convtree._cli.leaf_view import LeafView, sub_agents
+from convtree._cli.inspect import show_stored
+from convtree._cli.last_list import remember_list
 from convtree._cli.look_options import LookOptions, with_look_options
 from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import progress
@@ -27,58 +29,26 @@ from convtree._cli.usage_table import deleted_between, usage_lines
 from convtree._logs.directories import find_git_root
 from convtree._model.errors import SessionNotFound
 from convtree._model.terminal_text import escape_controls
-from convtree._session.session import Session
-from convtree.stores._open import open_store
 from convtree.stores._results import Page
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import StoreFinding
 
-FOUND = 1  # exit code: a file in the store is not a complete session
-
-
-def open_existing_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
-    """Opens the store that an option or argument names. It is closed when the command ends."""
-    if url is None:
-        return None
-    try:
-        store = open_store(url, create=False)
-    except (ValueError, ImportError) as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-    ctx.call_on_close(store.close)
-    return store
-
-
-with_store = click.option(
-    "-s",
-    "--store",
-    callback=open_existing_store,
-    envvar="CONVTREE_URL",
-    required=True,
-    metavar="URL",
-    show_envvar=True,
-    help="The store: a folder, sqlite:///FILE or postgresql://…",
-)
-with_store_for_log = click.option(
-    "-s", "--store", callback=open_existing_store, metavar="URL", help="LOG is the id of a session in this store."
-)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
-def open_log(log: str, store: SessionStore | None, session_id: str | None = None) -> Session:
-    """Opens a log, another tool's session, or a session of `store`, for reading."""
-    if store is None:
-        return open_for_reading(Path(log), session_id)
-    return store.open(log, read_only=True)
-
-
 @click.command("ls")
-@with_store
+@with_listed_store
 @click.option("--cwd", metavar="DIR", help="Only sessions of this directory.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @click.option("--all", "everything", is_flag=True, help="Include archived sessions.")
 @click.option("--held", is_flag=True, default=None, help="Only sessions on hold.")
 @click.option("--tasks", is_flag=True, help="Include sessions of sub-agents.")
-@click.option("--parent", metavar="ID", help="Only forks of this session; with --tasks, its sub-agents too.")
+@click.option(
+    "--parent",
+    metavar="ID",
+    shell_complete=complete_session,
+    help="Only forks of this session; with --tasks, its sub-agents too.",
+)
 @click.option("--text", metavar="WORDS", help="Only sessions with all these words in the name or in one message.")
 @with_range("sessions last active")
 @click.option(
@@ -110,6 +80,8 @@ def ls_command(
     TIME is understood in local time. A day, a week, a month or a year counts whole: `--since yesterday --until
     yesterday` is all of that day.
     """
+    if filters["parent"] is not None:
+        filters["parent"] = session_id_or_text(store, filters["parent"])
     filters |= {"archived": None if everything else False, "since": when.start, "until": when.end}
     try:
         with progress("reading what has changed") as report:
@@ -125,12 +97,14 @@ def ls_command(
     elif quiet:
         write(escape_controls(info.id) for info in page)
     else:
+        remember_list(store.location, [info.id for info in page])
         terminal = Terminal()
         ids = ids_shown(store, [info.id for info in page], whole=verbose or terminal.is_piped)
         write(session_lines(page.sessions, ids, when.now, terminal, verbose=verbose))
         write(_below_list(page, hidden, findings, terminal))
         if not page:
-            write_stderr(f"{escape_controls(store.location)}: no sessions match{when.understood('that were active')}")
+            none = f"{escape_controls(store.location)}: no sessions match{when.understood('that were active')}"
+            write_stderr(why_empty(store) or none)
     sys.stdout.flush()
     ctx.exit(FOUND if findings else 0)
 
@@ -145,7 +119,7 @@ def _below_list(page: Page, hidden: int, findings: Sequence[StoreFinding], termi
 
 
 @click.command("show")
-@click.argument("id")
+@click.argument("id", shell_complete=complete_session)
 @with_store
 @with_look_options
 @click.pass_context
@@ -154,10 +128,7 @@ def show_command(ctx: click.Context, store: SessionStore, id: str, look: LookOpt
 
     The output is that of `convtree inspect`, with the session's sub-agents.
     """
-    with store.open(id, read_only=True) as session:
-        view = LeafView(session, look.leaf_id, f"{store.location} {id}")
-        view.tasks = sub_agents(store.children(id))
-        show(ctx, view, look)
+    show_stored(ctx, store, session_id_of(store, id), look)
 
 
 @click.command("search")
@@ -187,6 +158,7 @@ def search_command(
     if as_json:
         write([json_output.to_text(json_output.store_document("search", hits=hits))])
         return
+    remember_list(store.location, [hit.session_id for hit in hits])
     terminal = Terminal()
     ids = ids_shown(store, [hit.session_id for hit in hits], whole=verbose or terminal.is_piped)
     write(hit_lines(hits, text, ids, times.zone_of(utc), terminal))
@@ -205,7 +177,10 @@ def latest_command(store: SessionStore, as_json: bool, **filters: Any) -> None:
 
     Archived sessions do not count.
     """
-    _print_session(store, store.latest(**filters), as_json)
+    found = store.latest(**filters)
+    if found is not None and sys.stdout.isatty():  # a program that asks for the id does not change what numbers mean
+        remember_list(store.location, [found.id])
+    _print_session(store, found, as_json)
 
 
 @click.command("resume")
@@ -237,7 +212,7 @@ def resume_command(
 
 
 @click.command("usage")
-@click.argument("id", required=False)
+@click.argument("id", required=False, shell_complete=complete_session)
 @with_store
 @click.option(
     "--by",
@@ -266,10 +241,13 @@ def usage_command(
     local; a day, a week, a month or a year counts whole. Without ID and `--cwd`, what deleted sessions had used is a
     line of its own, by whole days in UTC. On a narrow terminal, columns are left out; in a pipe, nothing is cut.
     """
+    if id is not None and (filters["cwd"] is not None or filters["owner"] is not None):
+        raise click.UsageError("--cwd and --owner choose among all sessions; leave them out with an ID")
     span: dict[str, Any] = {"since": when.start, "until": when.end, "zone": when.now.tzinfo}
+    chosen = None if id is None else session_id_of(store, id)
     try:
         with progress("adding up") as report:
-            rows = store.usage(id, by=by, progress=report, **span, **filters)
+            rows = store.usage(chosen, by=by, progress=report, **span, **filters)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     deleted = store.ledger(owner=filters["owner"]) if id is None and filters["cwd"] is None else []

@@ -73,7 +73,9 @@ def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
         leaf = None
     yield from make_records(tree, _make, ids, findings, leaf=leaf, span=found.span)
     yield from name_mark(ids, fields.get("title"), found.span, findings)
-    yield from metadata_mark(ids, NAME, without(fields, *_OTHERS, *_SEEN), found.span, findings)
+    own = fields.get("conversation_id") or fields.get("id")
+    others = {name: fields[name] for name in ("conversation_id", "id") if fields.get(name) not in (None, own)}
+    yield from metadata_mark(ids, NAME, without(fields, *_OTHERS, *_SEEN) | others, found.span, findings)
     if fields.get("is_archived") is True:
         yield archived_mark(ids)
 
@@ -84,7 +86,7 @@ def _without_roots(fields: dict[str, Any], found: Object, findings: Findings) ->
     roots = {
         id
         for id, node in nodes.items()
-        if isinstance(node, dict) and not node.get("message") and key(node.get("parent")) is None and _is_plain(node)
+        if isinstance(node, dict) and not node.get("message") and _is_plain_root(id, nodes)
     }
     if len(roots) > 1:
         findings.add("source_second_root", found.span)
@@ -95,8 +97,13 @@ def _without_roots(fields: dict[str, Any], found: Object, findings: Findings) ->
     }
 
 
-def _is_plain(node: dict[str, Any]) -> bool:
-    return not without(node, "id", "parent", "children", "message")
+def _is_plain_root(id: str, nodes: dict[str, Any]) -> bool:
+    """Returns whether a node without a message has no parent, and says nothing."""
+    node, below = nodes[id], nodes[id].get("children", [])
+    if key(node.get("parent")) is not None:
+        return False
+    is_linked = isinstance(below, list) and all(isinstance(each, str) and each in nodes for each in below)
+    return is_linked and node.get("id") in (None, id) and not without(node, "id", "parent", "children", "message")
 
 
 def _make(node: Node) -> list[Entry]:

@@ -32,6 +32,7 @@ from convtree._formats.common.json_arrays import has_key, item_keys
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
+from convtree._formats.common.unsaid import name_unsaid
 from convtree._formats.common.values import as_object, objects, text, without
 from convtree._model.entries import CompactionEntry, Entry, Header, Record
 
@@ -39,6 +40,7 @@ NAME = "continue"
 _SEEN = ("sessionId", "title", "workspaceDirectory", "history")
 _SAID = ("role", "content", "toolCalls", "usage", "toolCallId", "signature", "redactedThinking")
 _APART = ("message", "contextItems", "toolCallStates", "conversationSummary", "promptLogs", "editorState")
+_REPEATING = frozenset({"prompt", "completion"})  # fields of a prompt log
 _ANSWERS = {
     "canceled": "The user cancelled this tool call.",
     "errored": "There was an error calling the tool.",
@@ -64,8 +66,8 @@ def read(source: Source, ref: SessionRef) -> SourceSession:  # noqa: ARG001 - th
 
 
 def _header(id: str, fields: dict[str, Any]) -> Header:
-    place = text(fields.get("workspaceDirectory")) or None
-    if place is not None and place.startswith("file://"):
+    place = fields.get("workspaceDirectory")
+    if isinstance(place, str) and place.startswith("file://"):
         place = unquote(urlparse(place).path)
     return make_header(NAME, id, cwd=place)
 
@@ -86,12 +88,14 @@ def _nodes(history: list[Any], ids: Ids, span: SourceSpan, findings: Findings) -
         fields = item if isinstance(item, dict) else {"message": item}
         if not isinstance(fields.get("message"), dict):
             findings.add("source_bad_record", span)
-        for part in _parts(fields, answered):
+        parts = list(_parts(fields, answered))
+        name_unsaid(fields, parts, span, findings, _REPEATING)
+        for part in parts:
             node = node_by_content(ids, part, span, said, str(number))._replace(parent_id=tip)
             tip, said = node.id, said if "summary" in part else node.id
             yield node
         for log in objects(fields.get("promptLogs")):
-            for name in sorted(log.keys() & {"prompt", "completion"}):
+            for name in sorted(log.keys() & _REPEATING):
                 findings.add_once(name, "source_field_dropped", span, tip)
 
 

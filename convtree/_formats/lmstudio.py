@@ -4,7 +4,8 @@ LM Studio's own code is not public. The parts of a message and the counts are th
 `packages/lms-shared-types/src` (`ChatHistoryData.ts`, `llm/LLMPredictionStats.ts`); versions and steps are as public
 tools read and write them that were tested on files of LM Studio. Mapping:
 
-- `versions` of a message: siblings. The conversation goes on below the one that `currentlySelected` names.
+- `versions` of a message: siblings; other fields of the message are dropped (reported). The conversation goes on below
+  the one that `currentlySelected` names.
 - The steps of a version: a message for each generation, and one for the results between two of them. Texts, reasoning
   (`style`), calls and results are blocks as Anthropic has them; other parts, other steps, such as `toolStatus`, and all
   further fields are kept in the message under `lmstudio`.
@@ -32,13 +33,15 @@ from convtree._formats.common.json_arrays import has_key, item_keys
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
-from convtree._formats.common.values import as_object, count, key, moment, objects, text, without
+from convtree._formats.common.values import as_object, count, key, misfits, moment, objects, text, without
 from convtree._model.entries import Entry, Header, LeafMark, Record, VisibilityMark
 
 NAME = "lmstudio"
 _SEEN = ("name", "createdAt", "messages")
 _SHOWN = "shouldIncludeInContext"
 _COUNTS = "TokensCount"
+_OF_MESSAGE = {"versions": list, "currentlySelected": int}
+_KINDS = {"type": str, "steps": list}  # of a version
 _CALL = ("type", "toolCallRequestId", "callId", "name", "parameters", "toolCallRequest")
 _RESULT = ("type", "toolCallRequestId", "callId", "toolCallId", "content")
 
@@ -91,6 +94,11 @@ class _Chat:
         for number, message in enumerate(messages):
             fields = as_object(message)
             versions = objects(fields.get("versions"))
+            left = without(fields, *_OF_MESSAGE) | misfits(fields, _OF_MESSAGE)
+            if versions and len(versions) < len(fields["versions"]):
+                left["versions"] = fields["versions"]
+            for name in left if versions else ():  # without any, all of it is kept
+                self._findings.add_once(name, "source_field_dropped", self._span)
             if not versions:
                 self._findings.add("source_bad_record", self._span)
                 versions = [{"value": message}]
@@ -120,7 +128,7 @@ def _turns(version: dict[str, Any]) -> Iterator[dict[str, Any]]:
     steps = version.get("steps")
     if not isinstance(steps, list):
         steps = [{"type": "contentBlock", "content": version.get("content")}]
-    role, about = version.get("role"), without(version, "type", "role", "steps", "content")
+    role, about = version.get("role"), without(version, "type", "role", "steps", "content") | misfits(version, _KINDS)
     turn: dict[str, Any] | None = None
     generation: Any = None  # the last one whose usage counts
     for step in steps:
@@ -132,7 +140,8 @@ def _turns(version: dict[str, Any]) -> Iterator[dict[str, Any]]:
             turn = {"role": role, "steps": [], "generation": None, "about": about, "hidden": _is_hidden(fields)}
         if "genInfo" in fields and fields["genInfo"] != generation:
             turn["generation"] = generation = fields["genInfo"]
-        turn["steps"].append({name: value for name, value in fields.items() if name not in (_SHOWN, "genInfo")})
+        left = {name: value for name, value in fields.items() if name not in (_SHOWN, "genInfo")}
+        turn["steps"].append(left | misfits(fields, {_SHOWN: bool}))
         turn["hidden"] = turn["hidden"] or _is_hidden(fields)
     yield turn or {"role": role, "steps": [], "generation": None, "about": about, "hidden": False}
 

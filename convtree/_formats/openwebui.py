@@ -133,6 +133,8 @@ def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
     title = chat.get("title") or found.fields.get("title")
     yield from name_mark(ids, title, found.span, findings)
     stored = without(found.fields, *_SEEN) | without({"chat": {} if chat is found.fields else without(chat, *_SEEN)})
+    stored |= without({"history": without(history, "messages", "currentId")})
+    stored |= {} if found.fields.get("title") in (None, title) else {"title": found.fields["title"]}
     yield from metadata_mark(ids, NAME, stored, found.span, findings)
     if found.fields.get("archived") is True:
         yield archived_mark(ids)

@@ -34,7 +34,7 @@ from convtree._formats.common.jsonl import read_objects
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object, parse
-from convtree._formats.common.values import as_text, moment, text, without
+from convtree._formats.common.values import as_text, misfits, moment, text, without
 from convtree._model.entries import CompactionEntry, Entry, MessageEntry, Record, Visibility
 
 NAME = "picoclaw"
@@ -43,6 +43,7 @@ _META = ".meta.json"
 _META_LIMIT = 2**24  # bytes of the metadata that are taken
 _ROLES = {"user", "assistant", "system", "tool"}
 _PLACED = ("key", "scope", "aliases", "summary", "skip", "count", "created_at", "created", "messages")
+_KINDS = {"key": str, "summary": str, "skip": int, "count": int, "messages": list}  # where they have their place
 _SUMMARY: dict[str, Any] = {"type": "summary"}  # a node that is no line
 #: members of a message that are written
 _WRITTEN = ("role", "content", "reasoning_content", "tool_calls", "tool_call_id")
@@ -116,7 +117,7 @@ def _object(value: Any, span: SourceSpan, findings: Findings) -> Object:
 def _records(found: Iterator[Object], meta: dict[str, Any], ids: Ids, findings: Findings) -> Iterator[Record]:
     make = partial(_make, meta=meta)
     yield from make_records(_nodes(found, meta, ids), make, ids, findings)
-    yield from metadata_mark(ids, NAME, without(meta, *_PLACED), SourceSpan(1, 0, 0), findings)
+    yield from metadata_mark(ids, NAME, without(meta, *_PLACED) | misfits(meta, _KINDS), SourceSpan(1, 0, 0), findings)
 
 
 def _nodes(found: Iterator[Object], meta: dict[str, Any], ids: Ids) -> Iterator[Node]:

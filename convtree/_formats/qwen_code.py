@@ -41,7 +41,7 @@ from convtree._formats.common.jsonl import has_known_line, is_record, read_objec
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
-from convtree._formats.common.values import as_object, count, key, objects, text
+from convtree._formats.common.values import as_object, count, key, misfits, objects, text
 from convtree._model.entries import CompactionEntry, Entry, MessageEntry, Record
 
 NAME = "qwen-code"
@@ -51,8 +51,9 @@ _LOOK = 200  # lines in which a transcript is recognised
 _SPOKEN = ("user", "assistant", "tool_result")
 _COMPRESSED = "compressed"  # a message that a compression left to the model; no type of the tool
 _BY_THE_TOOL = ("notification", "cron")
-_PLACED = frozenset({"uuid", "parentUuid", "sessionId", "timestamp", "type", "message", "model", "usageMetadata"})
-_REPEATED = frozenset({"cwd", "version", "gitBranch", "agentId"})
+_PLACED = frozenset({"uuid", "parentUuid", "timestamp", "type", "message"})
+_COST = {"model": str, "usageMetadata": dict}  # of an answer
+_REPEATED = frozenset({"sessionId", "cwd", "version", "gitBranch", "agentId"})
 _RESPONSE = "qwen-code.api_response"
 #: what is in the id of a request that the tool makes for itself; its answer is in no transcript
 _OWN_REQUESTS = re.compile(r"compress-|[^#]*#managed-")
@@ -231,7 +232,7 @@ class _Reader:
         if "message" in fields or (kind in ("user", "assistant") and "usageMetadata" not in fields):
             self._builder.findings.add("source_bad_record", node.span, node.id)
         subtype = text(fields.get("subtype")) if kind == "system" else None
-        rest = _others(fields, "uuid", "parentUuid", "sessionId", "timestamp", "type")
+        rest = _others(fields, "uuid", "parentUuid", "timestamp", "type")
         data = {name: value for name, value in rest.items() if not self._repeats(name, value)}
         return msgspec.structs.replace(extension_data(NAME, subtype or kind, data, envelope), **self._cost(fields))
 
@@ -264,10 +265,12 @@ class _Reader:
 
     def _extra(self, fields: dict[str, Any], *placed: str) -> dict[str, Any] | None:
         """Returns what has no other place."""
+        cost = _COST.keys() - misfits(fields, _COST).keys() if fields.get("type") == "assistant" else ()
+        left_out = {*_PLACED, *placed, *cost}
         return {
             name: value
             for name, value in fields.items()
-            if name not in (*_PLACED, *placed) and value is not None and not self._repeats(name, value)
+            if name not in left_out and value is not None and not self._repeats(name, value)
         } or None
 
     def _repeats(self, name: str, value: Any) -> bool:

@@ -31,7 +31,8 @@ from convtree._formats.common.ids import Ids, derive_id, make_ref
 from convtree._formats.common.jsonl import read_objects
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
-from convtree._formats.common.values import as_object, count, moment, text, without
+from convtree._formats.common.unsaid import name_unsaid
+from convtree._formats.common.values import as_object, count, misfits, moment, text, without
 from convtree._model.entries import Entry, ExtensionDataEntry, MessageEntry, Record, VisibilityMark
 
 NAME = "sillytavern"
@@ -76,7 +77,8 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
     chat: _Chat = ref.content
     findings = Findings(ref.findings)
     file = source.open_file()
-    header = make_header(NAME, ref.source_id, time=_time(chat.fields.get("create_date")))
+    begun = chat.fields.get("create_date")
+    header = make_header(NAME, ref.source_id, time=_time(begun) or begun)
     reader = _Reader(Ids(NAME, ref.source_id), findings)
     return SourceSession(header, reader.records(file, chat.fields), findings.listed, file.position)
 
@@ -108,8 +110,12 @@ class _Reader:
             if number == 0 and not _is_message(fields) and "user_name" in fields:
                 continue
             parent, chosen = self._tip, _chosen(fields)
-            for place, swipe in enumerate(_swipes(fields)):
-                node = node_by_content(self._ids, without(swipe, "is_system"), span, parent, str(number))
+            swipes = _swipes(fields)
+            if "swipes" in fields:
+                name_unsaid(fields, swipes, span, self._findings)
+            for place, swipe in enumerate(swipes):
+                said = without(swipe, "is_system") | misfits(swipe, {"is_system": bool})
+                node = node_by_content(self._ids, said, span, parent, str(number))
                 self._last = node.id
                 if place == chosen:
                     self._tip = node.id
@@ -151,7 +157,7 @@ def _make(node: Node) -> list[Entry]:
     extra = as_object(fields.get("extra"))
     is_users = fields.get("is_user") is True
     role = "user" if is_users else "system" if extra.get("type") == "narrator" else "assistant"
-    rest = without(fields, "mes", "is_user", "is_system", "send_date")
+    rest = without(fields, "mes", "is_user", "send_date")
     return [
         MessageEntry(
             timestamp=time,

@@ -29,8 +29,8 @@ from convtree._formats.common.json_arrays import item_keys
 from convtree._formats.common.jsonl import read_document, read_objects
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
-from convtree._formats.common.unsaid import unsaid
-from convtree._formats.common.values import as_object, as_text, count, key, objects, text, without
+from convtree._formats.common.unsaid import name_unsaid, unsaid
+from convtree._formats.common.values import as_object, as_text, count, key, misfits, objects, text, without
 from convtree._model.entries import Entry, Record
 
 NAME = "vscode"
@@ -122,7 +122,8 @@ def _at(state: Any, step: Any) -> Any:
 def _records(chat: dict[str, Any], ids: Ids, findings: Findings) -> Iterator[Record]:
     yield from make_records(_nodes(chat.get("requests"), ids, findings), _make, ids, findings)
     yield from name_mark(ids, chat.get("customTitle"), _START, findings)
-    yield from metadata_mark(ids, NAME, without(chat, *_SEEN), _START, findings)
+    rest = without(chat, *_SEEN) | misfits(chat, {"requests": list})
+    yield from metadata_mark(ids, NAME, rest, _START, findings)
 
 
 def _nodes(requests: Any, ids: Ids, findings: Findings) -> Iterator[Node]:
@@ -133,7 +134,10 @@ def _nodes(requests: Any, ids: Ids, findings: Findings) -> Iterator[Node]:
         fields = request if isinstance(request, dict) else {"message": request}
         for name in sorted(fields.keys() & set(_CHANGING)):
             findings.add_once(name, "source_field_dropped", _START)
-        for part in _whole(without(fields, *_CHANGING)):
+        parts = _whole(without(fields, *_CHANGING))
+        if len(parts) == 1:  # without an answer, as long as none has come
+            name_unsaid(fields, parts, _START, findings, frozenset(_CHANGING))
+        for part in parts:
             node = node_by_content(ids, part, _START, tip, str(number))
             tip = node.id
             yield node

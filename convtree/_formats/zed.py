@@ -31,13 +31,14 @@ from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import parse
 from convtree._formats.common.sqlite import Database, has_tables
-from convtree._formats.common.values import as_object, as_text, key, objects, text, without
+from convtree._formats.common.values import as_object, as_text, key, misfits, objects, text, without
 from convtree._model.entries import Entry, ExtensionDataEntry, Header, Record, Visibility
 
 NAME = "zed"
 _TABLES = {"threads": frozenset({"id", "summary", "updated_at", "data_type", "data"})}
 _ROW = "id parent_id folder_paths summary updated_at created_at data_type"
 _SEEN = ("title", "summary", "messages", "request_token_usage", "model")
+_KINDS = {"messages": list, "model": dict}
 _RESUME = "Continue where you left off"
 _RESULT = ("tool_use_id", "content", "is_error")
 
@@ -86,6 +87,7 @@ class _Thread:
         self._tip: str | None = None
         self._last: str | None = None
         self._model: dict[str, Any] = {}
+        self._paid_for: set[str] = set()  # the source's ids of messages with a usage
 
     def records(self) -> Iterator[Record]:
         """Yields the records."""
@@ -95,7 +97,18 @@ class _Thread:
         yield from make_records(self._nodes(thread), self._make, self._ids, findings)
         yield from leaf_mark(self._ids, self._tip, self._last)
         yield from name_mark(self._ids, self._row.values.get("summary") or thread.get("title"), span, findings)
-        yield from metadata_mark(self._ids, NAME, without(thread, *_SEEN), span, findings)
+        yield from metadata_mark(self._ids, NAME, self._about(thread), span, findings)
+
+    def _about(self, thread: dict[str, Any]) -> dict[str, Any]:
+        """Returns what no entry, header or name says of the thread."""
+        own, title, usage = self._row.values, thread.get("title"), thread.get("request_token_usage")
+        about = without(thread, *_SEEN) | misfits(thread, _KINDS)
+        about |= without({"title": title if title != (own.get("summary") or title) else None})
+        model = without(self._model, "provider", "model") | misfits(self._model, {"provider": str, "model": str})
+        about |= without({"model": model})
+        if isinstance(usage, dict):
+            usage = {name: paid for name, paid in usage.items() if name not in self._paid_for}
+        return about | (without({"request_token_usage": usage}) if not isinstance(usage, list) else {})
 
     def _load(self) -> dict[str, Any]:
         own = (self._row.values.get("id"),)
@@ -120,6 +133,8 @@ class _Thread:
             self._tip = self._last = node.id
             yield node
             paid = as_object(usage).get(key(said.get("id")) or "")
+            if isinstance(paid, dict):
+                self._paid_for.add(as_text(said["id"]))
             if isinstance(paid, dict) and any(paid.values()):
                 yield self._paid(node, paid)
 
@@ -152,9 +167,9 @@ def _said(message: Any) -> dict[str, Any]:
     if message == "Resume":
         return {"role": "user", "content": [{"Text": _RESUME}]}
     if "User" in fields:
-        return {"role": "user", **as_object(fields["User"])}
+        return {"role": "user", **_inside(fields, "User")}
     if "Agent" in fields:
-        agent = as_object(fields["Agent"])
+        agent = _inside(fields, "Agent")
         return {"role": "assistant", **without(agent, "tool_results"), "results": agent.get("tool_results")}
     if isinstance(fields.get("role"), str):
         content = [*objects(fields.get("segments")), *({"ToolUse": call} for call in objects(fields.get("tool_uses")))]
@@ -162,6 +177,12 @@ def _said(message: Any) -> dict[str, Any]:
         rest = without(fields, "segments", "tool_uses", "tool_results", "text", "context")
         return {**rest, "role": fields["role"].lower(), "content": content, "results": fields.get("tool_results")}
     return {"role": "user", "value": message}
+
+
+def _inside(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    """Returns the message in a wrapper, with what else the wrapper has."""
+    message = fields[name]
+    return (message if isinstance(message, dict) else {"value": message}) | without({"beside": without(fields, name)})
 
 
 def _blocks(content: Any) -> tuple[list[dict[str, Any]], list[Any]]:

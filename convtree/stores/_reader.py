@@ -16,9 +16,10 @@ from convtree._engine.log import Log, Mode
 from convtree._logs import directories
 from convtree._logs.directories import Directory
 from convtree._model.arguments import checked_methods
-from convtree._model.entries import Entry
-from convtree._model.errors import ConvtreeError, SessionClosed, SessionNotFound
+from convtree._model.entries import ID, Entry
+from convtree._model.errors import ConvtreeError, NotALog, SessionClosed, SessionNotFound
 from convtree._model.interrupts import Unlocking
+from convtree._model.references import CANDIDATES, LATEST, SESSION_FORMS, is_prefix, the_only
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock
 from convtree._model.unicode_text import check_text
@@ -151,6 +152,47 @@ class StoreReader(Uncopyable, ForkAware):
         if not found:
             raise SessionNotFound(f"{self.location}: there is no session {id!r}")
         return found[0].info
+
+    def resolve(self, text: str) -> str:
+        """Returns the id of the session that a text stands for: what people type in place of an id.
+
+        In this order: an id; the beginning of one id, from 4 characters on; `@latest` for the session that `latest`
+        returns. Archived sessions, those of sub-agents and damaged ones are found as well. Other calls take whole ids
+        only. A prefix costs one query, which a database answers by a look at every id.
+
+        Raises:
+            SessionNotFound: it stands for none.
+            AmbiguousId: several ids begin with it.
+        """
+        if text == LATEST:
+            latest = self.latest()
+            if latest is None:
+                raise SessionNotFound(f"{self.location}: {LATEST}: there is no session that is not archived")
+            return latest.id
+        if ID.fullmatch(text) and self._has(text):
+            return text
+        found = self._with_prefix(text) if is_prefix(text) and ID.fullmatch(text) else []
+        if not found:
+            shown = repr(text)[:140]
+            raise SessionNotFound(f"{self.location}: there is no session {shown}; {SESSION_FORMS}")
+        return the_only(text, found, f"{self.location}: sessions")
+
+    def _has(self, id: str) -> bool:
+        """Returns whether something is stored under an id, be it damaged or no log."""
+        try:
+            self._log(id, "r").close()
+        except SessionNotFound:
+            return False
+        except NotALog:
+            pass
+        return True
+
+    def _with_prefix(self, prefix: str) -> builtins.list[str]:
+        """Returns the ids that begin with a text, those of the last active sessions first, as many as are shown."""
+        listed = self._listed(Filter(id_prefix=prefix, tasks=True), limit=CANDIDATES + 1)
+        ids = [each.info.id for each in listed]
+        damaged = [each.id for each in self.findings if each.id is not None and each.id.startswith(prefix)]
+        return list(dict.fromkeys([*ids, *damaged]))
 
     def short_ids(self, ids: Iterable[str], *, fewest: int = FEWEST) -> dict[str, str]:
         """Returns for each id the shortest beginning that stands for it: no other id in the store begins with it.

@@ -38,7 +38,7 @@ NAME = "atif"
 
 _VERSION = re.compile(rb'"schema_version"\s*:\s*"ATIF-v')
 _ROLES = {"system": "system", "user": "user", "agent": "assistant"}
-_OF_STEP = ("source", "timestamp", "message", "reasoning_content", "tool_calls", "observation", "model_name")
+_OF_STEP = ("source", "timestamp", "message", "reasoning_content", "tool_calls", "model_name")
 _OF_CALL = ("tool_call_id", "function_name", "arguments")
 _OF_DOCUMENT = ("schema_version", "trajectory_id", "steps", "subagent_trajectories")
 _START = 3  # steps that a trajectory without an id is known by
@@ -102,7 +102,7 @@ def _records(document: _Document, ids: Ids, findings: Findings) -> Iterator[Reco
     fields, span = document.fields, document.span
     model = text(as_object(fields.get("agent")).get("model_name"))
     nodes = _nodes(fields["steps"], model, ids, span, findings)
-    yield from make_records(nodes, _make, ids, findings, elsewhere=frozenset({"source"}))
+    yield from make_records(nodes, _make, ids, findings, words=frozenset({"source"}))
     extra = as_object(fields.get("extra"))
     yield from name_mark(ids, as_object(extra.get(OURS)).get("name"), span, findings)
     yield from metadata_mark(ids, NAME, without(fields, *_OF_DOCUMENT), span, findings)
@@ -124,10 +124,14 @@ def _parts(step: dict[str, Any], model: str | None) -> Iterator[dict[str, Any]]:
     """Yields what becomes of a step: the message, then each result."""
     is_models = step.get("source") == "agent" and step.get("llm_call_count") != 0
     named = {"model": text(step.get("model_name")) or model} if is_models else {}
-    yield {"step": without(step, "observation"), **named}
-    calls = {str(call.get("tool_call_id")) for call in objects(step.get("tool_calls"))}
     observation = as_object(step.get("observation"))
-    for result in objects(observation.get("results")):
+    results = observation.get("results")
+    left = without(observation, *(("results",) if isinstance(results, list) else ())) or step.get("observation")
+    more = {} if left is observation else without({"observation": left})
+    yield {"step": without(step, "observation") | more, **named}
+    calls = {str(call.get("tool_call_id")) for call in objects(step.get("tool_calls"))}
+    for each in results if isinstance(results, list) else []:
+        result = each if isinstance(each, dict) else {"content": each}
         answers = result.get("source_call_id") if str(result.get("source_call_id")) in calls else None
         yield {"result": result, "answers": answers, "time": step.get("timestamp")}
 

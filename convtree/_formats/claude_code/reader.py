@@ -70,7 +70,7 @@ from convtree._formats.common.kept import FIRST_KEPT, OURS, completed, restored
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
-from convtree._formats.common.values import as_object, count, key, text
+from convtree._formats.common.values import as_object, count, key, misfits, text
 from convtree._model.entries import CompactionEntry, Entry, MessageEntry, Record
 
 NAME = "claude-code"
@@ -122,6 +122,7 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
         entrypoint=facts.get("entrypoint"),
         slug=facts.get("slug"),
         forked_from=fork,
+        **misfits(facts, {"isSidechain": bool}),
     )
     file, findings = source.open_file(), Findings()
     builder = SessionBuilder(Ids(NAME, ref.source_id), findings)
@@ -356,8 +357,10 @@ class _Reader:
         elif is_hidden(fields):
             more["visible_to"] = "model"
         rest = {name: message[name] for name in message.keys() - _OF_MESSAGE}
-        if message.get("model") == _NO_MODEL:
-            rest["model"] = _NO_MODEL
+        if "model" not in more and OURS not in fields:
+            rest["model"] = message.get("model")
+        if others := self._other_usage(fields, message, is_counted="usage" in more):
+            rest["usage"] = others
         return MessageEntry(message=said, shape=SHAPE, extra=self._extra(fields, rest), **more, **envelope)
 
     def _extra(self, fields: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
@@ -371,6 +374,17 @@ class _Reader:
         }
         of_message = {name: message[name] for name in sorted(message) if message[name] not in (None, "", [], {})}
         return kept | ({"message": of_message} if of_message else {}) or None
+
+    def _other_usage(self, fields: dict[str, Any], message: dict[str, Any], *, is_counted: bool) -> Any:
+        """Returns what no entry counts of the usage of a message."""
+        usage = message.get("usage")
+        if not isinstance(usage, dict):
+            return usage
+        if not is_counted:
+            is_said = any(type(value) is int and value for value in usage.values())
+            return usage if is_said and OURS not in fields else None
+        message_id = message_id_of(fields)
+        return None if message_id is None else self._usage.others(message_id, usage)
 
     def _added_usage(self, fields: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
         """Returns what a line adds to the usage of its message."""

@@ -8,7 +8,8 @@ RooCodeInc/Roo-Code, src/core/task-persistence/apiMessages.ts.) The history alon
   its `extra`. A record without content, such as Roo's `reasoning`: extension data `cline.<type>`.
 - `isSummary`: a compaction that keeps no entry. What is sent with it follows it in the history.
 - Requests in `ui_messages.json`: extension data `cline.<kind>` with the usage, below the message that the request
-  began with, once it is answered. Other messages of that file repeat the history, and are not read.
+  began with, once it is answered. Other messages of that file repeat the history, and are not read; fields of theirs
+  that do not repeat it are reported.
 - `conversationHistoryDeletedRange`, `truncationParent`: messages that are for the user only. The message that marks
   the place of a truncation is left out, so that it does not move those behind it.
 - The first text on the screen, which is what the user typed: the name. `history_item.json`, which Roo writes beside

@@ -10,12 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-from convtree._formats.common.base import Findings, SourceSpan
+from convtree._formats.common.base import NO_PLACE, Findings, SourceSpan
 from convtree._formats.common.json_arrays import item_keys, read_items
 from convtree._formats.common.parsing import parse
-from convtree._formats.common.values import as_object, count, text, without
+from convtree._formats.common.values import NUMBER, Kinds, as_object, count, misfits, text, without
 
 _COUNTED = {"api_req_started", "deleted_api_reqs", "subagent_usage"}
+#: fields that are read, or repeat the history
+_READ: Kinds = {
+    **dict.fromkeys(("type", "ask", "say", "text"), str),
+    "ts": NUMBER,
+    "partial": bool,
+    "conversationHistoryIndex": int,
+    "conversationHistoryDeletedRange": list,
+}
 _COUNTS = ("tokensIn", "tokensOut", "cacheWrites", "cacheReads", "cost", "apiProtocol")
 
 
@@ -57,15 +65,30 @@ def read_screen(file: BinaryIO, findings: Findings) -> Screen:
         if time is None:
             time, task = fields.get("ts"), text(fields.get("text"))
         hidden = _range(fields.get("conversationHistoryDeletedRange")) or hidden
-        requests.extend(_requests(fields, span))
+        found = list(_requests(fields, span))
+        requests += found
+        for name in _unread(fields, *(("modelInfo", "contextCondense") if found else ())):
+            findings.add_once(name, "source_field_dropped", span)
     return Screen(tuple(requests), hidden, task, time)
+
+
+def _unread(fields: dict[str, Any], *read: str) -> list[str]:
+    """Returns the fields that are not read, and do not repeat the history."""
+    unread = without(fields, *_READ, *read) | misfits(fields, _READ)
+    is_counted = text(fields.get("say")) in _COUNTED and bool(text(fields.get("text")))
+    return [*unread, *(["text"] if is_counted and not _reported(fields) else [])]
+
+
+def _reported(fields: dict[str, Any]) -> dict[str, Any]:
+    """Returns the object in the text of a message; an empty one if it is none."""
+    return next(iter(parse((text(fields.get("text")) or "").encode(), NO_PLACE, Findings())), {})
 
 
 def _requests(fields: dict[str, Any], span: SourceSpan) -> Iterator[Request]:
     """Yields the request that a message reports, if it has counts."""
     kind = text(fields.get("say")) or ""
     if kind in _COUNTED:
-        reported = next(iter(parse((text(fields.get("text")) or "").encode(), span, Findings())), {})
+        reported = _reported(fields)
     elif kind == "condense_context":
         reported = as_object(fields.get("contextCondense"))
     else:
@@ -74,6 +97,7 @@ def _requests(fields: dict[str, Any], span: SourceSpan) -> Iterator[Request]:
     if usage.keys() <= {"apiProtocol"}:
         return
     facts = without(reported, "request", "summary", *_COUNTS) | without({"modelInfo": fields.get("modelInfo")})
+    facts |= misfits(reported, {"request": str, "summary": str})
     time = fields.get("ts")
     yield Request(
         kind=kind,

@@ -90,7 +90,7 @@ def unwrapped(fields: dict[str, Any]) -> dict[str, Any]:
     """Returns a line as `timestamp`, `type` and `payload`, also where it was not wrapped."""
     kind, payload = fields.get("type"), fields.get("payload")
     if isinstance(payload, dict):
-        return fields if isinstance(kind, str) else fields | {"type": "unknown"}
+        return fields if isinstance(kind, str) else fields | {"type": "unknown", "type of the line": kind}
     if kind in _ITEMS or (kind is None and isinstance(fields.get("role"), str)):
         return {"timestamp": None, "type": "response_item", "payload": fields}
     if _is_bare_meta(fields) or _is_bare(fields):

@@ -12,6 +12,7 @@ class ReportedUsage:
 
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, int]] = {}
+        self._others: dict[str, dict[str, Any]] = {}
 
     def added(self, answer: str, usage: Any) -> dict[str, Any] | None:
         """Returns what a usage object adds to those recorded for the same answer; None if nothing.
@@ -23,6 +24,13 @@ class ReportedUsage:
             return reported or None
         numbers = _numbers(reported)
         return {name: value - before.get(name, 0) for name, value in numbers if value > before.get(name, 0)} or None
+
+    def others(self, answer: str, usage: dict[str, Any]) -> dict[str, Any]:
+        """Returns what a usage object has beside counts and the one before, of the same answer, had not."""
+        found = {name: value for name, value in usage.items() if type(value) is not int}
+        before = self._others.get(answer, found)
+        self._others[answer] = found
+        return {} if before == found else {name: value for name, value in found.items() if before.get(name) != value}
 
     def record(self, answer: str, usage: Any) -> dict[str, Any] | None:
         """Records a usage object; returns what it adds."""

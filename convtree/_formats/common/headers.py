@@ -17,7 +17,7 @@ from convtree._formats.common.ids import Ids, Names, derive_id, make_ref, sessio
 from convtree._formats.common.json_arrays import read_items
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.truncate import truncate_to_limit
-from convtree._formats.common.values import as_object, key, moment, objects
+from convtree._formats.common.values import as_object, as_text, key, moment, objects
 from convtree._model.entries import ID, Header, LeafMark, ParentSession, Record, SessionInfoMark
 
 _FACT = 4096  # characters
@@ -53,8 +53,11 @@ def make_header(
         parent: the source's id of the session it was forked from, or is a task of.
         parent_kind: which of the two.
         copied_to: the last entry that was copied from the parent. One whose id is not valid here is left out.
-        facts: more, for the metadata; long texts are cut.
+        facts: more, for the metadata; long texts are cut. So are a time that is none, and a directory that is no text.
     """
+    odd = {"time": time} if moment(time) is None else {}
+    odd |= {name: value for name, value in (("cwd", cwd), ("git_root", git_root)) if not isinstance(value, str)}
+    facts |= {name: as_text(value) for name, value in odd.items() if value not in (None, "")}
     known = {name: value[:_FACT] if isinstance(value, str) else value for name, value in facts.items()}
     known = {name: value for name, value in known.items() if value is not None}
     return Header(
@@ -69,9 +72,12 @@ def make_header(
 
 
 def name_mark(ids: Ids, name: Any, span: SourceSpan, findings: Findings) -> Iterator[SessionInfoMark]:
-    """Yields a mark with the name of the session, if it has one."""
-    if isinstance(name, str) and (name := name.strip()):
-        yield truncate_to_limit(SessionInfoMark(id=ids.derive("name", name), name=name), span, findings)
+    """Yields a mark with the name of the session, if it has one. A name that is no text is metadata."""
+    if isinstance(name, str):
+        if name := name.strip():
+            yield truncate_to_limit(SessionInfoMark(id=ids.derive("name", name), name=name), span, findings)
+    elif name is not None:
+        yield from metadata_mark(ids, f"{ids.format}.name", {"name": name}, span, findings)
 
 
 def metadata_mark(

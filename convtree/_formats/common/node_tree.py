@@ -33,6 +33,10 @@ def nodes_of_table(
     """
     fields = {id: _fields(value, id, span, findings) for id, value in nodes.items()}
     above = {id: _parent_of(each.get(parent), fields) for id, each in fields.items()}
+    for id, each in fields.items():
+        below = each.get(children)
+        if isinstance(below, list) and any(isinstance(name, str) and name not in fields for name in below):
+            findings.add_once(children, "source_bad_target", span, id)
     for id in _ordered(fields, above, children):
         parent_id = above[id]
         settled = None if parent_id is None else ids.refer(parent_id)
@@ -73,19 +77,20 @@ def make_records(
     leaf: str | Callable[[], str | None] | None = None,
     span: SourceSpan | None = None,
     elsewhere: frozenset[str] = frozenset(),
+    words: frozenset[str] = frozenset(),
 ) -> Iterator[Record]:
     """Yields the entries that `make` returns for each node, parents first, and a mark of the leaf if needed.
 
     `make` returns entries without ids and parents. `leaf` is the source's id of the leaf, None if it is the last node;
     a function is called after every node was read. What the entries of a node do not say of it is added to the first
-    one, but for the fields named in `elsewhere`.
+    one, but for the fields named in `elsewhere`, and texts in those named in `words`.
     """
     ends: dict[str, str] = {}  # of nodes that became several entries
     last, count, has_branches = None, 0, False
     for node in parents_first(nodes, findings):
         parent_id = None if node.parent_id is None else ends.get(node.parent_id, node.parent_id)
         has_branches = has_branches or parent_id != last
-        for at, entry in enumerate(_kept(node, make(node), ids, findings, elsewhere)):
+        for at, entry in enumerate(_kept(node, make(node), ids, findings, elsewhere, words)):
             last = node.id if at == 0 else ids.derive(node.id, at)
             source_id = node.source_id if at == 0 else node.source_id or node.id
             made = msgspec.structs.replace(entry, id=last, parent_id=parent_id, source_id=source_id)
@@ -105,10 +110,26 @@ def make_records(
         yield LeafMark(id=ids.derive("leaf", target, count), target_id=target)
 
 
-def _kept(node: Node, entries: list[Entry], ids: Ids, findings: Findings, elsewhere: frozenset[str]) -> list[Entry]:
-    """Adds to the entries of a node what they do not say of it. A message of which nothing was read is reported."""
+def _kept(
+    node: Node,
+    entries: list[Entry],
+    ids: Ids,
+    findings: Findings,
+    elsewhere: frozenset[str],
+    words: frozenset[str],
+) -> list[Entry]:
+    """Adds to the entries of a node what they do not say of it. A message of which nothing was read is reported.
+
+    Args:
+        node: the node.
+        entries: what was made of it.
+        ids: the ids of the session; what is one of them has its place in the tree.
+        findings: takes the report.
+        elsewhere: fields that the format keeps in another record.
+        words: fields whose texts have another name here.
+    """
     known = frozenset(each for each in (node.id, node.parent_id, node.source_id, node.reference) if each is not None)
-    left = unsaid(node.fields, [msgspec.structs.asdict(entry) for entry in entries], known, elsewhere)
+    left = unsaid(node.fields, [msgspec.structs.asdict(entry) for entry in entries], known, elsewhere, words)
     found = {place: value for place, value in left.items() if not _is_id(value, ids)}
     if found and entries and isinstance(entries[0], ExtensionDataEntry) and entries[0].ext_type.endswith(".message"):
         findings.add("source_bad_record", node.span, node.id)

@@ -15,6 +15,7 @@ from convtree._formats.common.checked import checked
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.parents_first import Node, link, parents_first
 from convtree._formats.common.truncate import truncate_to_limit
+from convtree._formats.common.unsaid import with_unsaid
 from convtree._formats.common.values import utc
 from convtree._model.entries import (
     ID,
@@ -100,6 +101,8 @@ class SessionBuilder:
         last_id = None
         for node in parents_first(nodes, self.findings):
             entry = make(node)
+            if entry.timestamp is None and (time := node.fields.get("timestamp")):  # it is no time
+                (entry,) = with_unsaid(self.ids.format, [entry], {"timestamp": time})
             self.made.add(entry.id, entry.parent_id)
             last_id = entry.id
             yield checked(entry, node.span, self.findings)

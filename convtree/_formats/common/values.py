@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+NUMBER = (int, float)
+Kinds = Mapping[str, type | tuple[type, ...]]  # types by the names of fields
 _SECONDS, _MILLISECONDS, _MICROSECONDS = 10**11, 10**14, 10**17
 
 
@@ -50,6 +52,16 @@ def as_object(value: Any) -> dict[str, Any]:
 def without(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """Returns all fields but the named ones, without empty values."""
     return {name: value for name, value in fields.items() if name not in names and value not in (None, "", [], {})}
+
+
+def misfits(fields: Mapping[str, Any], kinds: Kinds) -> dict[str, Any]:
+    """Returns the fields that are set, and of another type than the one that is named for them."""
+    return {
+        name: value
+        for name, kind in kinds.items()
+        if (value := fields.get(name)) is not None
+        and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool))
+    }
 
 
 # --- times ---

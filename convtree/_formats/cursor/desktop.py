@@ -10,12 +10,14 @@ each message. Mapping:
 - A bubble: a message with its `text`, `thinking`, and the call in `toolFormerData` with its result. All other fields
   are kept in it under `cursor`. `modelInfo` names the model, `tokenCount` is the usage.
 - While a session is generating, what follows the last message of the user is not read: it still grows.
+- Other fields of the order are dropped (reported): Cursor changes them when it shows a message.
 - `name`: the name. Other fields of the session: metadata under `cursor`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from convtree._formats.common.base import SessionRef, Source, SourceSession
 from convtree._formats.common.blocks import call_block, make_messages, result_block, text_block
@@ -25,7 +27,7 @@ from convtree._formats.common.ids import Ids
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node, link
 from convtree._formats.common.sqlite import Database, Row, has_tables, parse_cell
-from convtree._formats.common.values import as_object, as_text, key, objects, text, without
+from convtree._formats.common.values import as_object, as_text, key, misfits, objects, text, without
 from convtree._model.entries import Entry, Header, Record
 
 NAME = "cursor"
@@ -33,7 +35,10 @@ _TABLES = {"cursorDiskKV": frozenset({"key", "value"})}
 _SESSION, _BUBBLE = "composerData:", "bubbleId:"
 _RANGE = "key >= ? and key < ?"  # a prefix; ";" comes after ":"
 _USER, _ASSISTANT = 1, 2
-_SEEN = ("composerId", "name", "createdAt", "fullConversationHeadersOnly", "conversation", "conversationMap")
+_ORDER, _OLD_ORDER = "fullConversationHeadersOnly", "conversation"
+_SEEN = ("composerId", "name", "createdAt", _ORDER, _OLD_ORDER, "conversationMap")
+_KINDS = {_ORDER: list, _OLD_ORDER: list}
+_OF_HEADER: dict[str, type] = {"bubbleId": str, "type": int}
 _SAID = ("text", "thinking", "toolFormerData", "tokenCount", "createdAt", "bubbleId", "type")
 _CALLED = ("toolCallId", "name", "rawArgs", "result")
 
@@ -88,13 +93,23 @@ class _Session:
         findings = self._database.findings
         yield from make_records(self._nodes(), self._make, self._ids, findings, leaf=lambda: self._tip)
         yield from name_mark(self._ids, self.fields.get("name"), self._row.span, findings)
-        yield from metadata_mark(self._ids, NAME, without(self.fields, *_SEEN), self._row.span, findings)
+        yield from metadata_mark(self._ids, NAME, self._about(), self._row.span, findings)
+
+    def _about(self) -> dict[str, Any]:
+        """Returns what no entry, header or name says of the session."""
+        about = without(self.fields, *_SEEN) | misfits(self.fields, _KINDS)
+        order, own = self.fields.get(_ORDER), self.fields.get("composerId")
+        others = [each for each in order if not isinstance(each, dict)] if isinstance(order, list) else []
+        return about | without({_ORDER: others, "composerId": None if own == self._own else own})
 
     def _nodes(self) -> Iterator[Node]:
         bubbles = self._bubbles()
-        named = objects(self.fields.get("fullConversationHeadersOnly"))
+        named = objects(self.fields.get(_ORDER))
+        for name in (_OLD_ORDER, "conversationMap") if named else ("conversationMap",):
+            if self.fields.get(name):
+                self._database.findings.add_once(name, "source_field_dropped", self._row.span)
         if not named:
-            for said in objects(self.fields.get("conversation")):
+            for said in objects(self.fields.get(_OLD_ORDER)):
                 named.append(said)
                 bubbles.setdefault(as_text(said.get("bubbleId")), Row(said, self._row.span))
         if self.fields.get("status") == "generating":
@@ -106,6 +121,8 @@ class _Session:
         above: str | None = None
         for number, header in enumerate(named):
             id = key(header.get("bubbleId")) or f"message {number}"
+            for name in (without(header, *_OF_HEADER) | misfits(header, _OF_HEADER)) if id in bubbles else ():
+                self._database.findings.add_once(name, "source_field_dropped", self._row.span)
             bubble = bubbles.pop(id, Row(header, self._row.span))
             node = link(self._ids, self._database.findings, bubble.values, bubble.span, id, number, above)
             above, self._tip = node.id, id
@@ -136,7 +153,8 @@ class _Session:
             thought = {"type": "thinking", "thinking": as_text(thinking.get("text"))}
             blocks.append(thought | without({"signature": thinking.get("signature")}))
         blocks.append(text_block(fields.get("text")))
-        rest = without(fields, *_SAID) | without({"thinking": without(thinking, "text", "signature")})
+        rest = without(fields, *_SAID) | misfits(fields, {"type": int})
+        rest |= without({"thinking": without(thinking, "text", "signature")})
         if called.get("name") or called.get("toolCallId"):
             arguments = called.get("rawArgs") or called.get("params")
             blocks.append(call_block(called.get("toolCallId") or node.id, called.get("name"), arguments))

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import orjson
 
 from convtree._formats.common.ids import derive_id
-from convtree._formats.common.values import as_object, key, objects, text, without
+from convtree._formats.common.values import as_object, key, misfits, objects, text, without
 
 #: what the tool says in the role of the user
 _BY_THE_TOOL = ("<session_context>", "<hook_context>", "<state_snapshot>", "This is the Gemini CLI. We are setting up")
 _PLACED = frozenset({"id", "timestamp", "type", "content", "toolCalls", "thoughts", "tokens", "model"})
+_KINDS = {"toolCalls": list, "thoughts": list, "tokens": dict, "model": str}
 _CALL = frozenset({"id", "name", "args", "result"})
 
 
@@ -172,6 +173,9 @@ def _extra(fields: Mapping[str, Any], calls: list[dict[str, Any]]) -> dict[str, 
     """Returns what has no place in a message: of the record, and of its calls."""
     kept = {name: value for name, value in fields.items() if name not in _PLACED and value not in (None, "", [], {})}
     more = [{name: value for name, value in call.items() if name not in _CALL - {"id"}} for call in calls]
+    kept |= misfits(fields, _KINDS)
+    listed = fields.get("toolCalls")
+    more += [{"value": each} for each in (listed if isinstance(listed, list) else []) if not isinstance(each, dict)]
     if rest := [call for call in more if call.keys() - {"id"}]:
         kept["toolCalls"] = rest
     thoughts = [without(each, "subject", "description") for each in objects(fields.get("thoughts"))]

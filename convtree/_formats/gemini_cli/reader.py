@@ -42,7 +42,8 @@ from convtree._formats.common.jsonl import read_document, read_objects
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
-from convtree._formats.common.values import as_object, key, text
+from convtree._formats.common.unsaid import name_unsaid
+from convtree._formats.common.values import as_object, key, text, without
 from convtree._formats.gemini_cli.comparing import (
     Said,
     Seen,
@@ -61,6 +62,7 @@ from convtree._model.errors import NotALog
 NAME = "gemini-cli"
 SHAPE = "gemini"
 
+_CLOCKS = frozenset({"timestamp"})  # which a message that is repeated has anew
 _REACH = 256  # messages that are repeated when one before them is replaced
 _NEAR = 8  # messages in which the results of a call are
 _LOOK = 20  # objects in which a session is recognised
@@ -233,8 +235,13 @@ class _Reader:
         elif isinstance(change, dict) or _is_about(fields):
             about = change if isinstance(change, dict) else fields
             self._about |= about
+            for name in without(fields, "$set") if isinstance(change, dict) else ():
+                self._builder.findings.add_once(name, "source_field_dropped", span)
             if isinstance(messages := about.get("messages"), list):
                 yield from self._checkpoint(messages, span, ordinal)
+        elif "type" in fields and not isinstance(fields["type"], str):
+            self._builder.findings.add("source_bad_record", span)
+            yield self._plain({"data": fields}, span, ordinal)
         elif (source_id := key(fields.get("id"))) is not None and "type" in fields:
             yield from self._message(fields, source_id, span, ordinal)
         else:
@@ -338,6 +345,8 @@ class _Reader:
     def _grow(self, message: _Message, added: Said, record: _Record) -> Iterator[Node]:
         """Yields the nodes of what a record adds to a message, at the tip."""
         if added.is_nothing:
+            said, before = record.said.extra or {}, message.fields
+            name_unsaid(said, before, record.span, self._builder.findings, _CLOCKS)
             return
         message.seen, message.fields = joined(message.seen, record.said), record.fields
         if added.spoken or added.results:

@@ -34,7 +34,8 @@ from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.jsonl import object_in, read_objects
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
-from convtree._formats.common.values import as_object, as_text, moment, objects, text, without
+from convtree._formats.common.unsaid import name_unsaid
+from convtree._formats.common.values import NUMBER, Kinds, as_object, as_text, misfits, moment, objects, text, without
 from convtree._formats.kimi.parts import blocks_of, is_wire, kind_of, texts_of
 from convtree._model.entries import CompactionEntry, Entry, ExtensionDataEntry, MessageEntry, Record, Visibility
 
@@ -43,6 +44,7 @@ _WIRE, _STATE, _CONTEXT = "wire.jsonl", "state.json", "context.jsonl"
 _AGENTS = "subagents"
 _START = SourceSpan(1, 0, 0)
 _SILENT = ("StepBegin", "TurnEnd", "CompactionBegin")  # what they say is in the order of the lines
+_OF_LINE: Kinds = {"timestamp": NUMBER, "protocol_version": str}
 _COMMAND = re.compile(r"\s*/[a-zA-Z0-9_-]+(:[a-zA-Z0-9_-]+)*(\s|$)")
 _COMPACTED = "<system>Previous context has been compacted."
 _OWN = "_"  # begins the roles of lines that are no messages
@@ -175,7 +177,9 @@ class _Reader:
                 self._is_in_step, self._has_said = True, False
             elif kind == "TurnBegin":
                 self._is_in_step = False
-            if kind not in _SILENT and fields.get("type") != "metadata":
+            if kind in _SILENT or fields.get("type") == "metadata":
+                name_unsaid(_beside(fields), None, span, self._findings)
+            else:
                 yield self._node(number, fields, span)
 
     def _node(self, number: int, fields: dict[str, Any], span: SourceSpan) -> Node:
@@ -252,6 +256,18 @@ class _Reader:
                 return None
             kind, payload = event.get("type"), as_object(event.get("payload"))
         return as_object(payload.get("token_usage")) or None if kind == "StatusUpdate" else None
+
+
+def _beside(fields: dict[str, Any]) -> dict[str, Any]:
+    """Returns what a line says that becomes no entry, beside its time and its number."""
+    message = fields.get("message")
+    inside = as_object(message)
+    payload = as_object(inside.get("payload"))
+    return {
+        "line": without(fields, "timestamp", "message", "protocol_version") | misfits(fields, _OF_LINE),
+        "message": without(inside, "payload") if inside else message,
+        "payload": without(payload, "n") | misfits(payload, {"n": int}),
+    }
 
 
 def _result(payload: dict[str, Any], time: str | None) -> list[Entry]:

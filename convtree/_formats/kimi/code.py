@@ -33,7 +33,19 @@ from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.jsonl import object_in, read_objects
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
-from convtree._formats.common.values import as_object, as_text, count, moment, objects, text, without
+from convtree._formats.common.unsaid import name_unsaid
+from convtree._formats.common.values import (
+    NUMBER,
+    Kinds,
+    as_object,
+    as_text,
+    count,
+    misfits,
+    moment,
+    objects,
+    text,
+    without,
+)
 from convtree._formats.kimi.parts import blocks_of, is_wire, kind_of, texts_of
 from convtree._model.entries import CompactionEntry, Entry, ExtensionDataEntry, MessageEntry, Record
 
@@ -42,6 +54,7 @@ _STATE = "state.json"
 _AGENTS, _MAIN = "agents", "main"
 _START = SourceSpan(1, 0, 0)
 _SEEN = ("id", "cwd", "title", "archived", "forkedFrom", "createdAt", "updatedAt", "agents", "version")
+_OF_LINE: Kinds = {"type": str, "created_at": NUMBER, "protocol_version": str}  # of the first one
 _FORKED = "forked"
 _BY_HAND = ("skill_activation", "plugin_command")  # origins of a message that a person may have begun
 _EMPTY = "Tool output is empty."
@@ -136,7 +149,8 @@ class _Reader:
         """Yields the session's records."""
         yield from make_records(self._nodes(file), self._make, self._ids, self._findings)
         yield from name_mark(self._ids, state.get("title"), _START, self._findings)
-        yield from metadata_mark(self._ids, NAME, without(state, *_SEEN), _START, self._findings)
+        rest = without(state, *_SEEN) | misfits(state, {"id": str})
+        yield from metadata_mark(self._ids, NAME, rest, _START, self._findings)
         if state.get("archived") is True:
             yield archived_mark(self._ids)
 
@@ -144,6 +158,8 @@ class _Reader:
         for number, (fields, span) in enumerate(read_objects(file, self._findings, _is_record)):
             kind = fields.get("type")
             if kind == "metadata":
+                left = without(fields, *_OF_LINE) | misfits(fields, _OF_LINE)
+                name_unsaid(left, None, span, self._findings)
                 continue
             if kind == "context.clear":
                 self._tip, self._context = None, []

@@ -33,7 +33,7 @@ from convtree._formats.common.jsonl import is_header, is_record, read_objects, s
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
-from convtree._formats.common.values import count, key, text, texts
+from convtree._formats.common.values import NUMBER, count, key, misfits, text, texts
 from convtree._formats.kit.writer import KEEPS_MORE, NAME, SHAPE
 from convtree._model.entries import (
     BranchSummaryEntry,
@@ -102,6 +102,7 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
         parent=key(fields.get("parent_session_id")),
         parent_kind="task" if fields.get("subagent_task") else "fork",
         **{name: fields.get(name) for name in ("parent_session", "parent_session_id", "subagent_task")},
+        **misfits(fields, {"version": NUMBER}),
     )
     for name in sorted(fields.keys() - _OF_HEADER):
         findings.add_once(name, "source_field_dropped", span)
@@ -242,7 +243,7 @@ class _Reader:
 
 def _more(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the fields that an entry here has no place for."""
-    left = fields.keys() - _BASE - _FIELDS[fields["type"]]
+    left = fields.keys() - _BASE - _FIELDS[fields["type"]] | misfits(fields, {"model": str, "provider": str}).keys()
     return {name: value for name, value in fields.items() if name in left and value not in (None, False, "")}
 
 

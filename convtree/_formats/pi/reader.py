@@ -35,7 +35,7 @@ from convtree._formats.common.jsonl import is_header, is_record, read_objects, s
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder
-from convtree._formats.common.values import key, text, without
+from convtree._formats.common.values import NUMBER, key, misfits, text, without
 from convtree._formats.pi.entries import Entries
 from convtree._formats.pi.forks import origin_of
 from convtree._formats.pi.writer import NAME
@@ -91,6 +91,7 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
         copied_to=origin.copied_to,
         parent_session=parent,
         header=without(fields, *_HEADER) or None,
+        **misfits(fields, {"version": NUMBER}),
     )
     for name in sorted(fields.keys() - _OF_HEADER):
         findings.add_once(name, "source_field_dropped", first.span)
