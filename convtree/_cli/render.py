@@ -114,11 +114,11 @@ class Drawing:
             yield f"{self._terminal.dots} {more:,} more findings; show them with --full"
 
     def _tasks(self, tasks: Sequence[SubAgent]) -> Iterator[str]:
-        """Yields the sub-agents: id, the entry at which it began, and its name or first question."""
+        """Yields the sub-agents: id, the entry at which it began, and its title."""
         shown = tasks if self._full else tasks[:TASKS_SHOWN]
         for each in shown:
             at = "" if each.entry_id is None else f" at {escape_controls(each.entry_id)}"
-            title = self._terminal.cut(escape_controls(each.name or each.first_user_message or ""), _NAME_CELLS)
+            title = self._terminal.cut(escape_controls(each.title or ""), _NAME_CELLS)
             yield self._terminal.paint(f"sub-agent {escape_controls(each.id)}{at}", "dim") + (title and f": {title}")
         if len(tasks) > len(shown):
             more = count(len(tasks) - len(shown), "more sub-agents")

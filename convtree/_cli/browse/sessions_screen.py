@@ -38,8 +38,8 @@ _COUNT_CELLS, _HIT_CELLS = 7, 24
 
 
 def title_of(info: SessionInfo) -> str:
-    """Returns the name of a session, else its first question, else its id."""
-    return info.name or info.first_user_message or info.id
+    """Returns the title of a session, or its id if there is none."""
+    return info.title or info.id
 
 
 class SessionsView(PickView):
