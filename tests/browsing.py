@@ -14,9 +14,10 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from convtree._cli.browse.app import Browser
+from convtree._cli.browse.collections import Collection, OfStore
 from convtree._cli.browse.model import SessionModel
 from convtree._cli.browse.session_screen import SessionScreen
-from convtree._cli.browse.source import LogFile, Source
+from convtree._cli.browse.source import LogFile
 from convtree._cli.browse.tree_view import TreeView
 from convtree.stores._session_store import SessionStore
 
@@ -87,17 +88,16 @@ class Hand:
         return [each.message for each in self.app._notifications]
 
 
-def browse(what: Path | Source | SessionStore, steps: Steps, size: tuple[int, int] = (80, 24)) -> None:
-    """Runs the application on a log or a store, and takes some steps in it."""
+def browse(what: Path | SessionStore | Collection, steps: Steps, size: tuple[int, int] = (80, 24)) -> None:
+    """Runs the application on a log, a store or a list, and takes some steps in it."""
 
     async def run() -> None:
-        store, model = None, None
-        if isinstance(what, SessionStore):
-            store = what
+        shown: Collection | SessionModel
+        if isinstance(what, Path):
+            shown = SessionModel(LogFile(what), LogFile(what).open())
         else:
-            source = LogFile(what) if isinstance(what, Path) else what
-            model = SessionModel(source, source.open())
-        app = Browser(store, model)
+            shown = OfStore(what) if isinstance(what, SessionStore) else what
+        app = Browser(shown)
         async with app.run_test(size=size) as pilot:
             hand = Hand(app, pilot)
             await hand.settle()

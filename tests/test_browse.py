@@ -24,6 +24,8 @@ import convtree
 from convtree import Session
 from convtree._cli import browsing as browsing_command
 from convtree._cli.app import app as cli
+from convtree._cli.browse.collections import OfOtherTools
+from convtree._cli.browse.source import LogFile
 
 MINUTE = 60 * 10**9
 BEGIN = 30_000_000 * MINUTE  # 15 January 2027, 08:00 UTC
@@ -110,7 +112,9 @@ def test_folding(trip: Path) -> None:
         assert shown(hand) == TURNS
         await hand.press("left")  # nothing to fold: the cursor goes to the prompt
         assert hand.at.startswith("● you       What is there?")
-        await hand.press("space")
+        await hand.press("right")  # nothing to unfold: the message
+        assert hand.lines[4:] == ["What is there?", *[""] * 18]
+        await hand.press("left", "space")
         assert hand.lines[4] == "▸ you       What is there?                                      +7  01-15 08:04"
         await hand.press("minus")
         assert [line[:11].rstrip() for line in hand.lines[1:6]] == ["● you", "  ▸ answer", "● answer", "▸ you", "◉ you"]
@@ -259,15 +263,38 @@ def test_label_an_entry(trip: Path) -> None:
         assert session.labels == {}
 
 
+class Impatient(LogFile):
+    """A log that does not wait for a lock."""
+
+    def label(self, entry_id: str, text: str | None) -> None:
+        """Sets the label of an entry at once or not at all."""
+        with Session.open(self.path, mode="r+", lock_timeout_s=0) as session:
+            session.label(entry_id, text)
+
+
 def test_a_locked_log_is_reported(trip: Path) -> None:
     """What another process holds is not labelled; the application goes on."""
 
     async def steps(hand: Hand) -> None:
-        trip.unlink()
-        await hand.press("l", "x", "enter")
-        assert len(hand.said) >= 1
-        assert "trip.jsonl" in hand.said[0]
+        with Session.open(trip, mode="r+", exclusive=True):
+            hand.screen._model.source = Impatient(trip)
+            await hand.press("l", "x", "enter")
+        assert len(hand.said) == 1
+        assert "locked" in hand.said[0]
         assert hand.at.startswith("◉ you")
+
+    browse(trip, steps)
+
+
+def test_a_log_that_is_gone(trip: Path) -> None:
+    """It is said once, however often it is missed. What was read stays on the screen."""
+
+    async def steps(hand: Hand) -> None:
+        trip.rename(trip.with_name("moved.jsonl"))
+        for _ in range(3):
+            await hand.screen._refresh()
+        assert hand.said == [f"{trip}: there is no log here"]
+        assert shown(hand).split("\n")[1] == TURNS.split("\n")[1]
 
     browse(trip, steps)
 
@@ -371,7 +398,7 @@ def test_a_damaged_entry(tmp_path: Path) -> None:
 
     async def steps(hand: Hand) -> None:
         assert [line.rstrip() for line in hand.lines[:3]] == [
-            "s1                                        damaged, see `convtree verify`, turns",
+            "q                                         damaged, see `convtree verify`, turns",
             "○ you       q",
             "◉ you       (what was above is missing) and?",
         ]
@@ -379,32 +406,32 @@ def test_a_damaged_entry(tmp_path: Path) -> None:
     browse(path, steps)
 
 
-def test_the_sessions_of_a_store() -> None:
+def test_the_sessions_of_a_store(tmp_path: Path) -> None:
     """Pages are read as one goes down. A search finds messages of all sessions and opens one at its place."""
-    with convtree.open_store("memory:") as store:
+    with convtree.open_store(f"sqlite:///{tmp_path}/s", durability="process") as store:
         for number in range(120):
             with store.create(id=f"s{number}", name=f"[b]Trip {number}[/b]", cwd="/work") as session:
                 session.append(user(f"Where shall we go in week {number}?"))
                 session.append(assistant("To Rome."))
 
         async def steps(hand: Hand) -> None:
-            assert " ".join(hand.lines[0].split()) == "memory 100 sessions and more"
+            assert " ".join(hand.lines[0].split()[1:]) == "100 sessions and more"
             assert [line.split() for line in hand.lines[1:3]] == [
                 ["[b]Trip", "119[/b]", "/work", "2", "now"],
                 ["[b]Trip", "118[/b]", "/work", "2", "now"],
             ]
             await hand.press("end")
-            assert " ".join(hand.lines[0].split()) == "memory 120 sessions"
+            assert " ".join(hand.lines[0].split()[1:]) == "120 sessions"
             await hand.press("slash")
             await hand.type("week 7")
-            assert " ".join(hand.lines[0].split()) == "memory 1 message with these words"
+            assert " ".join(hand.lines[0].split()[1:]) == "1 message with these words"
             assert " ".join(hand.lines[1].split()) == "[b]Trip 7[/b] user: Where shall we go in week 7?"
             await hand.press("enter", "enter")
             assert hand.at.startswith("● you       Where shall we go in week 7?")
             await hand.press("f", "enter")  # a fork in the same store
             assert store.count() == 121
             await hand.press("escape", "l", "h", "i", "enter", "escape", "escape")
-            assert " ".join(hand.lines[0].split()) == "memory 121 sessions"
+            assert " ".join(hand.lines[0].split()[1:]) == "121 sessions"
             await hand.press("q")
 
         browse(store, steps)
@@ -510,6 +537,21 @@ def test_other_tools_are_only_read(tmp_path: Path) -> None:
 
     browse(path, steps)
     assert path.read_bytes() == before
+
+
+def test_the_sessions_of_another_tool(tmp_path: Path) -> None:
+    """A folder with several is listed, and each can be opened. A search in all of them needs a store."""
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.jsonl").write_bytes(encoded(*CLAUDE).replace(b'"c1"', f'"{name}"'.encode()))
+
+    async def steps(hand: Hand) -> None:
+        assert hand.lines[0].endswith(" 2 sessions")
+        await hand.press("slash", "x")
+        assert hand.said == ["only the messages of a store can be searched; `convtree import` makes one of these files"]
+        await hand.press("escape", "down", "enter")
+        assert (hand.tree.line_count > 1, hand.screen._model.session.id) == (True, "two")
+
+    browse(OfOtherTools(tmp_path), steps)
 
 
 # --- the command ---

@@ -1,18 +1,15 @@
-"""The lines of `convtree browse` without a screen: laws over trees of any shape, ages, and words."""
+"""The lines of `convtree browse` without a screen: laws over trees of any shape."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
 from math import log2
 from typing import Any
 
-import pytest
 from helpers import assistant, system, user
 from hypothesis import given
 from hypothesis import strategies as st
 
 from convtree import Session
-from convtree._cli.browse.ages import age_of
 from convtree._cli.browse.listing import Look, Mode, build_listing
 from convtree._cli.browse.shape import Shape
 from convtree._engine.tree import MARK
@@ -88,27 +85,6 @@ def test_reading_begins_at_the_target(tree: list[tuple[int, int]], target: int) 
     shape.kinds[:] = bytes(len(shape.kinds))
     assert len(build_listing(shape, Look())) == 0
     assert sorted(row for rows in shape.unread(target) for row in rows) == nodes(shape)
-
-
-NOW = datetime(2026, 11, 29, 15, 0, tzinfo=timezone(timedelta(hours=1)))
-
-
-@pytest.mark.parametrize(
-    ("moment", "age"),
-    [
-        (None, "unknown"),
-        (datetime(2026, 11, 29, 13, 59, 30, tzinfo=UTC), "now"),
-        (datetime(2026, 11, 29, 13, 30, tzinfo=UTC), "30 min ago"),
-        (datetime(2026, 11, 29, 6, 0, tzinfo=UTC), "8 h ago"),
-        (datetime(2026, 11, 28, 22, 30, tzinfo=UTC), "yesterday"),  # 23:30 there
-        (datetime(2026, 11, 24, 6, 0, tzinfo=UTC), "5 d ago"),
-        (datetime(2026, 10, 1, 6, 0, tzinfo=UTC), "2026-10-01"),
-        (datetime(2027, 10, 1, 6, 0, tzinfo=UTC), "2027-10-01"),
-    ],
-)
-def test_ages(moment: datetime | None, age: str) -> None:
-    """A session was active minutes, hours or days ago, in the time zone of the reader; before that, on a day."""
-    assert age_of(moment, NOW) == age
 
 
 def test_all_columns_of_a_line_are_plain_values() -> None:

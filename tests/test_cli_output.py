@@ -225,7 +225,13 @@ def test_a_name_that_is_no_utf8_is_text_in_json(tmp_path: Path) -> None:
 def on_terminal(place: Path, *arguments: str) -> tuple[int, str]:
     """Runs the program on a terminal of its own. Returns its exit code, and all that the terminal got."""
     master, slave = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200", "PYTHONIOENCODING": "utf-8"}
+    environment = {
+        **os.environ,
+        "TERM": "xterm-256color",
+        "COLUMNS": "200",
+        "PYTHONIOENCODING": "utf-8",
+        "PAGER": "cat",
+    }
     for name in ("NO_COLOR", "CI"):
         environment.pop(name, None)
     program = "from convtree._cli import main, progress; progress.AFTER_S = 600; main()"  # no bar on a slow machine

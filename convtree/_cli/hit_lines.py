@@ -32,14 +32,15 @@ def hit_lines(
         return
     words = words_of(text)
     cells = max((terminal.cells(ids[hit.session_id]) for hit in hits), default=0)
+    digits = len(str(len(hits)))
     for number, hit in enumerate(hits, 1):
-        names = f"{number:>{len(str(len(hits)))}}  {escape_controls(ids[hit.session_id]):<{cells}}"
-        yield from _on_two_lines(hit, names, words, zone, terminal)
+        begun = f"{number:>{digits}}  {escape_controls(ids[hit.session_id]).ljust(cells)}"
+        yield from _on_two_lines(hit, begun, words, zone, terminal)
 
 
-def _on_two_lines(hit: Hit, names: str, words: Sequence[str], zone: tzinfo | None, terminal: Terminal) -> Iterator[str]:
-    first = f"{names}  {escape_controls(hit.entry_id)}"
+def _on_two_lines(hit: Hit, begun: str, words: Sequence[str], zone: tzinfo | None, terminal: Terminal) -> Iterator[str]:
     further = [time_text(hit.timestamp, zone), _role(hit).ljust(_LONGEST_ROLE)]
+    first = f"{begun}  {escape_controls(hit.entry_id)}"
     for fact in filter(str.strip, further):  # what does not fit is left out
         if terminal.cells(first) + len(fact) + 2 <= terminal.width:
             first += f"  {fact}"

@@ -165,7 +165,7 @@ def prune_command(
 ) -> None:
     """Delete old sessions; without --yes, only list them.
 
-    The list has age, size and name. Give --max-age, --keep or both. With both, a session is deleted if either applies.
+    The list has age, size and title. Give --max-age, --keep or both. With both, a session is deleted if either applies.
     Sub-agents' sessions go with theirs, and the last activity of all counts, or the import if that was later. Sessions
     on hold are kept.
     """

@@ -11,13 +11,16 @@ to a file or a pipe keeps its bytes. And `progress` draws on a terminal.
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from types import TracebackType
 from typing import Any, TextIO
 
+from convtree._model.batches import growing
 from convtree._model.terminal_text import escape_controls, escape_json_controls
 
 #: The codes of each style, in the terms of ECMA-48.
@@ -58,7 +61,7 @@ class SafeStream(io.TextIOBase):
 
     def write(self, text: str | bytes, /) -> int:
         """Writes a text. All of its characters count as written. Bytes are UTF-8: click prints completions so."""
-        self._stream.write(self._escaped(text.decode(errors="replace") if isinstance(text, bytes) else text))
+        self._stream.write(self.escaped(text.decode(errors="replace") if isinstance(text, bytes) else text))
         return len(text)
 
     def write_document(self, pieces: Iterable[bytes], *, is_json: bool) -> None:
@@ -91,7 +94,8 @@ class SafeStream(io.TextIOBase):
     def close(self) -> None:
         """Does nothing: the stream below belongs to its opener."""
 
-    def _escaped(self, text: str) -> str:
+    def escaped(self, text: str) -> str:
+        """Returns a text as the stream below gets it."""
         if not self.has_colours or "\x1b" not in text:
             return escape_controls(text, lines=True)
         pieces = _CODE.split(text)
@@ -143,6 +147,26 @@ def write(lines: Iterable[str]) -> None:
     """Writes lines to standard output."""
     for line in lines:
         sys.stdout.write(line + "\n")
+
+
+def write_paged(lines: Iterator[str]) -> None:
+    """Writes lines to standard output, on a terminal through the pager of the user.
+
+    That is PAGER, else `less`, which ends by itself if all fits on the screen. The first line is made before the pager
+    starts, so an error leaves the terminal as it was.
+    """
+    stream = sys.stdout
+    if not isinstance(stream, SafeStream) or not (stream.isatty() and sys.stdin.isatty()):
+        write(lines)
+        return
+    import click
+
+    os.environ.setdefault("LESS", "FRSX")  # as git does; and lines are cut, so that a tree stays whole
+    chunks = ("\n".join(map(stream.escaped, chunk)) for chunk in growing(lines))
+    first = next(chunks, "")
+    following = (f"\n{chunk}" for chunk in chunks)
+    stream.flush()
+    click.echo_via_pager(chain([first], following), color=stream.has_colours)  # it adds the last newline
 
 
 def write_document(pieces: Iterable[bytes], *, is_json: bool) -> None:

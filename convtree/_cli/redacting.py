@@ -25,6 +25,7 @@ from convtree._cli.redacting_stores import (
 )
 from convtree._cli.render import count
 from convtree._engine.redact import Redactor
+from convtree._model.references import is_prefix, the_only
 from convtree._model.terminal_text import escape_controls
 from convtree._tools.redact_log import Redaction, redact_log, redact_session
 from convtree.stores._open import split_url
@@ -93,7 +94,10 @@ def redact_command(
         raise click.UsageError("LOG is a folder of sessions; choose one with --session ID")
     with progress(f"redacting {path.name}", "bytes") as report:
         options["progress"] = report
-        done = redact_log(path, **options) if session_id is None else redact_session(path, session_id, **options)
+        if session_id is None:
+            done = redact_log(path, **options)
+        else:
+            done = redact_session(path, _session_in(path, session_id), **options)
     write([json_output.to_text(json_output.redacted(done))] if as_json else _lines(done))
 
 
@@ -121,6 +125,17 @@ def _local(log: str) -> Path:
     if scheme != "file":
         raise click.UsageError("LOG is the URL of a database; pass it as --store URL, with the ids of the sessions")
     return Path(path)
+
+
+def _session_in(folder: Path, text: str) -> str:
+    """Returns the id of a session in a folder, given by its beginning; the text itself if it begins none.
+
+    Looks at names only: a catalogue of the folder would hold the secrets.
+    """
+    if not is_prefix(text) or (folder / f"{text}.jsonl").exists():
+        return text
+    found = sorted(path.stem for path in folder.glob("*.jsonl") if path.name.startswith(text))
+    return the_only(text, found, f"{folder}: sessions") if found else text
 
 
 def with_redaction(command: Callable[..., None]) -> Callable[..., None]:

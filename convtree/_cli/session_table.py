@@ -23,11 +23,11 @@ def session_lines(
 ) -> Iterator[str]:
     """Yields the header and a line for each session. `ids` has what stands for the id of each session.
 
-    On a terminal, each row has the number that stands for it until the next list.
+    On a terminal, each row has the number that commands take in place of the id.
     """
-    numbers = [str(number) for number in range(1, len(infos) + 1)]
-    columns = [Column(header="#", texts=numbers, style="dim", to_right=True)] if not terminal.is_piped else []
-    columns += [
+    numbers = [] if terminal.is_piped else [str(number) for number in range(1, len(infos) + 1)]
+    columns = [
+        Column(header="#", texts=numbers or [""] * len(infos), rank=1, style="dim", to_right=True),
         Column(header="ID", texts=[escape_controls(ids[info.id]) for info in infos], style="dim"),
         Column(header="AGE", texts=[age_since(info.last_activity, now) for info in infos], style="dim"),
     ]
@@ -84,13 +84,18 @@ def _titles(infos: Sequence[SessionInfo]) -> Column:
     return Column(header="TITLE", texts=list(map(title_text, infos)), least=_LEAST_TITLE)
 
 
+def title_of(info: SessionInfo) -> str:
+    """Returns the title of a session; empty if it has none."""
+    return info.title or ""
+
+
 def title_text(info: SessionInfo) -> str:
     """Returns the title, escaped, and what is special about a session."""
     parent = info.parent_session
     flags = ["sub-agent"] if parent is not None and parent.kind == "task" else []
     flags += ["archived"] if info.archived else []
     flags += ["held"] if info.held else []
-    return " ".join([*(f"({flag})" for flag in flags), escape_controls(info.title or "")]).rstrip()
+    return " ".join([*(f"({flag})" for flag in flags), escape_controls(title_of(info))]).rstrip()
 
 
 def directory_text(path: str | None) -> str:

@@ -80,6 +80,8 @@ def ls_command(
     TIME is understood in local time. A day, a week, a month or a year counts whole: `--since yesterday --until
     yesterday` is all of that day.
     """
+    if quiet and (verbose or as_json):
+        raise click.UsageError(f"--quiet and {'--json' if as_json else '--verbose'} exclude each other")
     if filters["parent"] is not None:
         filters["parent"] = session_id_or_text(store, filters["parent"])
     filters |= {"archived": None if everything else False, "since": when.start, "until": when.end}

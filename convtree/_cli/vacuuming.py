@@ -61,7 +61,7 @@ def vacuum_command(
     options: dict[str, Any] = {"dry_run": not yes, "remove_original": remove_original}
     ids = _ids_of(keep, name, found)
     try:
-        with progress(f"vacuuming {log}"):
+        with progress(f"vacuuming {name}"):
             if found is not None:
                 done = found.vacuum(name, ids, **options)
             else:

@@ -10,13 +10,12 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.color import Color
 from textual.filter import LineFilter
-from textual.screen import Screen
 
+from convtree._cli.browse.collections import Collection
 from convtree._cli.browse.model import SessionModel
 from convtree._cli.browse.session_screen import SessionScreen
 from convtree._cli.browse.sessions_screen import SessionsScreen
 from convtree._model.terminal_text import escape_controls
-from convtree.stores._session_store import SessionStore
 
 
 class Escaped(LineFilter):
@@ -28,26 +27,21 @@ class Escaped(LineFilter):
 
 
 class Browser(App[None]):
-    """Sessions of a store, or one session."""
+    """A list of sessions, or one session."""
 
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", "Quit", show=False, priority=True)]
 
-    def __init__(self, store: SessionStore | None, model: SessionModel | None) -> None:
+    def __init__(self, what: Collection | SessionModel) -> None:
         super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
-        self._store, self._model = store, model
+        self._what = what
         self._escaped = Escaped()
 
     def on_mount(self) -> None:
-        """Shows the session that was chosen, else the list of the store."""
-        first: Screen[None]
-        if self._model is not None:
-            first = SessionScreen(self._model)
-        else:
-            assert self._store is not None
-            first = SessionsScreen(self._store)
-        self.push_screen(first)
+        """Shows the session or the list."""
+        what = self._what
+        self.push_screen(SessionScreen(what) if isinstance(what, SessionModel) else SessionsScreen(what))
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Returns the filters of every line; the last one escapes it."""

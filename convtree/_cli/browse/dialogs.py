@@ -25,7 +25,8 @@ Tree
   [ ]            previous and next alternative
   Enter          to the message; Escape comes back
   space          fold or unfold a turn, a branch, tools
-  left right     fold, unfold
+  left right     fold, unfold; else to the prompt above,
+                 to the message and back
   - +            fold or unfold everything
   1 2 3 4        turns, prompts, no tools, everything
   /              search in the session as you type

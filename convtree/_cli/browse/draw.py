@@ -35,6 +35,7 @@ STYLES = {
 CURSOR = Style(reverse=True)
 _MARKDOWN_LIMIT = 50_000  # characters; a longer text is shown as it is
 _LIMIT = 200_000  # characters of a block that are shown
+_NESTING = 20  # quotes and lists in each other that are drawn as such
 _TAB = 4
 _ON_ONE_LINE = {ord("\n"): " ", ord("\t"): " "}
 _THEME = Theme({"markdown.code": Style(color="cyan"), "markdown.code_block": Style(color="cyan")}, inherit=True)
@@ -85,8 +86,8 @@ def message_lines(facts: Sequence[str], blocks: Sequence[Block], width: int, *, 
 
 def _block_lines(block: Block, width: int) -> Iterator[Strip]:
     text = escape_controls(block.text[:_LIMIT], lines=True).expandtabs(_TAB)
-    if block.form == "markdown" and len(text) <= _MARKDOWN_LIMIT:
-        yield from _drawn(_markdown(text), width)
+    if block.form == "markdown" and len(text) <= _MARKDOWN_LIMIT and (document := _markdown(text)) is not None:
+        yield from _drawn(document, width)
     elif block.form == "json" and len(text) <= _MARKDOWN_LIMIT:
         yield from _drawn(Syntax(text, "json", theme="ansi_dark", word_wrap=True, background_color="default"), width)
     elif text:
@@ -95,11 +96,16 @@ def _block_lines(block: Block, width: int) -> Iterator[Strip]:
         yield one_line([(f"… {count(more, 'characters')} more; an export (e) has them", "note")], width)
 
 
-def _markdown(text: str) -> Markdown:
-    """Returns a text as Markdown in which HTML is shown as it is, line breaks stay, and links are no hyperlinks."""
+def _markdown(text: str) -> Markdown | None:
+    """Returns a text as Markdown in which HTML is shown as it is, line breaks stay, and links are no hyperlinks.
+
+    None if it is nested so deeply that the parser would leave something out.
+    """
     document = Markdown("", code_theme="ansi_dark", hyperlinks=False)
     document.parsed = _parser().parse(text)
     document.markup = text
+    if any(token.level >= _NESTING for token in document.parsed):
+        return None
     for token in document.parsed:
         for child in token.children or ():
             child.content = escape_controls(child.content, lines=True)  # it may have been spelled as an entity
@@ -110,7 +116,7 @@ def _markdown(text: str) -> Markdown:
 
 @lru_cache(1)
 def _parser() -> MarkdownIt:
-    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    return MarkdownIt("commonmark", {"html": False, "maxNesting": 2 * _NESTING}).enable(["table", "strikethrough"])
 
 
 def _drawn(document: Markdown | Syntax, width: int) -> Iterator[Strip]:

@@ -120,108 +120,110 @@ class Listing:
 
 def build_listing(shape: Shape, look: Look) -> Listing:
     """Returns the lines of a session."""
-    listing = Listing(len(shape.kinds))
-    runs, order, depths = shape.outline.runs, shape.order, shape.depths
-    is_searching = look.matches is not None
-    place = 0
-    while place < len(order):
-        rows, depth = _known(shape, runs[order[place]].rows), depths[place]
-        end = shape.ends[place]
-        is_side = shape.sides[place] and not is_searching
-        if not rows:
+    return _Builder(shape, look).build()
+
+
+class _Builder:
+    """Makes the lines of a session, segment by segment."""
+
+    def __init__(self, shape: Shape, look: Look) -> None:
+        self._shape, self._look = shape, look
+        self._listing = Listing(len(shape.kinds))
+
+    def build(self) -> Listing:
+        """Returns the lines."""
+        shape, look = self._shape, self._look
+        runs, order = shape.outline.runs, shape.order
+        is_searching = look.matches is not None
+        add_segment = self._add_flat if is_searching or look.mode is not Mode.TURNS else self._add_turns
+        place = 0
+        while place < len(order):
+            rows = self._known(runs[order[place]].rows)
+            is_side = shape.sides[place] and not is_searching
+            if rows and is_side and rows[0] in look.folded:
+                below = [row for number in order[place : shape.ends[place]] for row in runs[number].rows]
+                self._listing.add(rows[0], shape.depths[place], hidden=len(below), folds=True)
+                self._listing.hide(below)
+                place = shape.ends[place]
+                continue
+            if rows:
+                add_segment(rows, shape.depths[place], is_side)
             place += 1
-            continue
-        if is_side and rows[0] in look.folded:
-            below = [row for number in order[place:end] for row in runs[number].rows]
-            listing.add(rows[0], depth, hidden=len(below), folds=True)
-            listing.hide(below)
-            place = end
-            continue
-        if is_searching or look.mode is not Mode.TURNS:
-            _add_flat(listing, shape, look, rows, depth, is_side)
-        else:
-            _add_turns(listing, shape, look, rows, depth, is_side)
-        place += 1
-    return listing
+        return self._listing
 
+    def _known(self, rows: list[int]) -> list[int]:
+        """Returns the entries of a segment without those at its beginning and end that were not read yet."""
+        kinds = bytes(map(self._shape.kinds.__getitem__, rows))
+        end = len(kinds.rstrip(_UNREAD))
+        start = end - len(kinds[:end].lstrip(_UNREAD))
+        return rows if end - start == len(rows) else rows[start:end]
 
-def _known(shape: Shape, rows: list[int]) -> list[int]:
-    """Returns the entries of a segment without those at its beginning and end that were not read yet."""
-    kinds = bytes(map(shape.kinds.__getitem__, rows))
-    end = len(kinds.rstrip(_UNREAD))
-    start = end - len(kinds[:end].lstrip(_UNREAD))
-    return rows if end - start == len(rows) else rows[start:end]
-
-
-def _add_flat(listing: Listing, shape: Shape, look: Look, rows: list[int], depth: int, is_side: bool) -> None:
-    """Adds the entries of a segment, each on a line of its own.
-
-    Args:
-        listing: the lines so far.
-        shape: the session.
-        look: what to list.
-        rows: the entries of the segment.
-        depth: its indentation.
-        is_side: whether it is a side branch, which can be folded.
-    """
-    kinds, listed, matches = shape.kinds, _LISTED[look.mode], look.matches
-    for row in rows:
-        if kinds[row] in listed and (matches is None or row in matches):
-            listing.add(row, depth, folds=is_side and row == rows[0])
-        else:
-            listing.line_of[row] = len(listing) - 1
-
-
-def _add_turns(listing: Listing, shape: Shape, look: Look, rows: list[int], depth: int, is_side: bool) -> None:
-    """Adds the entries of a segment by turn; see `_add_flat`.
-
-    Args:
-        listing: the lines so far.
-        shape: the session.
-        look: what to list.
-        rows: the entries of the segment.
-        depth: its indentation.
-        is_side: whether it is a side branch, which can be folded.
-    """
-    kinds, names_model, prompt = shape.kinds, shape.outline.tree.kinds, int(Kind.PROMPT)
-    at, size = 0, len(rows)
-    while at < size:
-        row = rows[at]
-        kind = kinds[row]
-        starts_branch = is_side and at == 0
-        if kind in TOOLS:
-            until = at + 1
-            while until < size and kinds[rows[until]] in _IN_GROUP:
-                until += 1
-            while kinds[rows[until - 1]] not in TOOLS:
-                until -= 1
-            _add_group(listing, rows[at:until], depth, look)
-            at = until
-        elif kind == prompt:
-            until = at + 1
-            while until < size and kinds[rows[until]] != prompt:
-                until += 1
-            is_folded = row in look.folded and not starts_branch and until > at + 1
-            hidden = until - at - 1 if is_folded else 0
-            listing.add(row, depth, hidden=hidden, folds=starts_branch or until > at + 1)
-            if is_folded:
-                listing.hide(rows[at + 1 : until])
-            at = until if is_folded else at + 1
-        else:
-            if kind in _LISTED[Mode.TURNS] and (kind != Kind.MODEL or names_model[row] & tree.NAMES_MODEL):
-                listing.add(row, depth, folds=starts_branch)
+    def _add_flat(self, rows: list[int], depth: int, is_side: bool) -> None:
+        """Adds the entries of a segment, each on a line of its own. A side branch can be folded."""
+        listing, kinds = self._listing, self._shape.kinds
+        listed, matches = _LISTED[self._look.mode], self._look.matches
+        for row in rows:
+            if kinds[row] in listed and (matches is None or row in matches):
+                listing.add(row, depth, folds=is_side and row == rows[0])
             else:
                 listing.line_of[row] = len(listing) - 1
-            at += 1
 
+    def _add_turns(self, rows: list[int], depth: int, is_side: bool) -> None:
+        """Adds the entries of a segment by turn. A side branch can be folded."""
+        kinds, prompt, size = self._shape.kinds, int(Kind.PROMPT), len(rows)
+        at = 0
+        while at < size:
+            until = at + 1
+            starts_branch = is_side and at == 0
+            if kinds[rows[at]] in TOOLS:
+                while until < size and kinds[rows[until]] in _IN_GROUP:
+                    until += 1
+                while kinds[rows[until - 1]] not in TOOLS:
+                    until -= 1
+                self._add_group(rows[at:until], depth)
+            elif kinds[rows[at]] == prompt:
+                while until < size and kinds[rows[until]] != prompt:
+                    until += 1
+                until = self._add_prompt(rows, at, until, depth, starts_branch)
+            else:
+                self._add_other(rows[at], depth, starts_branch)
+            at = until
 
-def _add_group(listing: Listing, rows: list[int], depth: int, look: Look) -> None:
-    """Adds a group of tool calls and results: one line, or if it is unfolded, a line for each entry below that."""
-    is_open = look.opened is None or rows[0] in look.opened
-    listing.groups[rows[0]] = rows
-    listing.add(rows[0], depth, is_group=True, hidden=0 if is_open else len(rows), folds=True)
-    if not is_open:
-        listing.hide(rows)
-        return
-    for row in rows:
-        listing.add(row, depth + 1)
+    def _add_prompt(self, rows: list[int], at: int, until: int, depth: int, starts_branch: bool) -> int:
+        """Adds a prompt, and returns where the list goes on: behind its turn, if that is folded.
+
+        Args:
+            rows: the entries of its segment.
+            at: its place among them.
+            until: the place behind its turn.
+            depth: its indentation.
+            starts_branch: whether the side branch can be folded here, and the turn not.
+        """
+        listing, row = self._listing, rows[at]
+        if row in self._look.folded and not starts_branch and until > at + 1:
+            listing.add(row, depth, hidden=until - at - 1, folds=True)
+            listing.hide(rows[at + 1 : until])
+            return until
+        listing.add(row, depth, folds=starts_branch or until > at + 1)
+        return at + 1
+
+    def _add_other(self, row: int, depth: int, starts_branch: bool) -> None:
+        """Adds an answer or a note. A change of the model is listed where it names another one."""
+        kind = self._shape.kinds[row]
+        is_change = bool(self._shape.outline.tree.kinds[row] & tree.NAMES_MODEL)
+        if kind in _LISTED[Mode.TURNS] and (kind != Kind.MODEL or is_change):
+            self._listing.add(row, depth, folds=starts_branch)
+        else:
+            self._listing.line_of[row] = len(self._listing) - 1
+
+    def _add_group(self, rows: list[int], depth: int) -> None:
+        """Adds a group of tool calls and results: one line, or if it is unfolded, a line for each entry below that."""
+        listing, opened = self._listing, self._look.opened
+        is_open = opened is None or rows[0] in opened
+        listing.groups[rows[0]] = rows
+        listing.add(rows[0], depth, is_group=True, hidden=0 if is_open else len(rows), folds=True)
+        if not is_open:
+            listing.hide(rows)
+            return
+        for row in rows:
+            listing.add(row, depth + 1)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
+from convtree._catalogue.titles import title_of
 from convtree._cli.browse.blocks import Block, blocks_of, text_of_blocks
 from convtree._cli.browse.listing import Line, Listing, Look, Mode, build_listing
 from convtree._cli.browse.shape import Kind, Shape
@@ -20,11 +21,13 @@ from convtree._engine import tree
 from convtree._messages.reading import read
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, MessageEntry
-from convtree._model.errors import ConvtreeError
+from convtree._model.errors import BrokenPath, ConvtreeError
 from convtree._model.usage import usage_of
 from convtree._session.session import Session
 
 BATCH = 200  # entries that are read at once; meanwhile others wait for the session
+_MOST_SEARCHED = 6_400  # entries that a step of a search looks at
+_BEGINNING = 40  # entries that are read for a title
 _ABOVE = 20  # entries above a result that are read for the name of its tool
 _NAMED = 40  # entries of a group that are read for the names of its tools
 
@@ -43,10 +46,10 @@ class SessionModel:
     """
 
     def __init__(self, source: Source, session: Session, title: str | None = None) -> None:
-        self._title = title
         self.source = source
         self.session = session
         self.shape = Shape(session.outline())
+        self._title = title or self._first_request()
         self.look = Look()
         self.labels = self._labels()
 
@@ -124,10 +127,9 @@ class SessionModel:
             blocks.append(Block("plain", "", f"{count(more, 'entries')} more; space unfolds them"))
         return Message(list(self._facts(line.row, entries[0])), blocks)
 
-    def id_of(self, row: int) -> str | None:
-        """Returns the id of an entry; None if it cannot be read."""
-        (entry,) = self.shape.outline.entries([row])
-        return None if entry is None else entry.id
+    def id_of(self, row: int) -> str:
+        """Returns the id of an entry."""
+        return _id_in(self.shape, row)
 
     def sibling(self, row: int, step: int) -> int | None:
         """Returns the row of the alternative that many places after this one, or before; None if there is none."""
@@ -147,7 +149,7 @@ class SessionModel:
                 for row, entry in zip(batch, outline.entries(batch), strict=True):
                     if entry is not None and self._says(row, entry, sought):
                         found.add(row)
-            step *= 2
+            step = min(2 * step, _MOST_SEARCHED)
             yield frozenset(found)
 
     # --- what is listed ---
@@ -185,22 +187,23 @@ class SessionModel:
 
     # --- changes ---
 
-    def label(self, row: int, text: str) -> None:
+    def label(self, shape: Shape, row: int, text: str) -> None:
         """Sets the label of an entry; an empty text clears it."""
-        self.source.label(self._id(row), text or None)
+        self.source.label(_id_in(shape, row), text or None)
         self.refresh()
 
-    def fork(self, row: int, path: str) -> Source:
-        """Copies the path to an entry into a new session."""
-        return self.source.fork(self.session, self._id(row), path)
+    def fork(self, shape: Shape, row: int, path: str) -> SessionModel:
+        """Copies the path to an entry into a new session, and opens that."""
+        source = self.source.fork(self.session, _id_in(shape, row), path)
+        return SessionModel(source, source.open())
 
     # --- helpers ---
 
-    def _id(self, row: int) -> str:
-        id = self.id_of(row)
-        if id is None:
-            raise ConvtreeError("this entry cannot be read; choose another one")
-        return id
+    def _first_request(self) -> str | None:
+        """Returns what a person asked at the beginning of the log."""
+        first = self.shape.outline.entries(list(islice(self.shape.rows(), _BEGINNING)))
+        said = (entry for entry in first if isinstance(entry, MessageEntry) and entry.role == "user")
+        return title_of(None, (text for entry in said if (text := entry.text.strip())))
 
     def _labels(self) -> dict[int, str]:
         outline = self.shape.outline
@@ -232,7 +235,10 @@ class SessionModel:
         outline = self.shape.outline
         if outline.tree.kinds[row] & tree.KIND != tree.MESSAGE:
             return [row]
-        found = (outline.row(entry.id) for entry in self.session.siblings(self._id(row)))
+        try:
+            found = [outline.row(entry.id) for entry in self.session.siblings(_id_in(self.shape, row))]
+        except BrokenPath:  # one of them cannot be read; that must not hide this one
+            return [row]
         return [each for each in found if each is not None]
 
     def _facts(self, row: int, entry: Entry) -> Iterator[str]:
@@ -250,6 +256,18 @@ class SessionModel:
         if place:
             yield ", ".join(place)
         yield f"id {entry.id}"
+
+
+def _id_in(shape: Shape, row: int) -> str:
+    """Returns the id of an entry.
+
+    Raises:
+        ConvtreeError: it cannot be read, or the log was replaced since the shape was made.
+    """
+    (entry,) = shape.outline.entries([row])
+    if entry is None:
+        raise ConvtreeError("this entry cannot be read; choose another one")
+    return entry.id
 
 
 def _usage(entry: MessageEntry) -> str:

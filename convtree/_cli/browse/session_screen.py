@@ -12,15 +12,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import Input
 
-from convtree._cli.browse.dialogs import Ask
+from convtree._cli.browse.entry_screen import EntryScreen
 from convtree._cli.browse.listing import Line, Listing, Mode
 from convtree._cli.browse.message_view import MessageView
 from convtree._cli.browse.model import SessionModel
 from convtree._cli.browse.shape import Kind
-from convtree._cli.browse.source import Source, export
 from convtree._cli.browse.tasks import begin, restart
 from convtree._cli.browse.tree_view import TreeView
-from convtree._cli.browse.working import WorkingScreen
 
 _SIDE_BY_SIDE = 100  # columns from which the message is beside the tree
 _REFRESH_S = 1.0
@@ -28,7 +26,7 @@ _GROWTH = 3  # while a session is read, its lines are made anew whenever so many
 _TYPING_S = 0.15  # a search begins when nothing was typed for so long
 
 
-class SessionScreen(WorkingScreen):
+class SessionScreen(EntryScreen):
     """The tree of a session and a message. Reads in threads, so that keys are answered at once.
 
     `target` is the id of the entry that the cursor begins at; None: the leaf.
@@ -56,21 +54,18 @@ class SessionScreen(WorkingScreen):
         Binding("3", "mode('NO_TOOLS')", "No tools", show=False),
         Binding("4", "mode('ALL')", "Everything", show=False),
         Binding("x", "thinking", "Unfold message", show=False),
-        Binding("l", "label", "Label"),
-        Binding("f", "fork", "Fork"),
-        Binding("e", "export", "Export"),
-        Binding("y", "copy_id", "Copy id"),
     ]
 
     def __init__(self, model: SessionModel, target: str | None = None) -> None:
-        super().__init__()
-        self._model = model
-        self._tree = TreeView(model)
+        super().__init__(model)
         self._message = MessageView(model)
         self._target: int | None = None if target is None else model.shape.outline.row(target)
         self._building = asyncio.Lock()
-        self._wanted = self._built = 0
+        self._wanted = self._built = 0  # lists asked for so far, and those that are answered
+        self._again = False  # whether the message may have changed, too
         self._state = "reading"
+        self._is_following = False  # a slow log is read again when it was read
+        self._trouble = ""  # why the session could not be read again
 
     def compose(self) -> ComposeResult:
         """Yields the title, the panes, the field of a search, and the keys."""
@@ -115,6 +110,7 @@ class SessionScreen(WorkingScreen):
     async def _rebuild(self, *, again: bool = False) -> None:
         """Shows the lines that are wanted now, and the message `again`. Calls that come meanwhile are answered once."""
         self._wanted += 1
+        self._again |= again
         mine = self._wanted
         async with self._building:
             if self._built >= mine:
@@ -123,20 +119,32 @@ class SessionScreen(WorkingScreen):
             listing = await self.in_thread(self._model.listing)
             self._built = now
             if listing is not None:
-                self._show(listing, again=again)
+                self._show(listing)
 
-    def _show(self, listing: Listing, *, again: bool) -> None:
+    def _show(self, listing: Listing) -> None:
         target, self._target = self._target, None
+        again, self._again = self._again, False
         self._tree.show(listing, self._sought, target=target)
         self._show_title()
         self._show_message(again=again)
 
     def _follow(self) -> None:
-        if not self._state:
-            restart(self, "following", self._refresh)
+        if not self._state and not self._is_following:
+            begin(self, "following", self._refresh)
 
     async def _refresh(self) -> None:
-        if await self.in_thread(self._model.refresh):
+        self._is_following = True
+        try:
+            changed = await asyncio.to_thread(self._model.refresh)
+        except Exception as error:  # the log is gone, or its server is down: said once, and tried again
+            if str(error) != self._trouble:
+                self.show_error(error)
+            self._trouble = str(error)
+            return
+        finally:
+            self._is_following = False
+        self._trouble = ""
+        if changed:
             await self._rebuild(again=True)
 
     def on_tree_view_failed(self, event: TreeView.Failed) -> None:
@@ -187,6 +195,7 @@ class SessionScreen(WorkingScreen):
 
     def action_search(self) -> None:
         """Opens the field of the search."""
+        self.remove_class("reading")
         self.add_class("searching")
         self.search_field.focus()
 
@@ -213,9 +222,12 @@ class SessionScreen(WorkingScreen):
             await self._rebuild()
             return
         found = self._model.search(text)
+        shown = -1
         while (matches := await self.in_thread(next, found, None)) is not None:
-            self._model.look = self._model.look._replace(matches=matches)
-            await self._rebuild()
+            if len(matches) > shown:
+                shown = len(matches)
+                self._model.look = self._model.look._replace(matches=matches)
+                await self._rebuild()
 
     # --- folds and filters ---
 
@@ -229,9 +241,15 @@ class SessionScreen(WorkingScreen):
         self._fold(None)
 
     def action_fold(self, fold: bool) -> None:
-        """Folds or unfolds what begins here; where nothing can be folded, goes to the prompt above."""
-        if not self._fold(fold) and fold:
-            self.action_prompt(-1)
+        """Folds or unfolds what begins here; else goes to the prompt above, or to the message and back."""
+        if self.has_class("reading"):
+            if fold:
+                self.action_back()
+        elif not self._fold(fold):
+            if fold:
+                self.action_prompt(-1)
+            else:
+                self.on_pick_view_picked()
 
     def _fold(self, fold: bool | None) -> bool:
         line = self._tree.line
@@ -242,7 +260,7 @@ class SessionScreen(WorkingScreen):
 
     def action_fold_all(self, fold: bool) -> None:
         """Folds or unfolds everything."""
-        begin(self, "fold", self._changed_by, self._model.fold_all if fold else self._model.unfold_all)
+        begin(self, "fold", self.changed_by, self._model.fold_all if fold else self._model.unfold_all)
 
     def action_thinking(self) -> None:
         """Unfolds or folds the message."""
@@ -251,7 +269,8 @@ class SessionScreen(WorkingScreen):
     def _change(self) -> None:
         begin(self, "change", self._rebuild)
 
-    async def _changed_by(self, change: Callable[[], object]) -> None:
+    async def changed_by(self, change: Callable[[], object]) -> None:
+        """Changes something in a thread and shows what has become of it."""
         await self.in_thread(change)
         await self._rebuild(again=True)
 
@@ -289,63 +308,3 @@ class SessionScreen(WorkingScreen):
     def _line_for(self, row: int) -> Line | None:
         listing = self._tree.listing
         return listing[max(listing.line_of[row], 0)] if len(listing) else None
-
-    # --- on an entry ---
-
-    def action_label(self) -> None:
-        """Asks for a label."""
-        if (line := self._tree.line) is not None:
-            old = self._model.labels.get(line.row, "")
-            ask = Ask("Label of this entry", old, "Enter sets it, an empty one clears it, Escape cancels")
-            self.app.push_screen(ask, lambda text: self._set_label(line, text))
-
-    def _set_label(self, line: Line, text: str | None) -> None:
-        if text is not None:
-            begin(self, "write", self._changed_by, lambda: self._model.label(line.row, text.strip()))
-
-    def action_fork(self) -> None:
-        """Asks before it forks; where a fork is a new file, for its name."""
-        if (line := self._tree.line) is None:
-            return
-        if self._model.source.asks_for_path:
-            ask = Ask("File of the new session, which ends with this entry", "fork.jsonl", "Enter writes it")
-        else:
-            ask = Ask("Fork: a new session that ends with this entry", "", "Enter makes it, Escape cancels")
-        self.app.push_screen(ask, lambda path: self._fork(line, path))
-
-    def _fork(self, line: Line, path: str | None) -> None:
-        if path is not None:
-            begin(self, "write", self._forked, line, path)
-
-    async def _forked(self, line: Line, path: str) -> None:
-        def fork() -> tuple[Source, SessionModel]:
-            source = self._model.fork(line.row, path)
-            return source, SessionModel(source, source.open())
-
-        if (made := await self.in_thread(fork)) is not None:
-            self.say(f"forked: {made[1].session.location}")
-            self.app.push_screen(SessionScreen(made[1]))
-
-    def action_export(self) -> None:
-        """Asks for the name of a file."""
-        name = "".join(each if each.isalnum() else "-" for each in self._model.title[:40]).strip("-")
-        ask = Ask("Export the session to a new file", f"{name or 'session'}.md", "ending .html, .md or .json")
-        self.app.push_screen(ask, self._export)
-
-    def _export(self, path: str | None) -> None:
-        if path:
-            begin(self, "export", self._exported, path)
-
-    async def _exported(self, path: str) -> None:
-        if (target := await self.in_thread(export, self._model.session, path)) is not None:
-            self.say(f"written: {target}")
-
-    def action_copy_id(self) -> None:
-        """Copies the id of the entry into the clipboard of the terminal."""
-        if (line := self._tree.line) is not None:
-            begin(self, "copy", self._copy_id, line)
-
-    async def _copy_id(self, line: Line) -> None:
-        if (id := await self.in_thread(self._model.id_of, line.row)) is not None:
-            self.app.copy_to_clipboard(id)
-            self.say(f"copied: {id}")

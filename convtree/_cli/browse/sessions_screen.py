@@ -1,11 +1,9 @@
-"""The sessions of a store, most recently active first, and a search over all their messages."""
+"""A list of sessions, and a search over all their messages."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -15,38 +13,29 @@ from textual.strip import Strip
 from textual.widgets import Input
 
 from convtree._catalogue.types import SessionInfo
-from convtree._cli.browse.ages import AGE_CELLS, age_of
+from convtree._cli.browse.collections import Collection
 from convtree._cli.browse.draw import filled, one_line
 from convtree._cli.browse.lines_view import PickView
 from convtree._cli.browse.model import SessionModel
 from convtree._cli.browse.session_screen import SessionScreen
-from convtree._cli.browse.source import Stored
 from convtree._cli.browse.tasks import begin, restart
-from convtree._cli.browse.words import moment_of
 from convtree._cli.browse.working import WorkingScreen
 from convtree._cli.render import count
-from convtree._model.terminal_text import escape_controls
+from convtree._cli.session_table import directory_text, title_of, title_text
+from convtree._cli.times import LocalTime, age_since, now
 from convtree.stores._results import Hit
-from convtree.stores._session_store import SessionStore
 
 PAGE = 100  # sessions that are listed at once
-HITS = 200  # messages that a search shows
 _AHEAD = 50  # lines below the cursor from which the next page is read
 _TYPING_S = 0.2  # a search begins when nothing was typed for so long
 _WIDE, _MIDDLE = 76, 50  # columns from which directories, and numbers of messages, are shown
-_COUNT_CELLS, _HIT_CELLS = 7, 24
-
-
-def title_of(info: SessionInfo) -> str:
-    """Returns the title of a session, or its id if there is none."""
-    return info.title or info.id
+_AGE_CELLS, _COUNT_CELLS, _HIT_CELLS = 9, 7, 24
 
 
 class SessionsView(PickView):
     """Lines for sessions, or for the messages that a search found. Posts `NearEnd` when more are needed."""
 
     items: Sequence[SessionInfo | Hit] = ()
-    titles: Mapping[str, str] = {}  # of the sessions that were listed, by id
     words = ""
 
     @property
@@ -65,22 +54,20 @@ class SessionsView(PickView):
         item = self.items[number]
         if isinstance(item, Hit):
             return self._hit_line(item, width)
-        age = age_of(moment_of(item.last_activity), datetime.now().astimezone())
-        tail = f" {age:>{AGE_CELLS}}"
+        age = age_since(item.last_activity, now(LocalTime()))
+        tail = f" {age:>{_AGE_CELLS}}"
         if width >= _MIDDLE:
             tail = f" {item.messages:>{_COUNT_CELLS},}{tail}"
         if width >= _WIDE:
-            tail = f"  {filled(_shortened(item.cwd or ''), width // 4)}{tail}"
-        flags = (["archived"] if item.archived else []) + (["held"] if item.held else [])
-        pieces = [(f"({', '.join(flags)}) ", "note")] if flags else []
-        body = one_line([*pieces, (escape_controls(title_of(item)), "")], width - len(tail))
+            tail = f"  {filled(directory_text(item.cwd), width // 4)}{tail}"
+        body = one_line([(title_text(item) or item.id, "")], width - len(tail))
         return Strip.join([body, one_line([(tail, "dim")], width - body.cell_length)])
 
     def _hit_line(self, hit: Hit, width: int) -> Strip:
         lead = min(_HIT_CELLS, width // 3)
         remark = "" if hit.on_path else "(side branch) "
         pieces = [
-            (filled(hit.session_name or self.titles.get(hit.session_id, hit.session_id), lead) + " ", "dim"),
+            (filled(_title_of_hit(hit), lead) + " ", "dim"),
             (f"{hit.role or '?'}: ", "user"),
         ]
         return one_line([*pieces, (remark, "note"), (hit.snippet, "")], width, self.words)
@@ -92,11 +79,12 @@ class SessionsScreen(WorkingScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open"),
         Binding("r", "reload", "Reload"),
+        Binding("y", "copy_id", "Copy id"),
     ]
 
-    def __init__(self, store: SessionStore) -> None:
+    def __init__(self, sessions: Collection) -> None:
         super().__init__()
-        self._store = store
+        self._sessions = sessions
         self._view = SessionsView()
         self._listed: list[SessionInfo] = []
         self._cursor: str | None = None
@@ -126,7 +114,7 @@ class SessionsScreen(WorkingScreen):
         self._is_loading = True
         limit = max(len(self._listed), PAGE) if again else PAGE
         cursor = None if again else self._cursor
-        page = await self.in_thread(lambda: self._store.list(limit=limit, cursor=cursor))
+        page = await self.in_thread(self._sessions.page, limit, cursor)
         self._is_loading = False
         if page is None:
             self._title("")
@@ -134,7 +122,6 @@ class SessionsScreen(WorkingScreen):
         before = self._listed[self._view.cursor].id if self._listed and not self._is_searching else None
         self._listed = [*page] if again else [*self._listed, *page]
         self._cursor = page.cursor
-        self._view.titles = {info.id: title_of(info) for info in self._listed}
         if not self._is_searching:
             places = (place for place, info in enumerate(self._listed) if info.id == before)
             self._view.show(self._listed, cursor=next(places, 0))
@@ -152,7 +139,7 @@ class SessionsScreen(WorkingScreen):
             begin(self, "list", self._load, again=False)
 
     def _title(self, state: str) -> None:
-        self.show_title(self._store.location, state)
+        self.show_title(self._sessions.location, state)
 
     # --- search ---
 
@@ -180,14 +167,17 @@ class SessionsScreen(WorkingScreen):
     async def _search(self, text: str) -> None:
         await asyncio.sleep(_TYPING_S)
         if not text:
-            self._view.show(self._listed, cursor=self._place)
-            self._title(self._state())
+            self._end_search()
             return
-        hits = await self.in_thread(lambda: self._store.search(text, limit=HITS))
+        hits = await self.in_thread(self._sessions.search, text)
         if hits is not None:
             self._view.show(hits, text.casefold())
-            more = " and more" if len(hits) == HITS else ""
-            self._title(f"{count(len(hits), 'messages')}{more} with these words" if hits else "nothing found")
+            self._title(f"{count(len(hits), 'messages')} with these words" if hits else "nothing found")
+
+    def _end_search(self) -> None:
+        if self._is_searching:
+            self._view.show(self._listed, cursor=self._place)
+            self._title(self._state())
 
     def action_back(self) -> None:
         """Leaves the search, else the application."""
@@ -196,6 +186,7 @@ class SessionsScreen(WorkingScreen):
             return
         self.remove_class("searching")
         self.search_field.value = ""
+        self._end_search()
         self._view.focus()
 
     # --- opening ---
@@ -209,14 +200,20 @@ class SessionsScreen(WorkingScreen):
         if self._view.line_count:
             item = self._view.items[self._view.cursor]
             if isinstance(item, Hit):
-                opening = partial(self._open, item.session_id, item.session_name, item.entry_id)
+                opening = partial(self._open, item.session_id, _title_of_hit(item), item.entry_id)
             else:
                 opening = partial(self._open, item.id, title_of(item))
             restart(self, "open", opening)
 
+    def action_copy_id(self) -> None:
+        """Copies the id of the session into the clipboard of the terminal."""
+        if self._view.line_count:
+            item = self._view.items[self._view.cursor]
+            self.copy(item.session_id if isinstance(item, Hit) else item.id)
+
     async def _open(self, id: str, title: str | None, entry_id: str | None = None) -> None:
         def open_it() -> SessionModel:
-            source = Stored(self._store, id)
+            source = self._sessions.source(id)
             return SessionModel(source, source.open(), title)
 
         model = await self.in_thread(open_it)
@@ -224,7 +221,6 @@ class SessionsScreen(WorkingScreen):
             self.app.push_screen(SessionScreen(model, entry_id))
 
 
-def _shortened(path: str) -> str:
-    """Returns the path of a directory with a tilde for the home of the user, cut at its beginning."""
-    home = os.path.expanduser("~")
-    return f"~{path[len(home) :]}" if home != "/" and path.startswith(home + "/") else path
+def _title_of_hit(hit: Hit) -> str:
+    """Returns the title of the session that a message is in."""
+    return hit.session_title or hit.session_name or hit.session_id

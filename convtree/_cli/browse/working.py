@@ -71,6 +71,11 @@ class WorkingScreen(Screen[None]):
         if self.is_attached:
             self.notify(escape_controls(text), severity="error" if is_error else "information", markup=False)
 
+    def copy(self, id: str) -> None:
+        """Copies an id into the clipboard of the terminal."""
+        self.app.copy_to_clipboard(id)
+        self.say(f"copied: {id}")
+
     def action_help(self) -> None:
         """Shows the keys."""
         self.app.push_screen(Help())
