@@ -13,6 +13,7 @@ from rich.markdown import Markdown
 from rich.segment import Segment
 from rich.style import Style
 from rich.syntax import Syntax
+from rich.text import Text
 from rich.theme import Theme
 from textual.strip import Strip
 
@@ -71,7 +72,7 @@ def filled(text: str, width: int) -> str:
 
 def message_lines(facts: Sequence[str], blocks: Sequence[Block], width: int, *, unfolded: bool) -> list[Strip]:
     """Returns the lines of a message: facts, then its blocks with their titles."""
-    lines = [strip for fact in facts for strip in _wrapped(fact, width, STYLES["dim"])]
+    lines = [strip for fact in facts for strip in _drawn(Text(escape_controls(fact), style="dim"), width)]
     for block in blocks:
         lines.append(Strip.blank(width))
         is_folded = block.is_folded and not unfolded
@@ -119,7 +120,7 @@ def _parser() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False, "maxNesting": 2 * _NESTING}).enable(["table", "strikethrough"])
 
 
-def _drawn(document: Markdown | Syntax, width: int) -> Iterator[Strip]:
+def _drawn(document: Markdown | Syntax | Text, width: int) -> Iterator[Strip]:
     """Yields the lines that rich makes of a document."""
     console = Console(
         width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor", theme=_THEME, _environ={}

@@ -18,7 +18,7 @@ from convtree._cli.browse.words import Words, moment_of
 _KEPT = 4000  # lines whose words are kept
 _WIDE = 60  # columns from which times are shown
 _INDENT, _MOST_INDENTS = 2, 8
-_KIND_CELLS, _NARROW_KIND_CELLS = 9, 7
+_KIND_CELLS, _NARROW_KIND_CELLS = 10, 8
 
 
 class TreeView(PickView):
