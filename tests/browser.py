@@ -33,6 +33,13 @@ class Opened:
         self.page.on("console", lambda message: self.messages.append(message.text))
         self.page.on("pageerror", lambda error: self.messages.append(str(error)))
         self.page.on("dialog", self._dismiss)
+        self.load(address)
+
+    def load(self, address: str) -> None:
+        """Loads a page, from its beginning also if it is the same one."""
+        self.page.goto("about:blank")
+        for noted in (self.requests, self.messages, self.dialogs):
+            noted.clear()
         self.page.goto(address)
         self.page.wait_for_selector("html[data-ready]", state="attached")
 

@@ -161,6 +161,14 @@ def test_a_session_of_a_source_by_the_beginning_of_its_id(place: Path) -> None:
 
 
 @pytest.mark.usefixtures("store")
+def test_a_session_of_a_folder_by_the_beginning_of_its_id() -> None:
+    """`redact` looks at the names of files."""
+    for text in (TWO, TWO[:9]):
+        assert json_of("redact", "store", "--session", text)["path"] == f"store/{TWO}.jsonl"
+    assert [call("redact", "store", "--session", text)[0] for text in ("5eed", "5ee", "none")] == [4, 3, 3]
+
+
+@pytest.mark.usefixtures("store")
 def test_a_session_of_a_store_has_no_sessions() -> None:
     """So `--session` is refused."""
     for command in (
@@ -196,6 +204,8 @@ def test_a_variable_that_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVTREE_URL", "nowhere")
     assert "there is no log here" in call("inspect", "none")[2]
     assert call("ls")[0] == 3
+    assert "url: empty" in call("ls", "--store", "")[2]
+    assert "url: empty" in call("new", "--store", "", "x")[2]
     monkeypatch.setenv("CONVTREE_URL", "foo://x")
     code, _, err = call("ls")
     assert (code, "CONVTREE_URL: unknown store URL scheme 'foo'" in err) == (2, True)

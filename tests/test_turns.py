@@ -62,7 +62,8 @@ def test_a_turn_has_prompt_tools_answer_times_and_usage() -> None:
         ExtensionDataEntry(ext_type="note", data=1),
     )
     assert (turn.asked, turn.answered, turn.prompt_row, turn.answer_row) == ("Fix it", "Fixed.", 0, 6)
-    assert (turn.tools, turn.failed, turn.tool_seconds) == ({"read": 2, "edit": 1}, 1, 6.0)
+    assert (turn.tools, turn.results, turn.failed) == ({"read": 2, "edit": 1}, 3, 1)
+    assert turn.tool_seconds == 6.0
     assert turn.usage == Usage(input_tokens=60, output_tokens=9, cost=0.5)
     assert (turn.begun, turn.ended) == ("2026-01-01T10:00:00Z", "2026-01-01T10:00:12Z")
     assert turn.rows == [*range(8)]
@@ -142,6 +143,14 @@ def test_only_another_model_is_a_change() -> None:
         NewModel(7, other, three),
     ]
     assert turns.model == three
+
+
+def test_a_change_after_an_answer_ends_the_turn() -> None:
+    """What was said before was not said by the new model."""
+    two = ModelChangeEntry(provider="x", model="two")
+    items = grouped(said("user", "a"), said("assistant", "b", model="one"), two, said("assistant", "c"))
+    assert [type(item) for item in items] == [NewModel, Turn, NewModel, Turn]
+    assert [item.answered for item in items if isinstance(item, Turn)] == ["b", "c"]
 
 
 def test_notes_alone_are_a_silent_turn() -> None:

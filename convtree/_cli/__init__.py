@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 from convtree._cli.output import guard, write_stderr
 
-_INSTALL = "the command line needs click, rich and platformdirs: pip install 'convtree[cli]'"
+_INSTALL = "the command line needs click, platformdirs, rich and wcwidth: pip install 'convtree[cli]'"
 
 
 def main() -> None:
     """Runs the command line and exits."""
     guard()
     try:
-        import platformdirs  # noqa: F401  # loaded later, as the drawing loads rich; a missing one is reported here
-        import rich  # noqa: F401
+        for name in ("platformdirs", "rich", "wcwidth"):  # loaded later; a missing package is reported here
+            if find_spec(name) is None:
+                raise ModuleNotFoundError(name=name)
 
         from convtree._cli.app import app
     except ModuleNotFoundError as error:
-        if error.name not in ("click", "rich", "platformdirs"):
+        if error.name not in ("click", "platformdirs", "rich", "wcwidth"):
             raise
         write_stderr(_INSTALL)
         sys.exit(2)

@@ -82,7 +82,7 @@ def _begin(url: str | None, output: str | None, described: dict[str, Any]) -> Se
     """Begins a log or a session of a store. Nothing is stored before its first record."""
     if output is not None:
         return Session.open(Path(output), mode="x", **described)
-    store = open_store(url or default_url())
+    store = open_store(default_url() if url is None else url)
     click.get_current_context().call_on_close(store.close)
     return store.create(**described)
 

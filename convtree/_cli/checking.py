@@ -13,17 +13,15 @@ from convtree._cli import json_output
 from convtree._cli.choosing import default_store_for, session_id_or_text, with_store_for_logs
 from convtree._cli.completing import complete_log
 from convtree._cli.exit_codes import FOUND, NOT_FOUND, UNREADABLE
-from convtree._cli.output import progress_on_stderr, write, write_stderr
+from convtree._cli.output import write, write_stderr
+from convtree._cli.progress import progress
 from convtree._cli.render import count, finding_line, row_line
-from convtree._cli.sessions import session_progress
 from convtree._cli.terminal import Terminal, readable_size
 from convtree._model.errors import NotALog, SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree.repair import Repair, Report, repair, verify
 from convtree.stores._session_store import SessionStore
-from convtree.stores.base import Progress
 
-_LONG = 128 * 2**20  # progress is printed from this number of bytes on; every byte is counted twice
 _SHOWN = 1000  # removed pieces that are listed
 
 
@@ -52,7 +50,8 @@ def verify_command(ctx: click.Context, logs: tuple[str, ...], store: SessionStor
 
 def _verify_store(store: SessionStore, ids: Sequence[str], as_json: bool) -> int:
     terminal = Terminal()
-    reports = store.verify(ids or None, progress=session_progress())
+    with progress("verifying") as report_progress:
+        reports = store.verify(ids or None, progress=report_progress)
     if as_json:
         failed = {report.path: report.error for report in reports if report.error is not None}
         write([json_output.to_text(json_output.verified([each for each in reports if each.error is None], failed))])
@@ -73,7 +72,8 @@ def _verify_files(logs: Sequence[Path], as_json: bool) -> int:
     worst = 0
     for log in logs:
         try:
-            report = verify(log, progress=log_progress(log))
+            with progress(f"verifying {log.name}", "bytes") as report_progress:
+                report = verify(log, progress=report_progress)
         except (NotALog, SessionNotFound, OSError) as error:
             if len(logs) == 1 and not as_json:
                 raise
@@ -138,7 +138,8 @@ def repair_command(
         if allow_network:
             raise click.UsageError("--allow-network is for a LOG without --store")
         ids = [session_id_or_text(store, log) for log in logs]
-        done = store.repair(ids or None, dry_run=not yes, rejoin=rejoin, originals=originals)
+        with progress("repairing" if yes else "looking for damage"):
+            done = store.repair(ids or None, dry_run=not yes, rejoin=rejoin, originals=originals)
         _write_repairs(done, lambda: json_output.repaired_in(done), as_json)
     else:
         if len(logs) != 1:
@@ -146,7 +147,8 @@ def repair_command(
         if originals is not None:
             raise click.UsageError("--originals needs --store; a file is kept as LOG.original")
         log = Path(logs[0])
-        one = repair(log, dry_run=not yes, rejoin=rejoin, allow_network=allow_network, progress=log_progress(log))
+        with progress(f"repairing {log.name}", "bytes") as report:
+            one = repair(log, dry_run=not yes, rejoin=rejoin, allow_network=allow_network, progress=report)
         done = [one]
         _write_repairs(done, lambda: json_output.repaired(one), as_json)
     ctx.exit(FOUND if any(map(_needs_more, done)) else 0)
@@ -227,8 +229,3 @@ def _verdict(done: Repair) -> str:
     if done.quarantine is not None:
         where += f", the removed pieces: {escape_controls(done.quarantine)}"
     return f"{path}: repaired ({counts}); {where}"
-
-
-def log_progress(log: Path) -> Progress | None:
-    """Returns a callback that prints how much of a long log is done; None if stderr is not a terminal."""
-    return progress_on_stderr(lambda done, total: f"{escape_controls(log.name)}: {100 * done // total} %", _LONG)

@@ -65,9 +65,18 @@ def open_existing_store(ctx: click.Context, param: click.Parameter, url: str | N
 
 
 def open_chosen_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
-    """Opens the store that an option names, or else the default one."""
-    if url or ctx.resilient_parsing:
+    """Opens the store that the option names, or else the default one."""
+    if url is not None or ctx.resilient_parsing:
         return open_existing_store(ctx, param, url)
+    return open_default_store(ctx)
+
+
+def open_default_store(ctx: click.Context) -> SessionStore:
+    """Opens the store that is used without `--store`.
+
+    Raises:
+        SessionNotFound: nothing is in the default place yet.
+    """
     store = _default_store(ctx)
     if store is None:
         raise SessionNotFound(nothing_yet(default_place()))
@@ -76,7 +85,7 @@ def open_chosen_store(ctx: click.Context, param: click.Parameter, url: str | Non
 
 def _open_listed_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
     """Opens the store to list: an empty one if nothing is in the default place yet."""
-    if url or ctx.resilient_parsing:
+    if url is not None or ctx.resilient_parsing:
         return open_existing_store(ctx, param, url)
     return _default_store(ctx) or open_store("memory:")
 

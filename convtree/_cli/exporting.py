@@ -8,13 +8,15 @@ from tempfile import mkdtemp
 
 import click
 
-from convtree._cli.choosing import open_log, with_store_for_log
+from convtree._cli.choosing import open_default_store, open_log, with_store_for_log
 from convtree._cli.completing import complete_entry, complete_log
+from convtree._cli.gap_advice import explained
 from convtree._cli.inspect import with_session
+from convtree._cli.look_options import with_gaps
 from convtree._cli.output import escape_document, write_document, write_stderr
+from convtree._cli.progress import progress
 from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.render import count, finding_line
-from convtree._cli.sessions import session_progress
 from convtree._cli.terminal import Terminal
 from convtree._engine.leaf import LEAF
 from convtree._engine.redact import Redactor
@@ -38,6 +40,7 @@ from convtree.stores._session_store import SessionStore
 )
 @with_store_for_log
 @with_session
+@with_gaps
 @click.option(
     "--leaf", metavar="ENTRY", shell_complete=complete_entry, help="Use this entry instead of the session's leaf."
 )
@@ -52,6 +55,7 @@ def export_command(
     target: str | None,
     store: SessionStore | None,
     session_id: str | None,
+    allow_gaps: bool,
     leaf: str | None,
     force: bool,
     all_leaves: bool,
@@ -67,12 +71,14 @@ def export_command(
     all branches that loads nothing, to read and to send. In a folder, the file gets the name by which the tool finds
     it. What the format has no place for is named on standard error.
 
-    Without LOG, --store URL --to html -o FOLDER/ writes a page for each session of a store, and index.html with a list
+    Without LOG, --to html -o FOLDER/ writes a page for each session of the store, and index.html with a list
     and a search. Pages of sessions that have not changed are left as they are.
 
     The output contains the whole conversation. Check it before you share it, or use --redact. Then the number of
     secrets replaced is printed on standard error. Session traces for Hugging Face (hf-traces) are redacted unless you
     pass --no-redact. On a terminal, controls in the output are shown as escapes.
+
+    With --allow-gaps, a damaged log is written as far as it can be read; markdown names the gaps in their places.
     """
     from convtree._tools.exporting import export_file, export_lines, place_of
 
@@ -86,13 +92,16 @@ def export_command(
         _export_store(store, target, format, redactor, is_opened)
         return
     findings: list[Finding] = []
-    with open_log(log, store, session_id) as session:
+    with open_log(log, store, session_id) as session, explained(session):
         at = LEAF if leaf is None else session.resolve(leaf)
         output = None if target is None else _place(target, is_folder=all_leaves)
         if output is not None and all_leaves:
-            findings += export_file(session, output, format, replace=force, redact=redact, all_leaves=True)
+            with progress(f"exporting {log}"):
+                findings += export_file(
+                    session, output, format, replace=force, redact=redact, all_leaves=True, allow_gaps=allow_gaps
+                )
         else:
-            pieces = export_lines(session, format, redact=redact, findings=findings, leaf=at)
+            pieces = export_lines(session, format, redact=redact, findings=findings, leaf=at, allow_gaps=allow_gaps)
             place = None if output is None else place_of(session, output, format, redact=redact)
             _write(pieces, place, format, log, store, force)
             if is_opened and place is not None:
@@ -142,11 +151,13 @@ def _export_store(
     """Writes a page for each session of a store."""
     from convtree._tools.pages import export_pages
 
-    if store is None or format != "html":
-        raise click.UsageError("missing LOG; without it, --store URL --to html writes a page for each session")
+    if format != "html":
+        raise click.UsageError("missing LOG; without it, --to html writes a page for each session of the store")
     if target is None:
         raise click.UsageError("the pages of a store need a folder: -o FOLDER/")
-    done = export_pages(store, Path(target), redact=redactor, progress=session_progress())
+    source = open_default_store(click.get_current_context()) if store is None else store
+    with progress("writing pages") as report:
+        done = export_pages(source, Path(target), redact=redactor, progress=report)
     counts = [f"{count(len(done.written), 'pages')} written", f"{done.unchanged} unchanged"]
     write_stderr(", ".join(counts + ([f"{len(done.removed)} removed"] if done.removed else [])))
     for place, reason in done.failed.items():
@@ -184,4 +195,5 @@ def _write(
         raise click.UsageError("the output file is the log itself; choose another one")
     if is_terminal(output):
         pieces = (escape_document(piece, is_json=is_json).encode() for piece in pieces)
-    write_atomically(output, pieces, replace=force)
+    with progress(f"exporting {log}"):
+        write_atomically(output, pieces, replace=force)

@@ -23,25 +23,24 @@ def hit_lines(
 ) -> Iterator[str]:
     """Yields the lines for some hits of a search for a text.
 
-    On a terminal, the first line of a hit has the ids of session and entry, the time, who said it, and the title of the
-    session. The second one has the excerpt around the first word that was found. `ids` has what stands for the id of
-    each session.
+    On a terminal, the first line of a hit has its number, the ids of session and entry, the time, who said it, and the
+    title of the session. The second one has the excerpt around the first word that was found. `ids` has what stands for
+    the id of each session.
     """
     if terminal.is_piped:
         yield from _rows(hits, ids, zone, terminal)
         return
     words = words_of(text)
     cells = max((terminal.cells(ids[hit.session_id]) for hit in hits), default=0)
-    for hit in hits:
-        yield from _on_two_lines(hit, ids[hit.session_id].ljust(cells), words, zone, terminal)
+    digits = len(str(len(hits)))
+    for number, hit in enumerate(hits, 1):
+        begun = f"{number:>{digits}}  {escape_controls(ids[hit.session_id]).ljust(cells)}"
+        yield from _on_two_lines(hit, begun, words, zone, terminal)
 
 
-def _on_two_lines(
-    hit: Hit, session_id: str, words: Sequence[str], zone: tzinfo | None, terminal: Terminal
-) -> Iterator[str]:
-    facts = [escape_controls(session_id), escape_controls(hit.entry_id)]
+def _on_two_lines(hit: Hit, begun: str, words: Sequence[str], zone: tzinfo | None, terminal: Terminal) -> Iterator[str]:
     further = [time_text(hit.timestamp, zone), _role(hit).ljust(_LONGEST_ROLE)]
-    first = "  ".join(facts)
+    first = f"{begun}  {escape_controls(hit.entry_id)}"
     for fact in filter(str.strip, further):  # what does not fit is left out
         if terminal.cells(first) + len(fact) + 2 <= terminal.width:
             first += f"  {fact}"

@@ -17,7 +17,8 @@ from click.core import ParameterSource
 from convtree._cli import json_output
 from convtree._cli.choosing import default_url
 from convtree._cli.exit_codes import FOUND
-from convtree._cli.output import progress_on_stderr, write, write_stderr
+from convtree._cli.output import write, write_stderr
+from convtree._cli.progress import progress
 from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.render import FINDINGS_SHOWN, count, finding_line
 from convtree._cli.terminal import Terminal, readable_size
@@ -27,12 +28,9 @@ from convtree._model.terminal_text import escape_controls
 from convtree._tools.passed_over import FOLDER_REASONS
 from convtree.exchange import ImportReport, KnownPlace
 from convtree.stores._open import open_store
-from convtree.stores.base import Progress
 
 if TYPE_CHECKING:
     from convtree.stores._session_store import SessionStore
-
-_LARGE = 2**24  # progress is printed from this number of bytes on
 
 
 @click.command("import")
@@ -101,7 +99,8 @@ def import_command(
         _import_many(ctx, sources, target, redactor, output)
     from convtree.exchange import import_file
 
-    report = import_file(sources[0], target, progress=_byte_progress(), redact=redactor)
+    with progress(f"importing {sources[0].name}", "bytes") as report_progress:
+        report = import_file(sources[0], target, progress=report_progress, redact=redactor)
     if as_json:
         write([json_output.to_text(json_output.imported(report))])
     else:
@@ -164,7 +163,8 @@ def _discover(ctx: click.Context, paths: tuple[str, ...], redactor: Redactor | N
 
     if len(paths) > 1 or "" in paths:
         raise click.UsageError("--discover takes no SOURCE, and at most one TARGET, a store")
-    places = discover()
+    with progress("looking for sessions of other tools"):
+        places = discover()
     if not places:
         raise SessionNotFound("no tool has kept sessions in a known place of this machine")
     if not output.as_json:
@@ -210,7 +210,8 @@ def _import_many(
         if output.interval_s is not None:
             _watch(sources, store, redactor, output)
             ctx.exit(0)
-        reports = import_into(sources, store, progress=_byte_progress(), redact=redactor, workers=output.workers)
+        with progress("importing", "bytes") as report:
+            reports = import_into(sources, store, progress=report, redact=redactor, workers=output.workers)
     output.print(reports)
     report_redacted(redactor)
     if all(report.status == "skipped" for report in reports):
@@ -278,7 +279,3 @@ def _total_line(reports: Sequence[ImportReport]) -> Iterator[str]:
         ]
         others = Counter(report.status for report in reports if report.status != "imported")
         yield "total: " + ", ".join(counts + [f"{others[status]:,} {status}" for status in sorted(others)])
-
-
-def _byte_progress() -> Progress | None:
-    return progress_on_stderr(lambda done, total: f"{readable_size(done)} of {readable_size(total)}", _LARGE)

@@ -8,21 +8,22 @@ from datetime import timedelta
 
 import click
 
-from convtree._catalogue.types import SessionInfo
-from convtree._cli import json_output
+from convtree._cli import json_output, times
 from convtree._cli.choosing import open_existing_store, session_id_of, session_ids_of, with_store
 from convtree._cli.completing import complete_entry, complete_session
 from convtree._cli.exit_codes import FOUND
 from convtree._cli.output import write, write_stderr
+from convtree._cli.progress import counted, progress
 from convtree._cli.render import count, pending_line
-from convtree._cli.sessions import as_json, session_progress
+from convtree._cli.session_table import ids_shown, judged_lines, title_text
+from convtree._cli.sessions import as_json
+from convtree._cli.terminal import Terminal, readable_size
+from convtree._cli.time_options import age_option, with_utc
 from convtree._logs.sql_errors import TablesOutdated
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._open import open_store
-from convtree.stores._results import Judged
 from convtree.stores._session_store import SessionStore
 
-_MAX_DAYS = timedelta.max.days
 _SKIPPED = "it, or a sub-agent's session, was written to meanwhile or cannot be judged; see `convtree verify`"
 
 
@@ -113,10 +114,10 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
     infos = [store.info(id) for id in found]
     if not yes:
         for info in infos:
-            title = info.name or info.first_user_message or ""
-            write_stderr(f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {escape_controls(title)}")
+            write_stderr(f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {title_text(info)}".rstrip())
         click.confirm(f"Permanently delete {count(len(infos), 'sessions')}?", abort=True, err=True)
-    done = [store.delete(id) for id in found]
+    with progress("deleting") as report:
+        done = [store.delete(id) for id in counted(found, report)]
     deleted = [id for each in done for id in each]
     pending = [name for name in _distinct(each.pending for each in done) if name not in done[-1].complete]
     left = {
@@ -140,48 +141,68 @@ def _distinct(lists: Iterable[Iterable[str]]) -> list[str]:
 
 
 @click.command("prune")
-@click.option("--max-age", type=float, metavar="DAYS", help="Delete sessions inactive for more than DAYS.")
+@click.option(
+    "--max-age",
+    metavar="AGE",
+    help="Delete sessions inactive for longer, or since before a time: 30 (days), '6 weeks', 'last year', 2026-01.",
+)
 @click.option("--keep", type=click.IntRange(min=0), metavar="N", help="Keep only the N most recently active sessions.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @click.option("--yes", is_flag=True, help="Delete them. Without this, only list them.")
+@click.option("--dry-run", is_flag=True, help="Only list them. This is the default.")
+@with_utc
 @with_store
 @as_json
 def prune_command(
-    store: SessionStore, max_age: float | None, keep: int | None, owner: str | None, yes: bool, as_json: bool
+    store: SessionStore,
+    max_age: str | None,
+    keep: int | None,
+    owner: str | None,
+    yes: bool,
+    dry_run: bool,
+    utc: bool,
+    as_json: bool,
 ) -> None:
     """Delete old sessions; without --yes, only list them.
 
-    The list has age, size and name. Give --max-age, --keep or both. With both, a session is deleted if either applies.
+    The list has age, size and title. Give --max-age, --keep or both. With both, a session is deleted if either applies.
     Sub-agents' sessions go with theirs, and the last activity of all counts, or the import if that was later. Sessions
     on hold are kept.
     """
     if max_age is None and keep is None:
-        raise click.UsageError("give --max-age DAYS, --keep N, or both")
-    if max_age is not None and not max_age > 0:  # NaN as well
+        raise click.UsageError("give --max-age AGE, --keep N, or both")
+    if yes and dry_run:
+        raise click.UsageError("--dry-run contradicts --yes")
+    age = (
+        None if max_age is None else age_option("--max-age", max_age, times.now(times.zone_of(utc)), timedelta(days=1))
+    )
+    if age is not None and age <= timedelta(0):
         raise click.UsageError("--max-age must be greater than 0; to delete all sessions, use --keep 0")
-    age = None if max_age is None else timedelta(days=min(max_age, _MAX_DAYS))
     try:
-        pruned = store.prune(max_age=age, keep=keep, owner=owner, dry_run=not yes)
+        with progress("pruning" if yes else "looking for old sessions"):
+            pruned = store.prune(max_age=age, keep=keep, owner=owner, dry_run=not yes)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if as_json:
         parts = {"sessions": pruned, "held": pruned.held, "skipped": pruned.skipped, "judged": pruned.judged}
         write([json_output.to_text(json_output.store_document("prune", done=yes, **parts))])
         return
-    write(escape_controls(info.id) if yes else _would_go(info, pruned.judged[info.id]) for info in pruned)
+    if yes:
+        write(escape_controls(info.id) for info in pruned)
+    else:
+        terminal = Terminal()
+        ids = ids_shown(store, [info.id for info in pruned], whole=terminal.is_piped)
+        write(judged_lines(pruned, pruned.judged, ids, terminal))
     for info in pruned.held:
         write_stderr(f"{escape_controls(info.id)} is on hold and is kept")
     for info in pruned.skipped:
         write_stderr(f"{escape_controls(info.id)} is kept: {_SKIPPED}")
-    sessions = count(len(pruned), "sessions")
+    if not pruned:
+        write_stderr("no sessions deleted" if yes else "no sessions would be deleted")
+        return
+    size = sum(pruned.judged[info.id].size for info in pruned)
+    sessions = f"{count(len(pruned), 'sessions')} ({readable_size(size)})"
     write_stderr(f"{sessions} deleted" if yes else f"{sessions} would be deleted; add --yes to delete")
-
-
-def _would_go(info: SessionInfo, judged: Judged) -> str:
-    """Returns the line for a session that would be deleted: id, age, size, and its name or beginning."""
-    age = "age unknown" if judged.age_s is None else f"{judged.age_s / 86400:.1f} days"
-    title = info.name or info.first_user_message or ""
-    return f"{escape_controls(info.id)}  {age}  {judged.size:,} bytes  {escape_controls(title)}".rstrip()
 
 
 @click.command("upgrade")
@@ -197,7 +218,8 @@ def upgrade_command(url: str, as_json: bool) -> None:
         open_store(url, create=False).close()
         migrated = False
     except TablesOutdated:
-        open_store(url, create=True).close()
+        with progress("migrating tables"):
+            open_store(url, create=True).close()
         migrated = True
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
@@ -232,8 +254,8 @@ def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tup
         into = open_store(target, create=True)
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
-    with into:
-        done = source.copy_to(into, session_ids_of(source, ids) or None, progress=session_progress())
+    with into, progress(f"copying to {target}") as report:
+        done = source.copy_to(into, session_ids_of(source, ids) or None, progress=report)
     if as_json:
         write([json_output.to_text(json_output.store_document("copy", sessions=done))])
     else:

@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from convtree._cli import json_output
-from convtree._cli.checking import log_progress
 from convtree._cli.choosing import default_store_for, open_existing_store, session_id_or_text, store_option
 from convtree._cli.completing import complete_log
 from convtree._cli.exit_codes import FOUND
 from convtree._cli.output import write, write_stderr
+from convtree._cli.progress import progress
 from convtree._cli.redacting_stores import (
     counts_by_kind,
     place_lines,
@@ -25,6 +25,7 @@ from convtree._cli.redacting_stores import (
 )
 from convtree._cli.render import count
 from convtree._engine.redact import Redactor
+from convtree._model.references import is_prefix, the_only
 from convtree._model.terminal_text import escape_controls
 from convtree._tools.redact_log import Redaction, redact_log, redact_session
 from convtree.stores._open import split_url
@@ -80,7 +81,8 @@ def redact_command(
             raise click.UsageError("--session and --allow-network are about LOG; leave them out with --store")
         make = partial(Redactor, email=email, patterns=compiled, explain=explain)
         ids = [session_id_or_text(store, name) for name in names]
-        found = redacted_sessions(store, ids, make, dry_run=not yes, remove_original=remove_original)
+        with progress("redacting" if yes else "looking for secrets") as report:
+            found = redacted_sessions(store, ids, make, report, dry_run=not yes, remove_original=remove_original)
         write([sessions_document(found)] if as_json else session_lines(found))
         ctx.exit(FOUND if found.refused else 0)
     if len(names) != 1:
@@ -88,13 +90,14 @@ def redact_command(
     path = _local(names[0])
     redactor = Redactor(email=email, patterns=compiled, explain=explain)
     options |= {"redactor": redactor, "in_place": yes, "remove_original": remove_original}
-    options["progress"] = log_progress(path)
-    if session_id is not None:
-        done = redact_session(path, session_id, **options)
-    elif path.is_dir():
+    if session_id is None and path.is_dir():
         raise click.UsageError("LOG is a folder of sessions; choose one with --session ID")
-    else:
-        done = redact_log(path, **options)
+    with progress(f"redacting {path.name}", "bytes") as report:
+        options["progress"] = report
+        if session_id is None:
+            done = redact_log(path, **options)
+        else:
+            done = redact_session(path, _session_in(path, session_id), **options)
     write([json_output.to_text(json_output.redacted(done))] if as_json else _lines(done))
 
 
@@ -122,6 +125,17 @@ def _local(log: str) -> Path:
     if scheme != "file":
         raise click.UsageError("LOG is the URL of a database; pass it as --store URL, with the ids of the sessions")
     return Path(path)
+
+
+def _session_in(folder: Path, text: str) -> str:
+    """Returns the id of a session in a folder, given by its beginning; the text itself if it begins none.
+
+    Looks at names only: a catalogue of the folder would hold the secrets.
+    """
+    if not is_prefix(text) or (folder / f"{text}.jsonl").exists():
+        return text
+    found = sorted(path.stem for path in folder.glob("*.jsonl") if path.name.startswith(text))
+    return the_only(text, found, f"{folder}: sessions") if found else text
 
 
 def with_redaction(command: Callable[..., None]) -> Callable[..., None]:

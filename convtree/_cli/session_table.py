@@ -8,9 +8,10 @@ from datetime import datetime
 
 from convtree._catalogue.types import SessionInfo
 from convtree._cli.table import Column, table_lines
-from convtree._cli.terminal import Terminal
-from convtree._cli.times import age_since, time_text
+from convtree._cli.terminal import Terminal, readable_size
+from convtree._cli.times import age_since, age_text, time_text
 from convtree._model.terminal_text import escape_controls
+from convtree.stores._results import Judged
 from convtree.stores._session_store import SessionStore
 
 _LEAST_TITLE, _LEAST_DIRECTORY, _LEAST_MODEL = 22, 12, 10
@@ -20,33 +21,67 @@ _CENTS = 0.005  # a smaller cost is not shown as 0.00
 def session_lines(
     infos: Sequence[SessionInfo], ids: Mapping[str, str], now: datetime, terminal: Terminal, *, verbose: bool = False
 ) -> Iterator[str]:
-    """Yields the header and a line for each session. `ids` has what stands for the id of each session."""
+    """Yields the header and a line for each session. `ids` has what stands for the id of each session.
+
+    On a terminal, each row has the number that commands take in place of the id.
+    """
+    numbers = [] if terminal.is_piped else [str(number) for number in range(1, len(infos) + 1)]
     columns = [
+        Column(header="#", texts=numbers or [""] * len(infos), rank=1, style="dim", to_right=True),
         Column(header="ID", texts=[escape_controls(ids[info.id]) for info in infos], style="dim"),
         Column(header="AGE", texts=[age_since(info.last_activity, now) for info in infos], style="dim"),
     ]
     if verbose:
         times = [time_text(info.last_activity, now.tzinfo) for info in infos]
         columns.append(Column(header="LAST ACTIVE", texts=times, rank=1, style="dim"))
+    models = [_models(info, terminal) for info in infos]
+    costs = [cost_text(info.usage.cost) for info in infos]
     columns += [
-        Column(
-            header="DIRECTORY",
-            texts=[escape_controls(directory_text(info.cwd)) for info in infos],
-            least=_LEAST_DIRECTORY,
-            rank=3,
-            keeps_end=True,
-        ),
-        Column(header="MODEL", texts=list(map(_models, infos, [terminal] * len(infos))), least=_LEAST_MODEL, rank=4),
-        Column(header="MSGS", texts=[f"{info.messages:,}" for info in infos], rank=1, style="dim", to_right=True),
-        Column(header="COST", texts=[cost_text(info.usage.cost) for info in infos], rank=2, style="dim", to_right=True),
-        Column(header="TITLE", texts=list(map(title_text, infos)), least=_LEAST_TITLE),
+        _directories(infos, rank=3),
+        Column(header="MODEL", texts=models, least=_LEAST_MODEL, rank=4),
+        _messages(infos, rank=1),
+        Column(header="COST", texts=costs, rank=2, style="dim", to_right=True),
+        _titles(infos),
     ]
     yield from table_lines(columns, terminal)
+
+
+def judged_lines(
+    infos: Sequence[SessionInfo], judged: Mapping[str, Judged], ids: Mapping[str, str], terminal: Terminal
+) -> Iterator[str]:
+    """Yields the header and a line for each session that would be deleted: its age, its size, and what it is about."""
+    logs = [judged[info.id] for info in infos]
+    ages = ["unknown" if each.age_s is None else age_text(each.age_s) for each in logs]
+    sizes = [f"{each.size:,}" if terminal.is_piped else readable_size(each.size) for each in logs]
+    yield from table_lines(
+        [
+            Column(header="ID", texts=[escape_controls(ids[info.id]) for info in infos], style="dim"),
+            Column(header="AGE", texts=ages),
+            Column(header="BYTES" if terminal.is_piped else "SIZE", texts=sizes, to_right=True),
+            _messages(infos, rank=1),
+            _directories(infos, rank=2),
+            _titles(infos),
+        ],
+        terminal,
+    )
 
 
 def ids_shown(store: SessionStore, ids: Sequence[str], *, whole: bool) -> dict[str, str]:
     """Returns what a list shows for the id of each session: the beginning that stands for it, or the whole id."""
     return {id: id for id in ids} if whole else store.short_ids(ids)
+
+
+def _messages(infos: Sequence[SessionInfo], rank: int) -> Column:
+    return Column(header="MSGS", texts=[f"{info.messages:,}" for info in infos], rank=rank, style="dim", to_right=True)
+
+
+def _directories(infos: Sequence[SessionInfo], rank: int) -> Column:
+    texts = [escape_controls(directory_text(info.cwd)) for info in infos]
+    return Column(header="DIRECTORY", texts=texts, least=_LEAST_DIRECTORY, rank=rank, keeps_end=True)
+
+
+def _titles(infos: Sequence[SessionInfo]) -> Column:
+    return Column(header="TITLE", texts=list(map(title_text, infos)), least=_LEAST_TITLE)
 
 
 def title_of(info: SessionInfo) -> str:

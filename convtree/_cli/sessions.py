@@ -11,7 +11,7 @@ from typing import Any, Literal
 import click
 
 from convtree._catalogue.types import SessionInfo
-from convtree._cli import json_output
+from convtree._cli import json_output, times
 from convtree._cli.choosing import session_id_of, session_id_or_text, why_empty, with_listed_store, with_store
 from convtree._cli.completing import complete_session
 from convtree._cli.exit_codes import FOUND
@@ -19,22 +19,19 @@ from convtree._cli.hit_lines import hit_lines
 from convtree._cli.inspect import show_stored
 from convtree._cli.last_list import remember_list
 from convtree._cli.look_options import LookOptions, with_look_options
-from convtree._cli.output import progress_on_stderr, write, write_stderr
+from convtree._cli.output import write, write_stderr
+from convtree._cli.progress import progress
 from convtree._cli.render import count
 from convtree._cli.session_table import ids_shown, session_lines
 from convtree._cli.terminal import Terminal
-from convtree._cli.time_options import Range, with_range, with_utc
-from convtree._cli.times import zone_of
+from convtree._cli.time_options import Range, age_option, with_range, with_utc
 from convtree._cli.usage_table import deleted_between, usage_lines
 from convtree._logs.directories import find_git_root
 from convtree._model.errors import SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._results import Page
 from convtree.stores._session_store import SessionStore
-from convtree.stores.base import Progress, StoreFinding
-
-_MANY = 1000  # progress is printed from this number of sessions on
-
+from convtree.stores.base import StoreFinding
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -83,11 +80,14 @@ def ls_command(
     TIME is understood in local time. A day, a week, a month or a year counts whole: `--since yesterday --until
     yesterday` is all of that day.
     """
+    if quiet and (verbose or as_json):
+        raise click.UsageError(f"--quiet and {'--json' if as_json else '--verbose'} exclude each other")
     if filters["parent"] is not None:
         filters["parent"] = session_id_or_text(store, filters["parent"])
     filters |= {"archived": None if everything else False, "since": when.start, "until": when.end}
     try:
-        page = store.list(progress=session_progress(), **filters)
+        with progress("reading what has changed") as report:
+            page = store.list(progress=report, **filters)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     hidden = 0 if filters["tasks"] else _hidden_tasks(store, page, filters)
@@ -155,14 +155,15 @@ def search_command(
     nothing is cut.
     """
     text = " ".join(words)
-    hits = store.search(text, **filters)
+    with progress("searching"):
+        hits = store.search(text, **filters)
     if as_json:
         write([json_output.to_text(json_output.store_document("search", hits=hits))])
         return
     remember_list(store.location, [hit.session_id for hit in hits])
     terminal = Terminal()
     ids = ids_shown(store, [hit.session_id for hit in hits], whole=verbose or terminal.is_piped)
-    write(hit_lines(hits, text, ids, zone_of(utc), terminal))
+    write(hit_lines(hits, text, ids, times.zone_of(utc), terminal))
     if not hits:
         more = "" if filters["tasks"] else "; --tasks searches the sessions of sub-agents, too"
         write_stderr(f"{escape_controls(store.location)}: no message has all these words{more}")
@@ -190,11 +191,16 @@ def latest_command(store: SessionStore, as_json: bool, **filters: Any) -> None:
 @click.option("--git-root", metavar="DIR", help="Sessions of this repository, too.  [default: that of --cwd]")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @click.option(
-    "--max-age", type=float, default=60, show_default=True, metavar="MINUTES", help="Only sessions active since then."
+    "--max-age",
+    default="60",
+    show_default=True,
+    metavar="AGE",
+    help="Only sessions active since: minutes, or '3 days'.",
 )
+@with_utc
 @as_json
 def resume_command(
-    store: SessionStore, cwd: str, git_root: str | None, owner: str | None, max_age: float, as_json: bool
+    store: SessionStore, cwd: str, git_root: str | None, owner: str | None, max_age: str, utc: bool, as_json: bool
 ) -> None:
     """Print the id of the session to continue here.
 
@@ -202,7 +208,8 @@ def resume_command(
     count.
     """
     root = git_root or find_git_root(cwd)
-    found = store.resumable(cwd=cwd, git_root=root, owner=owner, max_age=timedelta(minutes=max_age))
+    age = age_option("--max-age", max_age, times.now(times.zone_of(utc)), timedelta(minutes=1))
+    found = store.resumable(cwd=cwd, git_root=root, owner=owner, max_age=age)
     _print_session(store, found, as_json)
 
 
@@ -241,7 +248,8 @@ def usage_command(
     span: dict[str, Any] = {"since": when.start, "until": when.end, "zone": when.now.tzinfo}
     chosen = None if id is None else session_id_of(store, id)
     try:
-        rows = store.usage(chosen, by=by, progress=session_progress(), **span, **filters)
+        with progress("adding up") as report:
+            rows = store.usage(chosen, by=by, progress=report, **span, **filters)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     deleted = store.ledger(owner=filters["owner"]) if id is None and filters["cwd"] is None else []
@@ -275,8 +283,3 @@ def _finding_lines(findings: Iterable[StoreFinding], terminal: Terminal) -> Iter
     for each in findings:
         of = "" if each.of is None else f" (of {escape_controls(each.of)})"
         yield f"{terminal.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}{of}"
-
-
-def session_progress() -> Progress | None:
-    """Returns a callback that prints how many sessions are done; None if stderr is not a terminal."""
-    return progress_on_stderr(lambda done, total: f"{count(done, 'sessions')} of {total:,}", _MANY)

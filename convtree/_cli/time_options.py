@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, NamedTuple
 
@@ -58,5 +58,17 @@ def period(option: str, text: str, now: datetime) -> times.Period:
     """
     try:
         return times.period_of(text, now)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
+
+
+def age_option(option: str, text: str, now: datetime, unit: timedelta) -> timedelta:
+    """Returns the age that an option names. A number alone counts in `unit`.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
+    try:
+        return times.age_of(text, now, unit)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint=option) from None

@@ -11,6 +11,7 @@ from convtree._cli import json_output
 from convtree._cli.choosing import located, open_log, with_store_for_log
 from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.output import write
+from convtree._cli.progress import progress
 from convtree._cli.render import count, pending_line
 from convtree._cli.sessions import as_json
 from convtree._cli.terminal import readable_size
@@ -60,10 +61,11 @@ def vacuum_command(
     options: dict[str, Any] = {"dry_run": not yes, "remove_original": remove_original}
     ids = _ids_of(keep, name, found)
     try:
-        if found is not None:
-            done = found.vacuum(name, ids, **options)
-        else:
-            done = vacuum(name, ids, allow_network=allow_network, **options)
+        with progress(f"vacuuming {name}"):
+            if found is not None:
+                done = found.vacuum(name, ids, **options)
+            else:
+                done = vacuum(name, ids, allow_network=allow_network, **options)
     except (ValueError, NotImplementedError) as error:
         raise click.UsageError(str(error)) from None
     document = json_output.store_document("vacuum", **_parts(done))

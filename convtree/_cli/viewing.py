@@ -12,7 +12,7 @@ from importlib.util import find_spec
 
 import click
 
-from convtree._cli.choosing import open_chosen_store, open_log, with_store_for_log
+from convtree._cli.choosing import open_default_store, open_log, with_store_for_log
 from convtree._cli.completing import complete_log
 from convtree._cli.exporting import open_page
 from convtree._cli.inspect import with_session
@@ -43,9 +43,9 @@ def view_command(
     Nothing is ever written.
     """
     if missing := [name for name in _NEEDS if find_spec(name) is None]:
-        raise click.ClickException(f"view needs {', '.join(missing)}: pip install 'convtree[view]'")
+        raise ImportError(f"view needs {', '.join(missing)}: pip install 'convtree[view]'")
     if log is None and store is None:
-        store = open_chosen_store(ctx, ctx.command.params[1], None)
+        store = open_default_store(ctx)
     if log is not None:
         open_log(log, store, session_id).close()  # says what is wrong before there is a server
     with socket.socket() as listening:

@@ -23,6 +23,7 @@ from convtree._logs.directories import path_of
 from convtree._model.arguments import checked
 from convtree._model.entries import Entry, Finding
 from convtree._session.session import Session
+from convtree._tools.gaps import MendedSession
 from convtree._tools.redact_log import RedactedSession
 
 _ENDINGS = {"json": ".json", "markdown": ".md", "html": ".html"}  # of files in a folder
@@ -39,6 +40,7 @@ def export_file(
     redact: Redact | bool | None = None,
     all_leaves: bool = False,
     leaf: str | Entry | AtLeaf = LEAF,
+    allow_gaps: bool = False,
 ) -> tuple[Finding, ...]:
     """Writes a session to a file in another format, durably and all at once.
 
@@ -56,6 +58,7 @@ def export_file(
         redact: Removes secrets from the texts, see `export_lines`.
         all_leaves: Writes a file for each leaf into the folder `path`. Only "atif" can say what two files share.
         leaf: The entry to use as the leaf, see `export_lines`.
+        allow_gaps: Writes a damaged session, see `export_lines`.
 
     Raises:
         ValueError: `format` is not one of these, or `all_leaves` does not fit it, the path or `leaf`.
@@ -67,10 +70,10 @@ def export_file(
     if all_leaves and leaf is not LEAF:
         raise ValueError("leaf: all_leaves writes every leaf; leave out one of them")
     if all_leaves:
-        for name, line in export_leaves(session, place, format, redact=redact, findings=found):
+        for name, line in export_leaves(session, place, format, redact=redact, findings=found, allow_gaps=allow_gaps):
             write_atomically(place / plain_name(name), [line], replace=replace)
         return tuple(found)
-    lines = export_lines(session, format, redact=redact, findings=found, leaf=leaf)
+    lines = export_lines(session, format, redact=redact, findings=found, leaf=leaf, allow_gaps=allow_gaps)
     write_atomically(place_of(session, place, format, redact=redact), lines, replace=replace)
     return tuple(found)
 
@@ -82,6 +85,7 @@ def export_leaves(
     *,
     redact: Redact | bool | None = None,
     findings: list[Finding] | None = None,
+    allow_gaps: bool = False,
 ) -> Iterator[tuple[str, bytes]]:
     """Yields the content of a file for each leaf, after its name.
 
@@ -91,6 +95,7 @@ def export_leaves(
         format: The format, which must be able to say what two files share.
         redact: As in `export_lines`.
         findings: As in `export_lines`.
+        allow_gaps: As in `export_lines`.
 
     Raises:
         ValueError: `format` has no such files, or there is no such folder.
@@ -100,7 +105,9 @@ def export_leaves(
         raise ValueError(f"all_leaves: the format {format!r} has no file for each leaf; choose 'atif'")
     if not folder.is_dir():
         raise ValueError(f"all_leaves: {folder} is no folder; create it first")
-    written: Iterator[tuple[str, bytes]] = write_leaves(*_arguments(session, _redact_of(format, redact), findings))
+    written: Iterator[tuple[str, bytes]] = write_leaves(
+        *_arguments(_mended(session, allow_gaps), _redact_of(format, redact), findings)
+    )
     return written
 
 
@@ -135,6 +142,7 @@ def export_lines(
     redact: Redact | bool | None = None,
     findings: list[Finding] | None = None,
     leaf: str | Entry | AtLeaf = LEAF,
+    allow_gaps: bool = False,
 ) -> Iterator[bytes]:
     """Yields a session in another format, piece by piece.
 
@@ -147,19 +155,22 @@ def export_lines(
     `leaf` is the entry that is exported as the leaf, if not the session's own: a format that holds one branch holds
     the one to it, and others are exported as if the leaf had been moved there. Nothing is moved.
 
+    With `allow_gaps`, a damaged session is written as far as it can be read. Where a damaged line still says which
+    entry it was, the conversation goes on above it. Markdown names each gap in its place.
+
     Raises:
         ValueError: There is no such format, or it holds the contexts of all leaves, and `leaf` was given.
         EntryNotFound: There is no such entry.
         BrokenPath: `format` is a tool's, and a visibility mark is damaged: the tool would show what it hid. Or `format`
-            holds paths and no tree, and a line of the path is damaged.
+            holds paths and no tree, and a line of the path is damaged. Not with `allow_gaps`.
         UnknownEntry: `format` is a tool's, and the context depends on a critical record of an unknown type.
     """
     used = _redact_of(format, redact)
-    seen: Exported = session
+    seen = _mended(session, allow_gaps)
     if leaf is not LEAF:
         if format in ALL_LEAVES:
             raise ValueError(f"leaf: the format {format!r} holds the contexts of all leaves")
-        seen = cast(Exported, _SeenFrom(session, session.entry(leaf).id))
+        seen = cast(Exported, _SeenFrom(seen, session.entry(leaf).id))
     written: Iterator[bytes] = _writer_of(format).write(*_arguments(seen, used, findings))
     return written if used is None or format not in PUBLISHED else _redacted_again(written, used)
 
@@ -167,7 +178,7 @@ def export_lines(
 class _SeenFrom:
     """A session with another entry as its leaf, for writers."""
 
-    def __init__(self, session: Session, leaf_id: str) -> None:
+    def __init__(self, session: Exported, leaf_id: str) -> None:
         self._session = session
         self.leaf_id = leaf_id
 
@@ -185,6 +196,10 @@ def _writer_of(format: str) -> ModuleType:
     if format not in WRITERS:
         raise ValueError(f"unknown export format {format!r}; choose one of {', '.join(WRITERS)}")
     return import_module(WRITERS[format])
+
+
+def _mended(session: Session, allow_gaps: bool) -> Exported:
+    return MendedSession(session) if allow_gaps else session
 
 
 def _arguments(session: Exported, redact: Redact | None, findings: list[Finding] | None) -> tuple[Exported, Findings]:

@@ -4,8 +4,9 @@ It is given entries and reads nothing. A turn begins with a user's message and e
 summary, an instruction to the model, and whatever is no message of user, model or tool, stand alone. They end a turn,
 and what the model says after them is a turn without a prompt.
 
-A change of the model counts where another model comes into effect, so ten changes to the same model are none. Of
-several changes within a turn, the last one counts. It comes before the turn.
+A change of the model counts where another model comes into effect, so ten changes to the same model are none. It comes
+before the turn in which it happens, and ends a turn that has an answer of the model before. Of several changes in a
+row, the last one counts.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ class Turn(msgspec.Struct, kw_only=True):
         answer_row: its row.
         answered: its text, with images named.
         tools: how often each tool was called, in the order of their first calls.
-        failed: how many calls failed.
+        results: how many results of tools came.
+        failed: how many of them are failures.
         tool_seconds: how long the results took to come, as far as the entries have times; None if none has.
         usage: the tokens and the cost of all entries.
         hidden: how many messages a person does not see.
@@ -87,6 +89,7 @@ class Turn(msgspec.Struct, kw_only=True):
     answer_row: int | None = None
     answered: str = ""
     tools: dict[str, int] = {}
+    results: int = 0
     failed: int = 0
     tool_seconds: float | None = None
     usage: Usage = _NOTHING
@@ -98,7 +101,7 @@ class Turn(msgspec.Struct, kw_only=True):
     @property
     def is_silent(self) -> bool:
         """Whether nobody said anything: all entries are notes."""
-        return self.prompt is None and self.answer is None and not self.tools and not self.hidden
+        return self.prompt is None and self.answer is None and not (self.tools or self.results or self.hidden)
 
 
 Item = Turn | Single | NewModel
@@ -124,7 +127,7 @@ class Turns:
             if isinstance(entry, MessageEntry):
                 yield from self._message(row, entry)
             elif isinstance(entry, ModelChangeEntry | ExtensionDataEntry):
-                self._note(row, entry)
+                yield from self._note(row, entry)
             else:
                 yield from self._end()
                 if isinstance(entry, VacuumEntry) and entry.model is not None:
@@ -167,6 +170,7 @@ class Turns:
 
     def _results(self, turn: Turn, entry: MessageEntry, said: Source) -> None:
         results = said.results
+        turn.results += len(results)
         turn.failed += sum(result.is_error for result in results)
         if (
             results
@@ -175,10 +179,13 @@ class Turns:
         ):
             turn.tool_seconds = (turn.tool_seconds or 0) + max(seconds, 0)
 
-    def _note(self, row: int, entry: ModelChangeEntry | ExtensionDataEntry) -> None:
-        self._add(row, entry)
+    def _note(self, row: int, entry: ModelChangeEntry | ExtensionDataEntry) -> Iterator[Item]:
         if isinstance(entry, ModelChangeEntry):
-            self._use(row, Model(entry.provider, entry.model))
+            model = Model(entry.provider, entry.model)
+            if self._turn is not None and self._turn.answer is not None and not self.model.is_same(model):
+                yield from self._end()  # what was said before was not said by the new model
+            self._use(row, model)
+        self._add(row, entry)
 
     def _use(self, row: int, model: Model) -> None:
         if not self.model.is_same(model):

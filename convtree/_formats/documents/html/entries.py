@@ -36,6 +36,8 @@ ROW = ("row", "parent", "id", "kind", "time", "words", "usage", "flags", "model"
 UNSEEN, PINNED, INTERRUPTED, FAILED = 1, 2, 4, 8  # flags: not for the model, pinned, stopped, a tool failed
 
 _WORDS = 140  # characters in the contents and in the map
+_FEW_WORDS = 60  # of an entry that is not in the contents
+_LISTED = ("user", "compaction", "summary")
 _NAME = 120
 _SHOWN_ROLES = {"user": "user", "assistant": "assistant", "tool": "tool", "system": "system", "developer": "system"}
 _HIDDEN = {"user": "not for the model", "model": "not for the user", "nobody": "hidden"}
@@ -75,7 +77,7 @@ class EntryMarkup:
         markup = self._template.render(pieces=said.pieces) if said.pieces else ""
         parents = self.outline.tree.parents
         parent = parents[number] if number < len(self.outline.tree) else MISSING
-        words = texts.one_line(said.words, _WORDS)
+        words = texts.one_line(said.words, _WORDS if said.kind in _LISTED else _FEW_WORDS)
         row = [number, parent, entry.id, said.kind, entry.timestamp, words, _spent(entry), said.flags, model or None]
         return Shown([*row, self._link(entry), said.title, said.note, said.states], markup)
 

@@ -30,7 +30,7 @@ class Conversation {
 
   show(path) {
     this.path = path;
-    this.turns = turnsOf(path);
+    Object.assign(this, turnsOf(path));
     this.replaced = new Map(path.filter((each) => each.link !== null && "user assistant system tool other".includes(each.kind)).map((each) => [each.link, each]));
     this.items = this.itemsOf(path);
     this.placeOf = new Map(this.items.map((item, at) => [item.entry ?? item, at]));
@@ -155,7 +155,7 @@ class Conversation {
     const siblings = this.tree.siblings(entry);
     header.append(make("h2", "", entry.title));
     if (entry.note) add("note", entry.note);
-    if (entry.model && entry.kind !== "model" && turn?.model !== false) add("model", entry.model);
+    if (entry.model && entry.kind !== "model" && !this.sameModel.has(entry)) add("model", entry.model);
     for (const state of entry.states) add("state", state);
     if (entry.flags & FAILED) add("state bad", "failed");
     if (this.labels[entry.row] !== undefined) add("label", this.labels[entry.row]);
@@ -288,32 +288,41 @@ function localise(time) {
   time.title = FULL_DATE.format(date);
 }
 
-// What a prompt started, up to the next one: answers, tokens, cost, time. And whether an answer's model is a new one.
+// What a prompt started, up to the next one: answers, tokens, cost, time. The text is made when it is needed.
+class Turn {
+  constructor(prompt) {
+    this.prompt = prompt;
+    this.sum = new Sum();
+    this.last = prompt;
+    this.results = 0;
+  }
+
+  add(entry) {
+    this.sum.add(entry);
+    if (entry.kind === "tool") this.results++;
+    if (entry.time) this.last = entry;
+  }
+
+  get text() {
+    const took = Date.parse(this.last.time) - Date.parse(this.prompt.time);
+    const parts = [this.results ? counted(this.results, "tool result") : "", this.sum.text, took >= 1000 ? duration(took) : ""];
+    return parts.filter(Boolean).join(" · ");
+  }
+}
+
+// The turns by their prompts, and the answers that are of the same model as the one before.
 function turnsOf(path) {
   const turns = new Map();
-  let prompt = null, sum = new Sum(), last = null, model = null, calls = 0;
-  const end = () => {
-    if (!prompt) return;
-    const took = Date.parse(last?.time) - Date.parse(prompt.time);
-    const parts = [calls ? counted(calls, "tool result") : "", sum.text, took >= 1000 ? duration(took) : ""];
-    turns.set(prompt, { text: parts.filter(Boolean).join(" · ") });
-  };
+  const sameModel = new Set();
+  let turn = null, model = null;
   for (const entry of path) {
-    if (entry.kind === "user") {
-      end();
-      [prompt, sum, calls] = [entry, new Sum(), 0];
-    } else if (prompt) {
-      sum.add(entry);
-      calls += entry.kind === "tool" ? 1 : 0;
-    }
-    if (entry.time) last = entry;
-    if (entry.kind === "assistant") {
-      turns.set(entry, { model: entry.model !== model, text: "" });
-      model = entry.model ?? model;
-    }
+    if (entry.kind === "user") turns.set(entry, (turn = new Turn(entry)));
+    else turn?.add(entry);
+    if (entry.kind !== "assistant") continue;
+    if (entry.model === model) sameModel.add(entry);
+    model = entry.model ?? model;
   }
-  end();
-  return turns;
+  return { turns, sameModel };
 }
 
 // Puts results into their calls. An entry that has nothing but results is not shown beside them.
