@@ -24,7 +24,7 @@ import convtree
 from convtree import Session
 from convtree._cli import browsing as browsing_command
 from convtree._cli.app import app as cli
-from convtree._cli.browse.collections import OfOtherTools
+from convtree._cli.browse.session_lists import OfOtherTools
 from convtree._cli.browse.source import LogFile
 
 MINUTE = 60 * 10**9

@@ -36,6 +36,7 @@ STYLES = {
 CURSOR = Style(reverse=True)
 _MARKDOWN_LIMIT = 50_000  # characters; a longer text is shown as it is
 _LIMIT = 200_000  # characters of a block that are shown
+_MOST_LINES = 20_000  # of a message, until a further block is left out
 _NESTING = 20  # quotes and lists in each other that are drawn as such
 _TAB = 4
 _ON_ONE_LINE = {ord("\n"): " ", ord("\t"): " "}
@@ -74,6 +75,9 @@ def message_lines(facts: Sequence[str], blocks: Sequence[Block], width: int, *, 
     """Returns the lines of a message: facts, then its blocks with their titles."""
     lines = [strip for fact in facts for strip in _drawn(Text(escape_controls(fact), style="dim"), width)]
     for block in blocks:
+        if len(lines) > _MOST_LINES:
+            lines.append(one_line([("… more; an export (e) has it", "note")], width))
+            break
         lines.append(Strip.blank(width))
         is_folded = block.is_folded and not unfolded
         if block.title:

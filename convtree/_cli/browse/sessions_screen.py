@@ -13,10 +13,10 @@ from textual.strip import Strip
 from textual.widgets import Input
 
 from convtree._catalogue.types import SessionInfo
-from convtree._cli.browse.collections import Collection
 from convtree._cli.browse.draw import filled, one_line
 from convtree._cli.browse.lines_view import PickView
 from convtree._cli.browse.model import SessionModel
+from convtree._cli.browse.session_lists import SessionList
 from convtree._cli.browse.session_screen import SessionScreen
 from convtree._cli.browse.tasks import begin, restart
 from convtree._cli.browse.working import WorkingScreen
@@ -82,7 +82,7 @@ class SessionsScreen(WorkingScreen):
         Binding("y", "copy_id", "Copy id"),
     ]
 
-    def __init__(self, sessions: Collection) -> None:
+    def __init__(self, sessions: SessionList) -> None:
         super().__init__()
         self._sessions = sessions
         self._view = SessionsView()

@@ -16,7 +16,7 @@ from convtree.stores._session_store import SessionStore
 _HITS = 200  # messages that a search returns
 
 
-class Collection(Protocol):
+class SessionList(Protocol):
     """Some sessions that can be listed and opened."""
 
     @property
