@@ -33,7 +33,7 @@ _AGE_CELLS, _COUNT_CELLS, _HIT_CELLS = 9, 7, 24
 
 
 class SessionsView(PickView):
-    """Lines for sessions, or for the messages that a search found. Posts `NearEnd` when more are needed."""
+    """Lines for sessions, or for the messages that a search found."""
 
     items: Sequence[SessionInfo | Hit] = ()
     words = ""
@@ -101,13 +101,14 @@ class SessionsScreen(WorkingScreen):
         self._title("reading")
 
     def on_screen_resume(self) -> None:
-        """Reads the list again: a session that was open may have changed it."""
-        self.action_reload()
+        """Reads the list, and again if a session that was open may have changed it."""
+        if not self._listed or self._sessions.may_change:
+            self.action_reload()
 
     # --- reading ---
 
     def action_reload(self) -> None:
-        """Reads the list again, as far as it was shown."""
+        """Reads the list again, as far as it was read."""
         restart(self, "list", self._load, again=True)
 
     async def _load(self, *, again: bool) -> None:
