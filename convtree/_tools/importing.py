@@ -42,7 +42,7 @@ from convtree._tools.known_sources import (
 )
 from convtree._tools.reading_elsewhere import Readers, SourceElsewhere
 from convtree.stores._session_store import SessionStore
-from convtree.stores.base import Progress
+from convtree.stores.base import HIDDEN_FROM_USER, Progress
 
 _EVERY = 256  # records between two reports of progress
 _LISTED = 20  # ids in an error message
@@ -234,7 +234,7 @@ def _describe(found: KnownSource, read: SourceSession) -> ForeignSession:
     for record in read.records:
         if isinstance(record, MessageEntry):
             messages += 1
-            if first is None and record.role == "user":
+            if first is None and record.role == "user" and record.visible_to not in HIDDEN_FROM_USER:
                 first = record.text or None
         elif isinstance(record, SessionInfoMark) and record.name is not msgspec.UNSET:
             name = record.name

@@ -4,8 +4,10 @@ A task is a folder: `api_conversation_history.json` is the array of messages tha
 what the screen shows. (cline/cline, apps/vscode/src/core/storage/disk.ts and shared/messages/content.ts;
 RooCodeInc/Roo-Code, src/core/task-persistence/apiMessages.ts.) The history alone is read, too. Mapping:
 
-- A message: a message of Anthropic's shape. `ts` is its time, `modelInfo` its provider and model; every other field is
-  its `extra`. A record without content, such as Roo's `reasoning`: extension data `cline.<type>`.
+- A message: a message of Anthropic's shape. What a person typed is in tags (`<task>`, `<user_message>`, `<user_input>`
+  and others): that is for the user, and the whole for the model. What the tool says itself is for the model. `ts` is
+  its time, `modelInfo` its provider and model; every other field is its `extra`. A record without content, such as
+  Roo's `reasoning`: extension data `cline.<type>`.
 - `isSummary`: a compaction that keeps no entry. What is sent with it follows it in the history.
 - Requests in `ui_messages.json`: extension data `cline.<kind>` with the usage, below the message that the request
   began with, once it is answered. Other messages of that file repeat the history, and are not read; fields of theirs
@@ -25,8 +27,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from convtree._formats.cline.screen import Request, Screen, is_screen, read_screen
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
+from convtree._formats.common.blocks import make_typed
 from convtree._formats.common.content_ids import node_by_content
 from convtree._formats.common.files import SourceFile, read_beginning
 from convtree._formats.common.headers import make_header, name_mark
@@ -35,6 +40,7 @@ from convtree._formats.common.json_arrays import item_keys, read_items
 from convtree._formats.common.jsonl import object_in
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
+from convtree._formats.common.typed import is_injected, typed_in
 from convtree._formats.common.values import as_object, as_text, moment, objects, text, without
 from convtree._model.entries import CompactionEntry, Entry, ExtensionDataEntry, MessageEntry, Record, VisibilityMark
 
@@ -44,6 +50,12 @@ _HISTORY, _SCREEN, _ITEM = "api_conversation_history.json", "ui_messages.json", 
 _BEGINNING = 2**20
 _CHANGING = ("condenseParent", "truncationParent")  # of old messages, when newer ones replace them
 _NAME = 200  # characters
+_TYPED = ("task", "feedback", "answer", "user_message", "user_input")  # tags around what is typed
+#: how a text begins that the tool says in the role of the user
+_BY_THE_TOOL = (
+    *("<environment_details>", "<explicit_instructions", "<mode_notice", "[TASK RESUMPTION]", "[ERROR]"),
+    *("The user has accepted the condensed conversation", "You seem to be having trouble proceeding."),
+)
 _START = SourceSpan(1, 0, 0)
 
 
@@ -217,16 +229,28 @@ def _make(node: Node) -> list[Entry]:
     name = text(model.get("modelId")) if role == "assistant" else None
     if model and (role != "assistant" or model.keys() - {"providerId", "modelId"}):
         rest["modelInfo"] = model
-    return [
-        MessageEntry(
-            timestamp=time,
-            message={"role": role, "content": content},
-            shape=SHAPE,
-            provider=provider,
-            model=name,
-            extra=rest or None,
-        )
-    ]
+    said = MessageEntry(
+        timestamp=time,
+        message={"role": role, "content": content},
+        shape=SHAPE,
+        provider=provider,
+        model=name,
+        extra=rest or None,
+    )
+    return _said_by_user(said, content) if role == "user" else [said]
+
+
+def _said_by_user(said: MessageEntry, content: Any) -> list[Entry]:
+    """Returns a message in the role of the user, and what a person typed of it.
+
+    What is sent comes first: it has the id of the message, which marks hide.
+    """
+    if (typed := typed_in(content, _TYPED)) is not None:
+        seen, sent = make_typed(NAME, typed, said)
+        return [sent, seen]
+    has_results = any(each.get("type") == "tool_result" for each in objects(content))
+    is_tools = not has_results and is_injected(content, _BY_THE_TOOL)
+    return [msgspec.structs.replace(said, visible_to="model")] if is_tools else [said]
 
 
 def _cost(request: Request) -> ExtensionDataEntry:
