@@ -254,7 +254,7 @@ def test_roo_says_where_a_task_belongs(tmp_path: Path, store: SessionStore) -> N
 
 
 def test_files_that_are_not_whole_lose_no_message(tmp_path: Path) -> None:
-    """A torn screen is reported; odd values in it count nothing."""
+    """Odd values on the screen count nothing; a screen that does not end is reported."""
     odd = [
         TASK,
         asked(1, 100) | {"ts": "soon", "text": "no JSON"},

@@ -18,12 +18,15 @@ RooCodeInc/Roo-Code, src/core/task-persistence/apiMessages.ts.) The history alon
   them: `workspace` is the directory, `parentTaskId` the task that this one belongs to.
 
 Both files are written anew each time. Ids are derived from the content, so a task that was set back to a checkpoint
-becomes a branch. The id of the session is the folder's name, as it is for the tools.
+becomes a branch. While the list of the screen does not end, messages that a missing request may stand before are not
+read. The id of the session is the folder's name, as it is for the tools.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +51,7 @@ NAME = "cline"
 SHAPE = "anthropic"
 _HISTORY, _SCREEN, _ITEM = "api_conversation_history.json", "ui_messages.json", "history_item.json"
 _BEGINNING = 2**20
+_END = 2**10
 _CHANGING = ("condenseParent", "truncationParent")  # of old messages, when newer ones replace them
 _NAME = 200  # characters
 _TYPED = ("task", "feedback", "answer", "user_message", "user_input")  # tags around what is typed
@@ -60,12 +64,13 @@ _START = SourceSpan(1, 0, 0)
 
 
 class _Task(NamedTuple):
-    """The files of a task. `screen` is None if there is no such file."""
+    """The files of a task. `screen` is None if there is no such file that can be read."""
 
     id: str
     history: Path
     screen: Path | None
     folder: Path
+    is_torn: bool  # the screen, which is being written, or was damaged
 
 
 def recognises(source: Source) -> bool:
@@ -102,7 +107,9 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
     )
     file = source.open_file(task.history)
     ids = Ids(NAME, ref.source_id)
-    records = _records(_Reader(ids, screen, findings), file, (screen.task or text(about.get("task"))))
+    if task.is_torn and not findings.count("source_torn_tail"):
+        findings.add("source_torn_tail", _START)
+    records = _records(_Reader(ids, screen, findings, task.is_torn), file, (screen.task or text(about.get("task"))))
     return SourceSession(header, records, findings.listed, file.position)
 
 
@@ -125,7 +132,18 @@ def _task(source: Source) -> _Task:
     is_history = source.beginning and not is_screen(source.beginning)
     is_named = not source.beginning or is_whole or path.name == _HISTORY
     id = folder.name if is_named else path.stem
-    return _Task(id, path if is_history else folder / _HISTORY, folder / _SCREEN if is_whole else None, folder)
+    history = path if is_history else folder / _HISTORY
+    return _Task(id, history, folder / _SCREEN if is_whole else None, folder, is_named and _is_torn(folder / _SCREEN))
+
+
+def _is_torn(screen: Path) -> bool:
+    """Returns whether a list that is there does not end."""
+    with suppress(OSError):
+        if screen.is_file():
+            with screen.open("rb") as file:
+                file.seek(-min(_END, file.seek(0, os.SEEK_END)), os.SEEK_END)
+                return not file.read().rstrip(b" \t\r\n\0").endswith(b"]")
+    return False
 
 
 def _about(path: Path) -> dict[str, Any]:
@@ -143,9 +161,10 @@ def _records(reader: _Reader, file: SourceFile, name: str | None) -> Iterator[Re
 class _Reader:
     """Reads the messages of a task in order, with its requests between them."""
 
-    def __init__(self, ids: Ids, screen: Screen, findings: Findings) -> None:
+    def __init__(self, ids: Ids, screen: Screen, findings: Findings, is_torn: bool) -> None:
         self.ids = ids
         self.findings = findings
+        self._is_torn = is_torn
         self._screen = screen
         self._waiting = list(reversed(screen.requests))
         self._users = 0  # messages of the user
@@ -162,6 +181,8 @@ class _Reader:
                 self._markers.add(str(fields.get("truncationId")))
                 continue
             yield from self._costs(open_requests)
+            if self._is_torn and not self._waiting and fields.get("role") != "assistant":
+                return  # another request may have begun before it
             self._users += fields.get("role") == "user"
             begun = list(self._begun(fields.get("ts")))
             yield from self._costs([each for each in begun if each.is_apart])
