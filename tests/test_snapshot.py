@@ -864,7 +864,7 @@ def test_new_lines_survive_a_damaged_page(log_path: Path, half_covered: tuple[by
     }
     for name, act in acts.items():
         results = []
-        for number, other in enumerate((None, index, *every_damage(index))):
+        for other in (None, index, *every_damage(index)):
             log_path.write_bytes(data)
             index_of(log_path).unlink(missing_ok=True)
             if other is not None:
@@ -876,7 +876,7 @@ def test_new_lines_survive_a_damaged_page(log_path: Path, half_covered: tuple[by
         assert all(result == results[0] for result in results), name
         assert [code for code, *_ in results[0][1]] == ["id_conflict"]
     followed = []
-    for number, other in enumerate((None, index, *every_damage(index))):
+    for other in (None, index, *every_damage(index)):
         log_path.write_bytes(data)
         index_of(log_path).unlink(missing_ok=True)
         if other is not None:
