@@ -12,6 +12,7 @@ import click
 
 from convtree import __version__
 from convtree._cli.adding import append_command, new_command
+from convtree._cli.advice import in_options
 from convtree._cli.browsing import browse_command
 from convtree._cli.changing import (
     branch_command,
@@ -100,7 +101,7 @@ class App(click.Group):
             super().invoke(ctx)
             sys.stdout.flush()
         except click.UsageError as error:
-            raise click.UsageError(escape_controls(error.format_message()), error.ctx) from None
+            raise click.UsageError(escape_controls(in_options(error.format_message())), error.ctx) from None
         except KeyboardInterrupt:
             _discard_stdout()
             raise click.exceptions.Exit(INTERRUPTED) from None
@@ -151,7 +152,7 @@ def _fail(error: Exception, code: int) -> NoReturn:
     elif isinstance(error, OSError) and error.errno in NO_SPACE:  # every file that is written has a name
         text = f"standard output: {error.strerror}"
         _discard_stdout()
-    write_stderr(f"convtree: {escape_controls(text)}")
+    write_stderr(f"convtree: {escape_controls(in_options(text))}")
     raise click.exceptions.Exit(code) from None
 
 
