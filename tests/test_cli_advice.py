@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,31 @@ def test_errors_name_options(arguments: tuple[str, ...], code: int, end: str) ->
     """What to do is said as it is typed."""
     status, _, err = call(*arguments)
     assert (status, err.rstrip().endswith(end)) == (code, True), err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("inspect", ""), "LOG"),
+        (("rename", "st/sound.jsonl", ""), "NAME"),
+        (("import", "", "st/"), "SOURCE... TARGET"),
+        (("rm", "-s", "st", ""), "ID"),
+        (("search", "-s", "st", ""), "WORDS"),
+    ],
+)
+def test_empty_arguments(arguments: tuple[str, ...], name: str) -> None:
+    """A variable of a script that is not set is not the current directory."""
+    code, out, err = call(*arguments)
+    assert (code, out, err.splitlines()[-1]) == (2, "", f"Error: {name} is empty")
+
+
+def test_a_move_of_nothing() -> None:
+    """A directory that no session has is named."""
+    assert call("move", "-s", "st", "/old", "/new") == (0, "", "st: no sessions of /old, or below it\n")
+
+
+def test_closed_output(place: Path) -> None:
+    """Without standard output, a command does its work and ends as with one."""
+    command = f"{sys.executable} -m convtree latest -s st >&-"
+    done = subprocess.run(["sh", "-c", command], cwd=place, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
