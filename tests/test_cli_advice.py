@@ -81,3 +81,23 @@ def test_closed_output(place: Path) -> None:
     command = f"{sys.executable} -m convtree latest -s st >&-"
     done = subprocess.run(["sh", "-c", command], cwd=place, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("label", ["@", "@~2", "@latest", " "])
+def test_labels_that_mean_something_else(label: str) -> None:
+    """A label comes before `@` where an entry is named, so `@` would no longer be the leaf."""
+    for command in (("label", "st/sound.jsonl", "@", label), ("append", "st/sound.jsonl", "q", "--label", label)):
+        code, out, err = call(*command)
+        assert (code, out, "cannot be a label" in err) == (2, "", True)
+    with Session.open("st/sound.jsonl", mode="r") as session:
+        assert (session.labels, len(session.path())) == ({}, 1)
+
+
+def test_deletions_that_do_not_happen() -> None:
+    """A question without an answer is an interrupt, and a session on hold names the command that releases it."""
+    code, out, err = call("rm", "-s", "st", "sound", answer="")
+    assert (code, out, err.splitlines()[-1]) == (130, "", "convtree: nothing was done")
+    assert call("hold", "-s", "st", "sound") == (0, "", "")
+    code, out, err = call("rm", "-s", "st", "sound", "-y")
+    assert (code, out) == (4, "")
+    assert err.endswith("nothing was deleted; end the hold with `convtree hold --undo sound`\n")

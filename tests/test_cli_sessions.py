@@ -295,7 +295,7 @@ def test_hold_and_undo() -> None:
 def test_rm_asks() -> None:
     """The question is printed on stderr. The answer no deletes nothing."""
     code, out, err = call("rm", "trip", answer="n\n")
-    assert (code, out) == (1, "")
+    assert (code, out) == (130, "")
     assert "trip  3 messages  Trip\nPermanently delete 1 session?" in err
     assert call("rm", "trip", "nowhere", "-y")[0] == 3
     code, out, _ = call("rm", "trip", answer="y\n")

@@ -519,7 +519,7 @@ def test_the_command(log_path: Path) -> None:
     content = log_path.read_bytes()
     shown = run.invoke(app, ["vacuum", str(log_path)])
     assert (shown.exit_code, log_path.read_bytes()) == (0, content)
-    assert "would drop 1 entry, 2 entries stay" in shown.output
+    assert "would drop 1 entry, 2 entries kept" in shown.output
     assert "branch x 'idea': 1 entry" in shown.output
     document = orjson.loads(run.invoke(app, ["vacuum", str(log_path), "--keep", "x", "--json"]).output)
     assert (document["schema"], document["done"], document["keep"]) == ("convtree.vacuum", False, ["x"])
@@ -550,7 +550,7 @@ def test_the_command_for_a_store(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         store.release("s")
     done = run.invoke(app, ["vacuum", "-s", str(tmp_path), "s", "--yes", "--remove-original"])
-    assert (done.exit_code, "s: dropped 1 entry, 1 entry stay" in done.output) == (0, True)
+    assert (done.exit_code, "s: dropped 1 entry, 1 entry kept" in done.output) == (0, True)
 
 
 def test_a_second_import_brings_nothing_back(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import click
 from convtree._cli.choosing import default_url, open_for_writing, with_store_for_log
 from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.output import write
-from convtree._cli.typed_input import message_of, refusing
+from convtree._cli.typed_input import label_of, message_of, refusing
 from convtree._logs.directories import find_git_root
 from convtree._model.terminal_text import escape_controls
 from convtree._session.session import Session
@@ -116,5 +116,5 @@ def append_command(
     with open_for_writing(log, store) as session:
         place: dict[str, Any] = {} if at is None else {"parent_id": session.resolve(at)}
         with refusing():
-            entry = session.append(said, model=model, provider=provider, label=label, **place)
+            entry = session.append(said, model=model, provider=provider, label=label_of(label), **place)
         write([escape_controls(entry.id)])

@@ -5,6 +5,8 @@ The library's errors name what a program passes. A person at a terminal needs th
 
 from __future__ import annotations
 
+import re
+
 _ADVICE = (
     ("; open it with create=True to begin one", "; `convtree init` creates one"),
     ("; open_store(url, create=True) creates them", "; `convtree init` creates them"),
@@ -20,9 +22,11 @@ _ADVICE = (
     ),
 )
 
+_RELEASE = re.compile(r"end the hold with (?:release|hold)\([^()]*\), or ")  # the command follows
+
 
 def in_options(text: str) -> str:
     """Returns the text of an error with its advice about arguments replaced by that about options."""
     for said, meant in _ADVICE:
         text = text.replace(said, meant)
-    return text
+    return _RELEASE.sub("end the hold with ", text)

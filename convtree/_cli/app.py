@@ -105,6 +105,9 @@ class App(click.Group):
         except KeyboardInterrupt:
             _discard_stdout()
             raise click.exceptions.Exit(INTERRUPTED) from None
+        except click.Abort:  # the answer to a question was no, or there was none
+            write_stderr("\nconvtree: nothing was done")
+            raise click.exceptions.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             _discard_stdout()
             raise click.exceptions.Exit(CLOSED_PIPE) from None

@@ -11,7 +11,7 @@ from convtree._cli.choosing import open_for_writing, with_store_for_log
 from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.output import write, write_stderr
 from convtree._cli.sessions import as_json
-from convtree._cli.typed_input import refusing, text_of
+from convtree._cli.typed_input import label_of, refusing, text_of
 from convtree._model.entries import CompactionEntry
 from convtree._model.terminal_text import escape_controls
 from convtree._session.session import Session
@@ -43,6 +43,7 @@ def label_command(
     """
     if (text is None) != remove:
         raise click.UsageError("give TEXT, or --remove" if text is None else "--remove takes no TEXT")
+    label_of(text)
     with open_for_writing(log, store) as session:
         id = session.resolve(entry)
         with refusing():

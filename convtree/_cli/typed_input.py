@@ -10,6 +10,8 @@ from typing import Any
 import click
 import msgspec
 
+from convtree._model.references import LATEST, steps_above_leaf
+
 STDIN = "-"
 
 
@@ -46,6 +48,17 @@ def message_of(argument: str | None, role: str | None, is_json: bool) -> dict[st
     if not isinstance(message, dict):
         raise click.UsageError(f"the message is a JSON {type(message).__name__}; expected an object")
     return message
+
+
+def label_of(text: str | None) -> str | None:
+    """Returns a label that was passed.
+
+    Raises:
+        click.UsageError: it means something else where an entry is named, or is blank.
+    """
+    if text is not None and (text == LATEST or steps_above_leaf(text) is not None or not text.strip()):
+        raise click.UsageError(f"{text!r} cannot be a label: expected a text other than '@', '@~3' and {LATEST!r}")
+    return text
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def _lines(name: str, done: Vacuumed) -> Iterator[str]:
         yield f"{name}: nothing to drop"
         return
     sizes = f"{readable_size(done.size_before)} become {readable_size(done.size_after)}"
-    counts = f"{count(done.entries, 'entries')}, {count(done.kept, 'entries')} stay, {sizes}"
+    counts = f"{count(done.entries, 'entries')}, {count(done.kept, 'entries')} kept, {sizes}"
     yield f"{name}: dropped {counts}" if done.done else f"{name}: would drop {counts}; add --yes to drop them"
     for each in done.branches:
         labels = "".join(f" {escape_controls(label)!r}" for label in each.labels)
