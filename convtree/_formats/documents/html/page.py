@@ -43,7 +43,7 @@ def page_of(session: Exported, connect: str | None = None, home: str | None = No
     """
     outline = session.outline()
     render = EntryMarkup(outline)
-    title = title_of(session)
+    title = page_title(session)
     scripts = LIVE_SCRIPTS if connect else SCRIPTS
     yield shell("page.html", scripts, title=title, facts=facts_of(session), connect=connect, home=home)
     shown = (render.of(row, record) for row, record in session.records() if isinstance(record, Entry))
@@ -116,12 +116,10 @@ def blocks(shown: Iterable[Shown]) -> Iterator[bytes]:
 def state_of(session: Exported) -> dict[str, Any]:
     """Returns what the script needs beside the entries: the leaf and the labels."""
     outline = session.outline()
-    labels = {outline.row(id): escape_text(label) for id, label in session.labels.items()}
-    return {
-        "leaf": outline.leaf,
-        "certain": outline.certain,
-        "labels": {str(row): label for row, label in labels.items() if row is not None},
-    }
+    rows = {outline.row(id): escape_text(label) for id, label in session.labels.items()}
+    labels = {str(row): label for row, label in rows.items() if row is not None}
+    leaf = None if session.leaf_id is None else outline.row(session.leaf_id)
+    return {"leaf": -1 if leaf is None else leaf, "certain": outline.certain, "labels": labels}
 
 
 def facts_of(session: Exported) -> list[tuple[str, str]]:
@@ -138,7 +136,7 @@ def facts_of(session: Exported) -> list[tuple[str, str]]:
     return [(name, texts.one_line(value, _FACT)) for name, value in found.items() if value]
 
 
-def title_of(session: Exported) -> str:
+def page_title(session: Exported) -> str:
     """Returns the title of a session, as lists have it; its id if there is none."""
     return texts.one_line(title_in(session.name, (record for _, record in session.records())) or session.id, _TITLE)
 
