@@ -173,7 +173,7 @@ def test_show_names_the_sub_agents(store: SessionStore) -> None:
         task.rename("")
     assert call("show", "code")[1].splitlines()[2] == "sub-agent v"
     (task,) = json_of("show", "code")["tasks"]
-    assert task == {"id": "v", "entry_id": None, "name": "", "first_user_message": None}
+    assert task == {"id": "v", "entry_id": None, "name": "", "title": None, "first_user_message": None}
     if store.location.endswith("store"):
         assert json_of("inspect", Path(store.location, "trip.jsonl"))["tasks"] is None
 

@@ -198,6 +198,15 @@ def test_an_address_leads_to_an_entry(opened: Opened, page: Path) -> None:
     opened.wait_for("[data-list=hits] .words", "Fado")
 
 
+def test_another_entry_is_the_leaf(opened: Opened, tmp_path: Path) -> None:
+    """The page opens there. All branches are in it."""
+    with trip() as session:
+        export_file(session, tmp_path / "leaf.html", "html", leaf="q3")
+    opened.load(address_of(tmp_path / "leaf.html"))
+    assert branch_in_view(opened) == ["s1", "q1", "a1", "q3"]
+    assert opened.texts("article .switch span") == ["2/3"]
+
+
 def test_j_and_k_go_from_entry_to_entry(opened: Opened) -> None:
     """And n and p from prompt to prompt. The address follows."""
     opened.page.keyboard.press("g")
@@ -223,6 +232,7 @@ def test_usage_is_summed_by_turn_and_in_all(opened: Opened) -> None:
     assert opened.texts(".sums span") == [
         "14 entries on this branch, 3 prompts", "3 branches, 18 entries in all", "1.5k in · 7 out · cost 0.25",
     ]  # fmt: skip
+    assert opened.texts("article.user .usage")[1].startswith("2 tool results")
     assert opened.texts("article.assistant .model") == ["gpt-5", "other"]
 
 

@@ -104,7 +104,7 @@ def _page(
     store: SessionStore, id: str, path: Path, before: Written | None, redact: Redact | None
 ) -> tuple[Written, bool]:
     """Returns the page of a session, and whether it had to be written."""
-    from convtree._formats.documents.html.page import page_of, title_of
+    from convtree._formats.documents.html.page import page_of, page_title
     from convtree._formats.documents.html.words import words_of
 
     with store.open(id, read_only=True) as opened:
@@ -113,7 +113,7 @@ def _page(
             return before, False
         session: Exported = opened if redact is None else RedactedSession(opened, redact)
         write_atomically(path, page_of(session, home=LIST), replace=True)
-        title = title_of(session)
+        title = page_title(session)
         words = words_of(session.records(), title, *session.labels.values())
         return Written(stamp=stamp, title=title, words=words), True
 

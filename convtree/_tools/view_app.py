@@ -117,7 +117,7 @@ class Viewer:
 
         def listed() -> bytes:
             infos = store.list(archived=None, tasks=True, limit=None).sessions
-            rows = (Listed(_address(each.id), each.name or each.first_user_message or each.id, each) for each in infos)
+            rows = (Listed(_address(each.id), each.title or each.id, each) for each in infos)
             return b"".join(index_page(f"Conversations in {store.location}", rows, connect="search"))
 
         return Response(await run_sync(listed), media_type="text/html; charset=utf-8")

@@ -1,7 +1,8 @@
 """An entry as the page holds it: markup, and a row of numbers and words for the tree, the contents and the sums. Pure.
 
-A row is a JSON array; `ROW` names its members. The script draws the tree from rows alone, and puts the markup of an
-entry into the page when it comes into view.
+A row is a JSON array: row in the log, parent's row, id, kind, time, first words, usage, flags, model, the row that it
+refers to, title, note, states, number of tool results. `Tree.add` in `assets/tree.js` reads it. The script draws the
+tree from rows alone, and puts the markup of an entry into the page when it comes into view.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from convtree._model.entries import (
 )
 from convtree._model.usage import usage_of, usage_stored_in
 
-ROW = ("row", "parent", "id", "kind", "time", "words", "usage", "flags", "model", "link", "title", "note", "states")
 UNSEEN, PINNED, INTERRUPTED, FAILED = 1, 2, 4, 8  # flags: not for the model, pinned, stopped, a tool failed
 
 _WORDS = 140  # characters in the contents and in the map
@@ -79,7 +79,8 @@ class EntryMarkup:
         parent = parents[number] if number < len(self.outline.tree) else MISSING
         words = texts.one_line(said.words, _WORDS if said.kind in _LISTED else _FEW_WORDS)
         row = [number, parent, entry.id, said.kind, entry.timestamp, words, _spent(entry), said.flags, model or None]
-        return Shown([*row, self._link(entry), said.title, said.note, said.states], markup)
+        results = sum(piece.kind == "result" for piece in said.pieces)
+        return Shown([*row, self._link(entry), said.title, said.note, said.states, results], markup)
 
     def _message(self, number: int, entry: MessageEntry) -> Said:
         source = read(entry.message, entry.shape)

@@ -15,18 +15,18 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import sha256
-from itertools import islice
 from typing import Any
 
 from markupsafe import Markup
 
 from convtree import __version__
+from convtree._catalogue.titles import title_in
 from convtree._formats.common.base import Exported
 from convtree._formats.documents.html import texts
 from convtree._formats.documents.html.entries import EntryMarkup, Shown, asset, environment
 from convtree._formats.documents.html.script_data import script_data
 from convtree._model.document_text import escape_text
-from convtree._model.entries import Entry, MessageEntry
+from convtree._model.entries import Entry
 
 SCRIPTS = ("tree.js", "lists.js", "conversation.js", "search.js", "page.js")
 LIVE_SCRIPTS = (*SCRIPTS, "live.js")
@@ -34,7 +34,6 @@ _BLOCK = 200  # entries in a block
 _BLOCK_SIZE = 400_000  # characters of markup in a block
 _TITLE = 100  # characters of a title
 _FACT = 300  # of a fact
-_LOOKED_AT = 100  # records that are looked at for a title
 
 
 def page_of(session: Exported, connect: str | None = None, home: str | None = None) -> Iterator[bytes]:
@@ -44,7 +43,7 @@ def page_of(session: Exported, connect: str | None = None, home: str | None = No
     """
     outline = session.outline()
     render = EntryMarkup(outline)
-    title = title_of(session)
+    title = page_title(session)
     scripts = LIVE_SCRIPTS if connect else SCRIPTS
     yield shell("page.html", scripts, title=title, facts=facts_of(session), connect=connect, home=home)
     shown = (render.of(row, record) for row, record in session.records() if isinstance(record, Entry))
@@ -117,12 +116,10 @@ def blocks(shown: Iterable[Shown]) -> Iterator[bytes]:
 def state_of(session: Exported) -> dict[str, Any]:
     """Returns what the script needs beside the entries: the leaf and the labels."""
     outline = session.outline()
-    labels = {outline.row(id): escape_text(label) for id, label in session.labels.items()}
-    return {
-        "leaf": outline.leaf,
-        "certain": outline.certain,
-        "labels": {str(row): label for row, label in labels.items() if row is not None},
-    }
+    rows = {outline.row(id): escape_text(label) for id, label in session.labels.items()}
+    labels = {str(row): label for row, label in rows.items() if row is not None}
+    leaf = None if session.leaf_id is None else outline.row(session.leaf_id)
+    return {"leaf": -1 if leaf is None else leaf, "certain": outline.certain, "labels": labels}
 
 
 def facts_of(session: Exported) -> list[tuple[str, str]]:
@@ -139,16 +136,9 @@ def facts_of(session: Exported) -> list[tuple[str, str]]:
     return [(name, texts.one_line(value, _FACT)) for name, value in found.items() if value]
 
 
-def title_of(session: Exported) -> str:
-    """Returns the name of a session, or else its first question; its id if it has neither."""
-    if session.name:
-        return texts.one_line(session.name, _TITLE)
-    for _, record in islice(session.records(), _LOOKED_AT):
-        if isinstance(record, MessageEntry) and record.role == "user":
-            said = record.text.strip()
-            if said and not said.startswith(("/", "<")) and " " in said:
-                return texts.one_line(said, _TITLE)
-    return texts.one_line(session.id, _TITLE)
+def page_title(session: Exported) -> str:
+    """Returns the title of a session, as lists have it; its id if there is none."""
+    return texts.one_line(title_in(session.name, (record for _, record in session.records())) or session.id, _TITLE)
 
 
 @lru_cache(maxsize=1)

@@ -30,9 +30,12 @@ from convtree._model.terminal_text import BIDI_CONTROLS, CONTROLS, visible_escap
 
 _MARKDOWN_LIMIT = 40_000  # characters of a text that is read as Markdown
 _CODE_LIMIT = 30_000  # characters of code that is highlighted
+_SLOW_LIMIT = 8_000  # the same, where Pygments looks for functions in a time that grows with the square of the length
+_SLOW = ("c", "cpp", "csharp", "java")
 _LINE_LIMIT = 2_000  # characters of a line of code that is highlighted
 _SHOWN = 20_000  # characters of a long text that are shown before it is unfolded
 _NOT_CODE = re.compile(f"[{CONTROLS}{BIDI_CONTROLS}]")
+_EMPTY_LINES = re.compile(r"(?:\n[ \t]*){50}")  # Pygments' lexer of C reads many of them in quadratic time
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 #: a text without any of these is a plain paragraph in Markdown, too
 _MARKED = re.compile(r"[\\`*_\[\]<>#|~&!\t\r\n]|^\s|^(?:[-+=]|\d+[.)])|  $")
@@ -108,7 +111,9 @@ def code(text: str, language: str = "") -> Markup:
     """
     text = _NOT_CODE.sub(visible_escape, text.replace("\r\n", "\n"))
     lexer = _lexer(language.lower())
-    if lexer is None or len(text) > _CODE_LIMIT or max(map(len, text.split("\n"))) > _LINE_LIMIT:
+    limit = _SLOW_LIMIT if _LEXERS.get(language.lower()) in _SLOW else _CODE_LIMIT
+    is_short = len(text) <= limit and max(map(len, text.split("\n"))) <= _LINE_LIMIT
+    if lexer is None or not is_short or _EMPTY_LINES.search(text) is not None:
         return _folded(text, "code")
     return Markup('<pre class="code" dir="ltr" tabindex="0">%s</pre>') % Markup(highlight(text, lexer, _HIGHLIGHTED))
 

@@ -299,7 +299,7 @@ class Turn {
 
   add(entry) {
     this.sum.add(entry);
-    if (entry.kind === "tool") this.results++;
+    this.results += entry.results;
     if (entry.time) this.last = entry;
   }
 

@@ -2,7 +2,7 @@
 
 function extend({ rows, markup, again, leaf, labels: now, certain }) {
   const end = view.path.at(-1) ?? null;
-  const atEnd = innerHeight + scrollY > document.documentElement.scrollHeight - 200;
+  const atEnd = (view.sections.at(-1)?.getBoundingClientRect().bottom ?? 0) < innerHeight + 100;
   blocks.add(rows, markup);
   const added = rows.map((row) => tree.add(row)).filter(Boolean);
   for (const row of again) tree.change(row);
@@ -14,7 +14,7 @@ function extend({ rows, markup, again, leaf, labels: now, certain }) {
   // The end of the branch in view goes on below itself; another branch is only offered.
   const isFollowed = !end || added.some((entry) => entry.parent === end);
   switchTo(isFollowed ? tree.tip(end ?? tree.entries.at(-1)) : end);
-  if (isFollowed && added.length && atEnd) scrollTo({ top: document.documentElement.scrollHeight });
+  if (isFollowed && added.length && atEnd) view.elementOf(view.items.at(-1).entry)?.scrollIntoView({ block: "nearest" });
   const other = added.findLast((entry) => !view.placeOf.has(entry));
   if (other) offerBranch(other);
 }

@@ -322,7 +322,17 @@ addEventListener("keydown", (event) => {
   action();
 });
 
-addEventListener("beforeprint", () => view.fillAll());
+// Paper is white.
+let screenTheme;
+addEventListener("beforeprint", () => {
+  screenTheme = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light";
+  view.fillAll();
+});
+addEventListener("afterprint", () => {
+  if (screenTheme) document.documentElement.dataset.theme = screenTheme;
+  else delete document.documentElement.dataset.theme;
+});
 
 // --- the address ---
 

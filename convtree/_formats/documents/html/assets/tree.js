@@ -8,11 +8,11 @@ class Tree {
     this.byId = new Map();
   }
 
-  add([row, parentRow, id, kind, time, words, usage, flags, model, link, title, note, states]) {
+  add([row, parentRow, id, kind, time, words, usage, flags, model, link, title, note, states, results]) {
     if (this.byRow.has(row)) return null;
     const parent = this.byRow.get(parentRow) ?? null;
     const isOrphan = parent === null && parentRow !== -1;
-    const entry = { row, parent, isOrphan, id, kind, time, words, usage, flags, model, link, title, note, states, children: [], tip: null };
+    const entry = { row, parent, isOrphan, id, kind, time, words, usage, flags, model, link, title, note, states, results, children: [], tip: null };
     this.byRow.set(row, entry);
     this.byId.set(id, entry);
     this.entries.push(entry);
