@@ -14,8 +14,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from convtree._cli.browse.app import Browser
-from convtree._cli.browse.collections import Collection, OfStore
 from convtree._cli.browse.model import SessionModel
+from convtree._cli.browse.session_lists import OfStore, SessionList
 from convtree._cli.browse.session_screen import SessionScreen
 from convtree._cli.browse.source import LogFile
 from convtree._cli.browse.tree_view import TreeView
@@ -88,11 +88,11 @@ class Hand:
         return [each.message for each in self.app._notifications]
 
 
-def browse(what: Path | SessionStore | Collection, steps: Steps, size: tuple[int, int] = (80, 24)) -> None:
+def browse(what: Path | SessionStore | SessionList, steps: Steps, size: tuple[int, int] = (80, 24)) -> None:
     """Runs the application on a log, a store or a list, and takes some steps in it."""
 
     async def run() -> None:
-        shown: Collection | SessionModel
+        shown: SessionList | SessionModel
         if isinstance(what, Path):
             shown = SessionModel(LogFile(what), LogFile(what).open())
         else:

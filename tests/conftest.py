@@ -21,7 +21,7 @@ os.environ.pop("CONVTREE_URL", None)
 
 pytest.register_assert_rewrite("convtree.testing")  # its asserts say what they have found, as those here do
 
-settings.register_profile("ci", max_examples=60, stateful_step_count=30, deadline=None, derandomize=True, database=None)
+settings.register_profile("ci", max_examples=40, stateful_step_count=30, deadline=None, derandomize=True, database=None)
 settings.register_profile(
     "long",
     max_examples=3_000,

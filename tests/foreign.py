@@ -45,7 +45,7 @@ PI = [
     pi_line("custom_message", "a8", "a7", customType="x", content="w6", display=True),
     pi_line("custom", "a9", "a8", customType="todo", data={"n": "w7"}),
     pi_line("session_info", "aa", "a9", name="w8"),
-    pi_line("future", "ab", "aa", what="w9"),
+    pi_line("active_tools_change", "ab", "aa", what="w9"),
 ]
 
 # --- kit ---

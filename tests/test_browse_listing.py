@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import log2
 from typing import Any
 
@@ -85,6 +86,25 @@ def test_reading_begins_at_the_target(tree: list[tuple[int, int]], target: int) 
     shape.kinds[:] = bytes(len(shape.kinds))
     assert len(build_listing(shape, Look())) == 0
     assert sorted(row for rows in shape.unread(target) for row in rows) == nodes(shape)
+
+
+def test_an_entry_that_is_hidden_later() -> None:
+    """A mark that hides it, and one that shows it, change what is listed. The rest is not looked at again."""
+    with Session.memory() as session:
+        session.append_many([user("question"), assistant("answer")])
+        note = session.append(user("note"))
+        before = Shape(session.outline())
+        for rows in before.unread(0):
+            before.look_at(rows, before.outline.entries(rows))
+        listed = []
+        for change in (partial(session.hide, note, visible_to="model"), partial(session.show, note)):
+            change()
+            after = Shape(session.outline(), before)
+            unread = [row for rows in after.unread(0) for row in rows]
+            after.look_at(unread, after.outline.entries(unread))
+            listed.append((unread, list(build_listing(after, Look()).rows)))
+            before = after
+    assert listed == [([2], [0, 1]), ([2], [0, 1, 2])]
 
 
 def test_all_columns_of_a_line_are_plain_values() -> None:

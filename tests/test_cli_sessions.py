@@ -164,7 +164,7 @@ def test_show_names_the_sub_agents(store: SessionStore) -> None:
     begin_tasks(store, 6)
     store.fork("trip", new_id="f").close()
     lines = call("show", "trip")[1].splitlines()
-    assert lines[2:8] == [
+    assert lines[3:9] == [
         *(rf"sub-agent t{number} at q: look\x1b[31m" for number in (5, 4, 3, 2, 1)),
         "… 1 more sub-agent; show them with --full",
     ]
@@ -173,7 +173,7 @@ def test_show_names_the_sub_agents(store: SessionStore) -> None:
         task.rename("")
     assert call("show", "code")[1].splitlines()[2] == "sub-agent v"
     (task,) = json_of("show", "code")["tasks"]
-    assert task == {"id": "v", "entry_id": None, "name": "", "first_user_message": None}
+    assert task == {"id": "v", "entry_id": None, "name": "", "title": None, "first_user_message": None}
     if store.location.endswith("store"):
         assert json_of("inspect", Path(store.location, "trip.jsonl"))["tasks"] is None
 
@@ -183,7 +183,7 @@ def test_show() -> None:
     """The output and the options are those of `inspect`."""
     code, out, _ = call("show", "trip")
     assert code == 0
-    assert out.startswith("Trip, session trip\n3 entries, 3 messages, 2 branches, m, leaf oslo\n")
+    assert out.startswith("Trip\nsession trip\n3 entries, 3 messages, 2 branches, m, leaf oslo\n")
     assert json.loads(call("show", "trip", "--context", "--json", "--leaf", "rome")[1])["entry_ids"] == ["q", "rome"]
     assert call("show", "nowhere")[0] == 3
 

@@ -79,7 +79,7 @@ def texts(session: Session) -> list[str]:
 def test_a_task_is_read_from_both_files(tmp_path: Path, store: SessionStore) -> None:
     """Messages from the history, usage from the screen; the name is what the user typed."""
     write(tmp_path, HISTORY, SCREEN)
-    assert imported(tmp_path, store) == 4 + 2 + 1
+    assert imported(tmp_path, store) == 5 + 2 + 1
     assert imported(tmp_path, store) == 0
     info = store.info(str(START))
     assert (info.name, info.usage) == (
@@ -89,7 +89,14 @@ def test_a_task_is_read_from_both_files(tmp_path: Path, store: SessionStore) -> 
     rows = store.usage(str(START), by="model")
     assert sorted((row.model or "", row.usage.input_tokens) for row in rows) == [("", 200), ("opus", 100)]
     with store.open(str(START)) as session:
-        entries = session.path()
+        sent, seen, *others = session.path()
+        assert isinstance(sent, MessageEntry)
+        assert isinstance(seen, MessageEntry)
+        assert [(each.visible_to, each.text) for each in (sent, seen)] == [
+            ("model", "<task>\nWhat is in a?\nBriefly.\n</task>\n<environment_details>…</environment_details>"),
+            ("user", "What is in a?\nBriefly."),
+        ]
+        entries = [sent, *others]
         assert [each.type for each in entries] == [
             *("message", "extension_data", "message"),
             *("message", "extension_data", "message"),
@@ -108,7 +115,7 @@ def test_a_task_grows_between_imports(tmp_path: Path, store: SessionStore) -> No
     """A request counts when it is answered, in the place where it began."""
     running = [TASK, asked(1, 100, facts={"cost": 0.25}, modelInfo=MODEL), asked(4, None)]
     for history, screen, new in (
-        (HISTORY[:1], [TASK, asked(1, None)], 1 + 1),
+        (HISTORY[:1], [TASK, asked(1, None)], 2 + 1),
         (HISTORY[:1], SCREEN[:2], 0),
         (HISTORY[:3], running, 3),
         (HISTORY, SCREEN, 2),
@@ -116,7 +123,7 @@ def test_a_task_grows_between_imports(tmp_path: Path, store: SessionStore) -> No
         write(tmp_path, history, screen)
         assert imported(tmp_path, store) == new
     with store.open(str(START)) as session:
-        assert (len(session.leaves()), len(session.path())) == (1, 6)
+        assert (len(session.leaves()), len(session.path())) == (1, 7)
     assert store.info(str(START)).usage.input_tokens == 300
 
 
@@ -132,7 +139,7 @@ def test_a_task_that_was_set_back_is_a_branch(tmp_path: Path, store: SessionStor
     fresh = open_store("memory:")
     removed = asked(7, 200, "deleted_api_reqs", facts={"cost": 0.5})
     write(tmp_path, other[:2], [*SCREEN[:2], removed])
-    assert imported(tmp_path, fresh) == 2 + 2 + 1
+    assert imported(tmp_path, fresh) == 3 + 2 + 1
     write(tmp_path, other, [*SCREEN[:2], removed])
     assert imported(tmp_path, fresh) == 1
     assert (fresh.info(str(START)).usage.input_tokens, fresh.info(str(START)).usage.cost) == (300, 0.75)
@@ -147,7 +154,7 @@ def test_requests_without_times_are_counted_by_their_places(tmp_path: Path) -> N
     ):
         session, report = read_foreign(write(tmp_path, history, screen))
         kinds = [each.type for each in session.path()]
-        assert (kinds, report.findings) == (["message", "extension_data", "message"] * 2, ())
+        assert (kinds, report.findings) == (["message", *["message", "extension_data", "message"] * 2], ())
 
 
 def test_messages_that_are_not_sent_any_more_are_for_the_user(tmp_path: Path, store: SessionStore) -> None:
@@ -206,10 +213,10 @@ def test_either_file_names_the_task(tmp_path: Path) -> None:
     task = write(tmp_path, HISTORY, SCREEN)
     for path in (task, task / "ui_messages.json", task / "api_conversation_history.json"):
         session, report = read_foreign(path)
-        assert (session.id, report.format, len(session.path())) == (str(START), "cline", 6)
+        assert (session.id, report.format, len(session.path())) == (str(START), "cline", 7)
     lone = write_json(tmp_path / "lone.json", HISTORY)
     session, report = read_foreign(lone)
-    assert (session.id, report.format, len(session.path())) == ("lone", "cline", 4)
+    assert (session.id, report.format, len(session.path())) == ("lone", "cline", 5)
     with pytest.raises(NotALog):
         read_foreign(write_json(tmp_path / "other" / "x.json", SCREEN))
     untimed = write_json(tmp_path / "other" / "y.json", [{"role": "user", "content": "Hello"}])
@@ -247,7 +254,7 @@ def test_roo_says_where_a_task_belongs(tmp_path: Path, store: SessionStore) -> N
 
 
 def test_files_that_are_not_whole_lose_no_message(tmp_path: Path) -> None:
-    """A torn screen is reported; odd values in it count nothing."""
+    """Odd values on the screen count nothing; a screen that does not end is reported."""
     odd = [
         TASK,
         asked(1, 100) | {"ts": "soon", "text": "no JSON"},

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from foreign import KIT, PI, encoded
+from foreign import KIT, PI, TIME, claude_line, claude_said, encoded
 from foreign_stores import write_database
 
-from convtree import MessageEntry, open_store
+from convtree import ExtensionDataEntry, MessageEntry, open_store
 from convtree._cli.app import app
 from convtree._formats.common import base
 from convtree._formats.common.base import Findings, SourceSpan
@@ -69,6 +69,25 @@ def test_the_name_and_the_count_are_shown(tmp_path: Path) -> None:
     assert "unknown field dropped: colour (2 times)" in runner.invoke(app, arguments).output
     report = json.loads(runner.invoke(app, [*arguments, "--json"]).output)
     assert [(each["about"], each["times"]) for each in report["findings"]] == [("colour", 2)]
+
+
+def test_a_type_of_record_that_is_unknown_is_a_warning(tmp_path: Path) -> None:
+    """Once for a type, with its count; those that the tool is known to write are none. All are kept."""
+    odd = [claude_line(kind, f"u{at}", None) for at, kind in enumerate(("odd", "mode", "odd", "other"))]
+    untyped = {"uuid": "u9", "sessionId": "s", "timestamp": TIME}
+    (tmp_path / "c.jsonl").write_bytes(
+        encoded(claude_said("u0", None, "Hello"), *odd[1:], odd[0] | {"uuid": "u5"}, untyped)
+    )
+    session, report = read_foreign(tmp_path / "c.jsonl")
+    found = [(each.code, each.severity, each.about, each.times) for each in report.findings]
+    warning = ("source_not_understood", "warning")
+    assert found == [
+        (*warning, "a record of the type 'odd'", 2),
+        (*warning, "a record of the type 'other'", 1),
+        (*warning, "a record without a type", 1),
+    ]
+    kinds = [each.ext_type for _, each in session.records() if isinstance(each, ExtensionDataEntry)]
+    assert sorted(kinds) == sorted(f"claude-code.{kind}" for kind in ("mode", "odd", "other", "odd", "unknown"))
 
 
 def test_a_name_beyond_the_limit_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,7 +213,7 @@ def test_a_message_that_is_not_understood_is_kept_whole(tmp_path: Path) -> None:
     assert isinstance(entry, ExtensionDataEntry)
     assert isinstance(cost, ExtensionDataEntry)
     assert (entry.ext_type, entry.data) == ("qwen-code.user", {"message": odd})
-    assert (codes(report), cost.usage, cost.model) == (["source_bad_record"], PAID, "qwen3")
+    assert (codes(report), cost.usage, cost.model) == (["source_bad_record", "source_not_understood"], PAID, "qwen3")
     data = [each for _, each in session.records() if isinstance(each, ExtensionDataEntry)]
     assert [each.data for each in data if each.ext_type == "qwen-code.odd"] == [{"words": "nowhere"}]
 

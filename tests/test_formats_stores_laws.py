@@ -321,7 +321,7 @@ def test_pipes_and_folders_in_place_of_files_are_reported(tmp_path: Path) -> Non
     history = write_lines(tmp_path / "kube" / "history.json", KUBECTL)
     os.mkfifo(history.with_name("metadata.yaml"))
     found = read(kubectl_ai, history.parent)[0]
-    assert (found.codes, found.session.leaf_id is None) == (["source_bad_line"], False)
+    assert (found.codes, found.session.leaf_id is None) == (["source_bad_line", "source_not_understood"], False)
     claw = write_lines(tmp_path / "claw.jsonl", CLAW)
     os.mkfifo(claw.with_name("claw.meta.json"))
     assert read(picoclaw, claw)[0].session.leaf_id is not None

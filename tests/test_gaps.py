@@ -78,11 +78,11 @@ def test_a_tree_with_a_gap(log: Path) -> None:
     """Without the option, what is below the damage is a tree of its own. With it, the branches hang where they were."""
     assert shown(run("inspect", log, "--utc")) == [
         "○ 12:00 text a",
-        "         text b",
+        "          text b",
         "[messages are missing here: line 4]",
         "● 12:00   text d",
         "├─○ 12:00 1/2 text e",
-        "│          text f",
+        "│           text f",
         "◉ 12:00 2/2 (leaf) text g",
     ]
     assert shown(run("inspect", log, "--utc", "--allow-gaps")) == [
@@ -91,7 +91,7 @@ def test_a_tree_with_a_gap(log: Path) -> None:
         f"●       {GAP}",
         "● 12:00   text d",
         "├─○ 12:00 1/2 text e",
-        "│          text f",
+        "│           text f",
         "◉ 12:00 2/2 (leaf) text g",
     ]
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
-from convtree._catalogue.record_summary import HIDDEN_FROM_USER, words_of
+from convtree._catalogue.record_summary import HIDDEN_FROM_USER, excerpt_of, words_of
 from convtree._catalogue.tables import Execute
 from convtree._catalogue.texts import one_of
 from convtree._model.batches import batched
+from convtree._model.entries import Entry, Mark, MessageEntry
 
 MESSAGES_READ = 10  # of the user, at most
+_RECORDS_READ = 500
 _BEGINNING = 2**18  # of a log, in the units of its positions: bytes, or lines in memory
 _TWO_WORDS = re.compile(r"\w\W+\w")
 _COMMAND = re.compile(r"/[\w:.-]+(\s|$)")  # but no path, which has another slash
@@ -41,6 +44,19 @@ def title_of(name: str | None, user_messages: Iterable[str]) -> str | None:
             return text
         first = text if first is None else first
     return first
+
+
+def title_in(name: str | None, records: Iterable[Entry | Mark]) -> str | None:
+    """Returns the title of a session with these records, of which only the first ones are looked at."""
+    said = filter(None, map(excerpt_shown, islice(records, _RECORDS_READ)))
+    return title_of(name, islice(said, MESSAGES_READ))
+
+
+def excerpt_shown(record: Entry | Mark) -> str | None:
+    """Returns the beginning of a message of the user that the user sees; None for any other record."""
+    if not isinstance(record, MessageEntry) or record.role != "user" or record.visible_to in HIDDEN_FROM_USER:
+        return None
+    return excerpt_of(record.text) or None
 
 
 def is_request(text: str) -> bool:

@@ -18,8 +18,8 @@ from convtree._model.errors import SeveralSessions
 from convtree.stores._session_store import SessionStore
 
 if TYPE_CHECKING:
-    from convtree._cli.browse.collections import Collection
     from convtree._cli.browse.model import SessionModel
+    from convtree._cli.browse.session_lists import SessionList
 
 _EXTRA = ("textual", "markdown_it")
 _SWITCH_S = 0.001  # a thread that reads gives way to the screen so soon; 5 ms, Python's default, can be felt
@@ -54,10 +54,10 @@ def browse_command(ctx: click.Context, log: str | None, store: SessionStore | No
     Browser(what).run()
 
 
-def _opened(log: str | None, store: SessionStore | None, session_id: str | None) -> Collection | SessionModel:
+def _opened(log: str | None, store: SessionStore | None, session_id: str | None) -> SessionList | SessionModel:
     """Opens a session, or what lists several, so that errors are printed before the screen is taken."""
-    from convtree._cli.browse.collections import OfOtherTools, OfStore
     from convtree._cli.browse.model import SessionModel
+    from convtree._cli.browse.session_lists import OfOtherTools, OfStore
     from convtree._cli.browse.source import LogFile, Stored
 
     if log is None:

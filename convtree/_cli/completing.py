@@ -54,7 +54,7 @@ def _sessions(ctx: click.Context) -> Iterator[tuple[str, str]]:
     with _store(ctx) as store:
         page = store.list(archived=None, limit=_SESSIONS)
     for info in page:
-        yield info.id, info.name or info.first_user_message or ""
+        yield info.id, info.title or ""
 
 
 def _entries(ctx: click.Context) -> Iterator[tuple[str, str]]:

@@ -71,7 +71,7 @@ def _role(hit: Hit) -> str:
 
 
 def _title(hit: Hit) -> str:
-    return escape_controls(hit.session_title or hit.session_name or "")
+    return escape_controls(hit.session_title or "")
 
 
 def _highlighted(text: str, words: Sequence[str], terminal: Terminal) -> str:

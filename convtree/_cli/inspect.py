@@ -121,7 +121,7 @@ def _source_list(source: Path, look: LookOptions) -> Iterator[str]:
         time = times.read(each.begun)
         when = "" if time is None else f"{time:%Y-%m-%d %H:%M}"
         facts = f"{escape_controls(each.id):<{id_width}}  {when:16}  {each.messages:>6,}"
-        title = escape_controls(each.name or each.first_user_message or "")
+        title = escape_controls(each.title or "")
         title += f"  {escape_controls(os.path.relpath(each.source, source))}" if source.is_dir() else ""
         room = terminal.width - terminal.cells(facts) - 2
         if room >= _MIN_TITLE_CELLS:

@@ -28,6 +28,7 @@ class SubAgent(NamedTuple):
     id: str
     entry_id: str | None
     name: str | None
+    title: str | None
     first_user_message: str | None
 
 
@@ -35,7 +36,7 @@ def sub_agents(children: Iterable[SessionInfo]) -> list[SubAgent]:
     """Returns the sub-agents among the children of a session."""
     found = ((info, info.parent_session) for info in children)
     return [
-        SubAgent(info.id, parent.entry_id, info.name, info.first_user_message)
+        SubAgent(info.id, parent.entry_id, info.name, info.title, info.first_user_message)
         for info, parent in found
         if parent is not None and parent.kind == "task"
     ]

@@ -52,7 +52,7 @@ class Layout:
 
         Args:
             lead: the columns before the sign.
-            sign: the sign of an entry, or what is drawn in its place.
+            sign: the sign of an entry, or the character that is drawn in its place.
             time: when it was; None leaves the column empty.
             pieces: what the line says.
             tail: what stands at the right.
@@ -60,7 +60,7 @@ class Layout:
         paint = self.terminal.paint
         clock = "" if not self._has_times else " " * _TIME_CELLS if time is None else f"{time:%H:%M} "
         lead = fit_columns(lead, self.terminal)
-        start = f"{lead}{paint(sign.text, sign.style)}{'' if sign.text.endswith(' ') else ' '}{paint(clock, 'dim')}"
+        start = f"{lead}{paint(sign.text, sign.style)} {paint(clock, 'dim')}"
         return self._fitted(start, len(lead) + 2 + len(clock), pieces, tail)
 
     def fitted(self, pieces: Iterable[Piece], tail: str = "") -> str:

@@ -52,16 +52,21 @@ _OPTIONS = (
         shell_complete=complete_entry,
         help="Use this entry instead of the session's leaf.",
     ),
-    click.option("--context", is_flag=True, help="Show the messages that a model would receive."),
-    click.option("--path", is_flag=True, help="Show only the entries from the root to the leaf."),
+    click.option("--context", "part", flag_value="context", help="Show the messages that a model would receive."),
+    click.option("--path", "part", flag_value="path", help="Show only the entries from the root to the leaf."),
     click.option("--full", is_flag=True, help="Show every entry with its whole text, as Markdown."),
     click.option("-v", "--verbose", is_flag=True, help="Show every entry on a line, with its size and id."),
     with_gaps,
     with_utc,
     click.option("--no-pager", is_flag=True, help="Print all of it at once, even on a terminal."),
-    click.option("--json", is_flag=True, help="Print one JSON document. With --context, the messages are unchanged."),
-    click.option("--dot", is_flag=True, help="Print the tree for Graphviz."),
-    click.option("--mermaid", is_flag=True, help="Print the tree for Mermaid."),
+    click.option(
+        "--json",
+        "form",
+        flag_value="json",
+        help="Print one JSON document. With --context it holds the messages unchanged.",
+    ),
+    click.option("--dot", "form", flag_value="dot", help="Print the tree for Graphviz."),
+    click.option("--mermaid", "form", flag_value="mermaid", help="Print the tree for Mermaid."),
 )
 
 
@@ -69,38 +74,17 @@ def with_look_options(command: Callable[..., None]) -> Callable[..., None]:
     """Decorates a command with these options. It receives them as the keyword argument `look`."""
 
     @wraps(command)
-    def run(*arguments: Any, **named: Any) -> None:
-        chosen = {name: named.pop(name) for name in _NAMES}
-        part = _one_of(chosen, ("context", "path"))
-        form = _one_of(chosen, ("json", "dot", "mermaid"))
-        for graph in ("dot", "mermaid"):
-            for other in ("context", "path", "full", "verbose"):
-                _one_of(chosen, (graph, other))
-        _one_of(chosen, ("full", "verbose"))
-        _one_of(chosen, ("context", "verbose"))
-        look = LookOptions(
-            part=part,
-            form=form,
-            pager=not chosen["no_pager"],
-            **{name: chosen[name] for name in ("leaf_id", "full", "verbose", "utc", "allow_gaps")},
-        )
+    def run(*arguments: Any, no_pager: bool, **named: Any) -> None:
+        chosen = {name: named.pop(name) for name in LookOptions._fields if name in named}
+        look = LookOptions(**chosen, pager=not no_pager)
+        if look.form in ("dot", "mermaid") and (look.part or look.full or look.verbose):
+            raise click.UsageError(
+                f"--{look.form} prints the whole tree and cannot be combined with --context, --path, --full or -v"
+            )
+        if look.verbose and (look.full or look.part == "context"):
+            raise click.UsageError("-v is for the lines of a tree or a path, and not for --full or --context")
         command(*arguments, look=look, **named)
 
     for option in reversed(_OPTIONS):
         run = option(run)
     return run
-
-
-_NAMES = ("leaf_id", "context", "path", "full", "verbose", "allow_gaps", "utc", "no_pager", "json", "dot", "mermaid")
-
-
-def _one_of(chosen: dict[str, Any], names: tuple[str, ...]) -> str | None:
-    """Returns the flag among some that was passed.
-
-    Raises:
-        click.UsageError: several were.
-    """
-    found = [name for name in names if chosen[name]]
-    if len(found) > 1:
-        raise click.UsageError(f"--{found[0]} cannot be combined with --{found[1]}")
-    return found[0] if found else None

@@ -78,11 +78,11 @@ class Frame:
         yield from (first, *others)
 
     def _tasks(self, tasks: Sequence[SubAgent]) -> Iterator[str]:
-        """Yields the sub-agents: id, the entry at which it began, and its name or first question."""
+        """Yields the sub-agents: id, the entry at which it began, and its title."""
         shown = tasks if self._full else tasks[:TASKS_SHOWN]
         for each in shown:
             at = "" if each.entry_id is None else f" at {escape_controls(each.entry_id)}"
-            title = escape_controls(each.name or each.first_user_message or "")
+            title = escape_controls(each.title or "")
             text = self._terminal.cut(
                 f"sub-agent {escape_controls(each.id)}{at}" + (title and f": {title}"), self._terminal.width
             )

@@ -85,8 +85,8 @@ def _titles(infos: Sequence[SessionInfo]) -> Column:
 
 
 def title_of(info: SessionInfo) -> str:
-    """Returns what a list shows as the title. A catalogue of another storage may not choose one."""
-    return info.title or info.name or info.first_user_message or ""
+    """Returns the title of a session; empty if it has none."""
+    return info.title or ""
 
 
 def title_text(info: SessionInfo) -> str:

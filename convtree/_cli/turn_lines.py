@@ -113,7 +113,8 @@ class TurnLines:
             case NewModel(row=row, before=before, after=after):
                 names = (escape_controls(" ".join(filter(None, each))) for each in (before, after))
                 piece = Piece(f"model: {' to '.join(names)}", "dim")
-                yield self._layout.line(place.lead, self._sign(row), None, [*_numbered(place), piece])
+                sign = self._pieces[self._signs.on_path if row in self._view.active else self._signs.off_path]
+                yield self._layout.line(place.lead, sign, None, [*_numbered(place), piece])
             case Single():
                 yield from self._single(item, place)
             case Turn():

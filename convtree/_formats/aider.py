@@ -10,7 +10,8 @@ The facts are those of Aider-AI/aider: `io.py`, `append_chat_history`, writes th
 - All other lines: a message of the assistant. Headings stay in it, which aider itself leaves out when it reads them.
 
 aider ends each line of the user and of its own with two spaces. If the first one in the file does, a line without them
-belongs to the answer around it: it is a heading or a quotation. The file has no ids, so those of chats are derived from
+belongs to the answer around it: it is a heading or a quotation. A message whose last line does not end is not read, as
+long as it is the last. The file has no ids, so those of chats are derived from
 their times, and those of entries from their content.
 """
 
@@ -37,6 +38,7 @@ SHAPE = "openai-chat"
 _STARTED = re.compile(rb"# aider chat started at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\s*")
 _STARTED_IN = re.compile(rb"^" + _STARTED.pattern + rb"$", re.MULTILINE)
 _USER, _OUTPUT, _BREAK = b"#### ", b"> ", b"  "
+_TORN = "torn"  # a line that does not end: the message in it is not whole
 _NUMBER = r"([0-9.,]+)(k?)"
 _TOKENS = re.compile(
     rf"Tokens: {_NUMBER} sent(?:, {_NUMBER} cache write)?(?:, {_NUMBER} (?:cache hit|cached))?, {_NUMBER} received"
@@ -129,8 +131,9 @@ def _lines(file: SourceFile, chat: _Chat, findings: Findings) -> Iterator[_Line]
     for data, span in _raw_lines(file, chat.span):
         if _STARTED.fullmatch(data):
             return
-        if data.startswith(_OUTPUT) and not data.endswith(b"\n"):
+        if not data.endswith(b"\n") and span.length < LINE_LIMIT:  # aider ends each line
             findings.add("source_torn_tail", span)
+            yield _Line(_TORN, "", span)
             return
         if b"\0" in data:
             findings.add("source_nul_bytes", span)
@@ -163,7 +166,7 @@ def _joined(lines: Iterator[_Line]) -> Iterator[_Line]:
     """Joins the lines of one message; empty ones around it are left out."""
     parts: list[_Line] = []
     for line in lines:
-        if parts and (line.kind != parts[0].kind or line.kind == "output"):
+        if parts and line.kind != _TORN and (line.kind != parts[0].kind or line.kind == "output"):
             yield from _message(parts)
             parts = []
         parts.append(line)
@@ -174,6 +177,8 @@ def _message(parts: list[_Line]) -> Iterator[_Line]:
     if not parts:
         return
     kind, _, first = parts[0]
+    if parts[-1].kind == _TORN:
+        return  # it goes on when the file is whole
     said = ("" if kind == "assistant" else "\n").join(part.text for part in parts)
     said = said.strip("\r\n") if kind == "assistant" else said
     if said.strip():

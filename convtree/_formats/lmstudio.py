@@ -4,8 +4,8 @@ LM Studio's own code is not public. The parts of a message and the counts are th
 `packages/lms-shared-types/src` (`ChatHistoryData.ts`, `llm/LLMPredictionStats.ts`); versions and steps are as public
 tools read and write them that were tested on files of LM Studio. Mapping:
 
-- `versions` of a message: siblings; other fields of the message are dropped (reported). The conversation goes on below
-  the one that `currentlySelected` names.
+- `versions` of a message: siblings. The conversation goes on below the one that `currentlySelected` names. Other
+  fields beside them are dropped (reported).
 - The steps of a version: a message for each generation, and one for the results between two of them. Texts, reasoning
   (`style`), calls and results are blocks as Anthropic has them; other parts, other steps, such as `toolStatus`, and all
   further fields are kept in the message under `lmstudio`.

@@ -9,8 +9,9 @@ when picoclaw deletes lines in a compaction. Mapping:
   picoclaw has only one summary: a new one becomes a new compaction, and the old one stays in the tree.
 - A message with only `reasoning_content`: for the user only, because picoclaw leaves it out. On a restart picoclaw also
   leaves out a call without a result and all later messages; here they are in the context.
-- `key`: the id of the session; without metadata, the file's name. `scope` and `aliases`: metadata in the header. Other
-  fields of the metadata: metadata of the session under `picoclaw`.
+- `key`: the id of the session; without metadata, the file's name. Beside metadata that cannot be read nothing is read:
+  they may be being written. `scope` and `aliases`: metadata in the header. Other fields of the metadata: metadata of
+  the session under `picoclaw`.
 
 A legacy file is one object: `key`, `messages`, `summary`. picoclaw takes it over when it starts, so that is what is
 written (`write`). Shape `picoclaw.message`.
@@ -70,6 +71,9 @@ def sessions(source: Source) -> Iterator[SessionRef]:
         return
     findings = Findings()
     meta = _metadata(source.path, findings)
+    if not meta and findings.count("source_bad_line"):  # being written, perhaps: it has the id of the session
+        yield from leftovers(NAME, findings)
+        return
     yield make_ref(NAME, text(meta.get("key")) or source.path.stem, findings, meta)
 
 

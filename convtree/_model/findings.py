@@ -50,7 +50,7 @@ SOURCE: dict[str, tuple[Severity, str]] = {
     "source_glued": ("warning", "several objects on one line; each is imported"),
     "source_second_header": ("warning", "a second header; skipped"),
     "source_bad_record": ("warning", "required fields missing or of the wrong type; kept as extension data"),
-    "source_not_understood": ("warning", "a message, or a part of one, that no reader knows; kept as it is"),
+    "source_not_understood": ("warning", "a record, a message, or a part of one, that no reader knows; kept as it is"),
     "source_bad_target": ("warning", "refers to an entry that is not there; reference dropped"),
     "source_unsupported": ("warning", "changes what the other tool's model sees, but not the context here"),
     "source_usage_unknown": ("warning", "token usage in an unknown spelling; kept, but it counts as 0"),

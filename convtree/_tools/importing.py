@@ -14,8 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from convtree._catalogue.record_summary import HIDDEN_FROM_USER, excerpt_of
-from convtree._catalogue.titles import MESSAGES_READ, title_of
+from convtree._catalogue.titles import MESSAGES_READ, excerpt_shown, title_of
 from convtree._engine.log import Durability
 from convtree._engine.redact import Redact, redact_record
 from convtree._formats.common.base import NO_PLACE, Findings, SessionRef, SourceSession, origin
@@ -237,9 +236,8 @@ def _describe(found: KnownSource, read: SourceSession) -> ForeignSession:
     for record in read.records:
         if isinstance(record, MessageEntry):
             messages += 1
-            typed = record.role == "user" and record.visible_to not in HIDDEN_FROM_USER
-            if typed and len(said) < MESSAGES_READ and record.text:
-                said.append(excerpt_of(record.text))
+            if len(said) < MESSAGES_READ and (text := excerpt_shown(record)) is not None:
+                said.append(text)
         elif isinstance(record, SessionInfoMark) and record.name is not msgspec.UNSET:
             name = record.name
     return ForeignSession(

@@ -11,8 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.color import Color
 from textual.filter import LineFilter
 
-from convtree._cli.browse.collections import Collection
 from convtree._cli.browse.model import SessionModel
+from convtree._cli.browse.session_lists import SessionList
 from convtree._cli.browse.session_screen import SessionScreen
 from convtree._cli.browse.sessions_screen import SessionsScreen
 from convtree._model.terminal_text import escape_controls
@@ -32,7 +32,7 @@ class Browser(App[None]):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", "Quit", show=False, priority=True)]
 
-    def __init__(self, what: Collection | SessionModel) -> None:
+    def __init__(self, what: SessionList | SessionModel) -> None:
         super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
         self._what = what

@@ -15,37 +15,37 @@ from convtree._model.terminal_text import escape_controls
 
 HELP = """\
 Sessions
-  Enter          open
-  /              search all messages of the store
-  r              read the list again
+  Enter      open
+  /          search all messages
+  r          read the list again
 
 Tree
-  up down j k    move; PgUp PgDn Home End, too
-  n p            next and previous prompt
-  [ ]            previous and next alternative
-  Enter          to the message; Escape comes back
-  space          fold or unfold a turn, a branch, tools
-  left right     fold, unfold; else to the prompt above,
-                 to the message and back
-  - +            fold or unfold everything
-  1 2 3 4        turns, prompts, no tools, everything
-  /              search in the session as you type
+  up down    move; j k PgUp PgDn, too
+  n p        next, previous prompt
+  [ ]        previous, next answer
+  Enter Esc  to the message, and back
+  space      fold, unfold
+  left right fold, unfold, go there
+  - +        fold, unfold everything
+  1 2 3 4    turns, prompts only,
+             no tools, everything
+  /          search as you type
 
 Message
-  x              unfold or fold thinking
-  up down        scroll
+  x          unfold, fold thinking
+  up down    scroll
 
 On an entry
-  l              label it; an empty label clears it
-  f              fork: a new session that ends with it
-  y              copy its id
-  e              export the session: .html .md .json
+  l          label; none if empty
+  f          fork: a new session
+  y          copy the id
+  e          export: .html .md .json
 
-  Escape         back
-  q              quit
+  Esc q      back, quit
 
 Signs
-  ◉ leaf   ● on its branch   ○ on another
+  ◉ leaf     ● on its branch
+  ○ on another branch
   ▸ folded   ▾ unfolded
 """
 
@@ -55,7 +55,7 @@ class Ask(ModalScreen[str | None]):
 
     DEFAULT_CSS = """
     Ask { align: center middle; }
-    Ask > Vertical { width: 90%; max-width: 72; height: auto; border: round $border; padding: 0 1; }
+    Ask > Vertical { width: 100%; max-width: 72; height: auto; border: round $border; padding: 0 1; }
     Ask Static { width: 1fr; height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel", priority=True)]
@@ -81,7 +81,8 @@ class Help(ModalScreen[None]):
 
     DEFAULT_CSS = """
     Help { align: center middle; }
-    Help > VerticalScroll { width: 90%; max-width: 62; height: 90%; border: round $border; padding: 0 1; }
+    Help > VerticalScroll { width: 100%; max-width: 46; height: 90%; border: round $border; }
+    Help > VerticalScroll { scrollbar-size-vertical: 1; }
     Help Static { width: 1fr; height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "dismiss", "Close", priority=True)]

@@ -13,6 +13,7 @@ from rich.markdown import Markdown
 from rich.segment import Segment
 from rich.style import Style
 from rich.syntax import Syntax
+from rich.text import Text
 from rich.theme import Theme
 from textual.strip import Strip
 
@@ -35,6 +36,7 @@ STYLES = {
 CURSOR = Style(reverse=True)
 _MARKDOWN_LIMIT = 50_000  # characters; a longer text is shown as it is
 _LIMIT = 200_000  # characters of a block that are shown
+_MOST_LINES = 20_000  # of a message, until a further block is left out
 _NESTING = 20  # quotes and lists in each other that are drawn as such
 _TAB = 4
 _ON_ONE_LINE = {ord("\n"): " ", ord("\t"): " "}
@@ -71,8 +73,11 @@ def filled(text: str, width: int) -> str:
 
 def message_lines(facts: Sequence[str], blocks: Sequence[Block], width: int, *, unfolded: bool) -> list[Strip]:
     """Returns the lines of a message: facts, then its blocks with their titles."""
-    lines = [strip for fact in facts for strip in _wrapped(fact, width, STYLES["dim"])]
+    lines = [strip for fact in facts for strip in _drawn(Text(escape_controls(fact), style="dim"), width)]
     for block in blocks:
+        if len(lines) > _MOST_LINES:
+            lines.append(one_line([("… more; an export (e) has it", "note")], width))
+            break
         lines.append(Strip.blank(width))
         is_folded = block.is_folded and not unfolded
         if block.title:
@@ -119,7 +124,7 @@ def _parser() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False, "maxNesting": 2 * _NESTING}).enable(["table", "strikethrough"])
 
 
-def _drawn(document: Markdown | Syntax, width: int) -> Iterator[Strip]:
+def _drawn(document: Markdown | Syntax | Text, width: int) -> Iterator[Strip]:
     """Yields the lines that rich makes of a document."""
     console = Console(
         width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor", theme=_THEME, _environ={}

@@ -14,9 +14,10 @@ from convtree._cli.browse.blocks import Block, blocks_of, text_of_blocks
 from convtree._cli.browse.listing import Line, Listing, Look, Mode, build_listing
 from convtree._cli.browse.shape import Kind, Shape
 from convtree._cli.browse.source import Source
-from convtree._cli.browse.words import Words, group_words, moment_of, words_of
+from convtree._cli.browse.words import Words, group_words, words_of
 from convtree._cli.describe import describe
 from convtree._cli.render import count
+from convtree._cli.times import LocalTime, time_text
 from convtree._engine import tree
 from convtree._messages.reading import read
 from convtree._model.batches import batched
@@ -189,7 +190,7 @@ class SessionModel:
 
     def label(self, shape: Shape, row: int, text: str) -> None:
         """Sets the label of an entry; an empty text clears it."""
-        self.source.label(_id_in(shape, row), text or None)
+        self.source.label(self.session, _id_in(shape, row), text or None)
         self.refresh()
 
     def fork(self, shape: Shape, row: int, path: str) -> SessionModel:
@@ -244,8 +245,7 @@ class SessionModel:
     def _facts(self, row: int, entry: Entry) -> Iterator[str]:
         """Yields lines about an entry: who, when and what it cost; its place; its id."""
         described = describe(entry, self.shape.outline.visibility.get(row, (None, None)))
-        moment = moment_of(entry.timestamp)
-        facts = [described.kind, moment.strftime("%Y-%m-%d %H:%M:%S") if moment else "no time"]
+        facts = [described.kind, time_text(entry.timestamp, LocalTime()) or "no time"]
         if isinstance(entry, MessageEntry):
             facts += filter(None, (" ".join(filter(None, (entry.provider, entry.model))), _usage(entry)))
         yield ", ".join(facts)

@@ -13,10 +13,10 @@ from textual.strip import Strip
 from textual.widgets import Input
 
 from convtree._catalogue.types import SessionInfo
-from convtree._cli.browse.collections import Collection
 from convtree._cli.browse.draw import filled, one_line
 from convtree._cli.browse.lines_view import PickView
 from convtree._cli.browse.model import SessionModel
+from convtree._cli.browse.session_lists import SessionList
 from convtree._cli.browse.session_screen import SessionScreen
 from convtree._cli.browse.tasks import begin, restart
 from convtree._cli.browse.working import WorkingScreen
@@ -33,7 +33,7 @@ _AGE_CELLS, _COUNT_CELLS, _HIT_CELLS = 9, 7, 24
 
 
 class SessionsView(PickView):
-    """Lines for sessions, or for the messages that a search found. Posts `NearEnd` when more are needed."""
+    """Lines for sessions, or for the messages that a search found."""
 
     items: Sequence[SessionInfo | Hit] = ()
     words = ""
@@ -82,7 +82,7 @@ class SessionsScreen(WorkingScreen):
         Binding("y", "copy_id", "Copy id"),
     ]
 
-    def __init__(self, sessions: Collection) -> None:
+    def __init__(self, sessions: SessionList) -> None:
         super().__init__()
         self._sessions = sessions
         self._view = SessionsView()
@@ -101,13 +101,14 @@ class SessionsScreen(WorkingScreen):
         self._title("reading")
 
     def on_screen_resume(self) -> None:
-        """Reads the list again: a session that was open may have changed it."""
-        self.action_reload()
+        """Reads the list, and again if a session that was open may have changed it."""
+        if not self._listed or self._sessions.may_change:
+            self.action_reload()
 
     # --- reading ---
 
     def action_reload(self) -> None:
-        """Reads the list again, as far as it was shown."""
+        """Reads the list again, as far as it was read."""
         restart(self, "list", self._load, again=True)
 
     async def _load(self, *, again: bool) -> None:

@@ -60,6 +60,10 @@ class Shape:
         if before is not None:
             self.kinds[: len(before.kinds)] = before.kinds
             self.calls[: len(before.calls)] = before.calls
+            old, new = before.outline.visibility, outline.visibility
+            for row in old.keys() | new.keys():
+                if old.get(row) != new.get(row):  # it was hidden since, or shown: look at it again
+                    self.kinds[row] = Kind.UNREAD
 
     def rows(self) -> Iterator[int]:
         """Returns the entries in the order of display."""

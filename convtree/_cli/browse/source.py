@@ -33,12 +33,12 @@ class Source(Protocol):
         """Opens the session for reading."""
         ...
 
-    def label(self, entry_id: str, text: str | None) -> None:
-        """Sets the label of an entry, or clears it with None."""
+    def label(self, session: Session, entry_id: str, text: str | None) -> None:
+        """Sets the label of an entry, or clears it with None. `session` is the one that `open` returned."""
         ...
 
     def fork(self, session: Session, entry_id: str, path: str) -> Source:
-        """Copies the path to an entry into a new session, and returns where that is."""
+        """Copies the path to an entry into a new session, and returns where that is. `session` is as for `label`."""
         ...
 
 
@@ -57,22 +57,21 @@ class LogFile(NamedTuple):
         """Opens the session for reading."""
         return open_for_reading(self.path, self.session_id)
 
-    def label(self, entry_id: str, text: str | None) -> None:
-        """Sets the label of an entry, or clears it with None."""
-        with self._open_to_write() as session:
-            session.label(entry_id, text)
+    def label(self, session: Session, entry_id: str, text: str | None) -> None:
+        """Sets the label of an entry, or clears it with None.
+
+        Raises:
+            NotPossible: The session is another tool's.
+        """
+        if session.location == "memory":  # it was read from the files of another tool
+            raise NotPossible(f"{self.path} belongs to another tool and is only read; `convtree import` makes a log")
+        with Session.open(self.path, mode="r+") as writing:
+            writing.label(entry_id, text)
 
     def fork(self, session: Session, entry_id: str, path: str) -> Source:
         """Copies the path to an entry into a new file."""
         with session.fork(Path(path).expanduser(), entry_id) as forked:
             return LogFile(Path(forked.location))
-
-    def _open_to_write(self) -> Session:
-        with open_for_reading(self.path, self.session_id) as session:
-            is_log = session.location != "memory"
-        if not is_log:
-            raise NotPossible(f"{self.path} belongs to another tool and is only read; `convtree import` makes a log")
-        return Session.open(self.path, mode="r+")
 
 
 class Stored(NamedTuple):
@@ -90,10 +89,10 @@ class Stored(NamedTuple):
         """Opens the session for reading."""
         return self.store.open(self.id, read_only=True)
 
-    def label(self, entry_id: str, text: str | None) -> None:
+    def label(self, session: Session, entry_id: str, text: str | None) -> None:  # noqa: ARG002  # it is only read
         """Sets the label of an entry, or clears it with None."""
-        with self.store.open(self.id) as session:
-            session.label(entry_id, text)
+        with self.store.open(self.id) as writing:
+            writing.label(entry_id, text)
 
     def fork(self, session: Session, entry_id: str, path: str) -> Source:  # noqa: ARG002  # the store knows the session
         """Copies the path to an entry into a new session of the store."""

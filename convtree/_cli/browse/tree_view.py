@@ -13,12 +13,13 @@ from convtree._cli.browse.lines_view import PickView
 from convtree._cli.browse.listing import Line, Listing
 from convtree._cli.browse.model import SessionModel
 from convtree._cli.browse.tasks import restart
-from convtree._cli.browse.words import Words, moment_of
+from convtree._cli.browse.words import Words
+from convtree._cli.times import LocalTime, time_text
 
 _KEPT = 4000  # lines whose words are kept
 _WIDE = 60  # columns from which times are shown
 _INDENT, _MOST_INDENTS = 2, 8
-_KIND_CELLS, _NARROW_KIND_CELLS = 9, 7
+_KIND_CELLS, _NARROW_KIND_CELLS = 10, 8
 
 
 class TreeView(PickView):
@@ -88,8 +89,8 @@ class TreeView(PickView):
             pieces.append((f"({words.remarks}) ", "note"))
         pieces.append((words.gist, "" if words.style == "user" else "dim" if line.is_group else ""))
         tail = f" +{line.hidden}" if line.hidden and not line.is_group else ""
-        if width >= _WIDE and (moment := moment_of(words.time)) is not None:
-            tail += moment.strftime("  %m-%d %H:%M")
+        if width >= _WIDE and (time := time_text(words.time, LocalTime())):
+            tail += "  " + time.partition("-")[2]  # without the year
         body = one_line(pieces, width - len(tail), self.sought)
         return Strip.join([body, one_line([(tail, "dim")], len(tail))]) if tail else body
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 from convtree._cli.browse.blocks import blocks_of, text_of_blocks
@@ -100,13 +99,3 @@ def _duration(seconds: float) -> str:
     if spent < 60:
         return f"{spent} s"
     return f"{spent // 60} min" if spent < 3600 else f"{spent / 3600:.1f} h"
-
-
-def moment_of(time: str | None) -> datetime | None:
-    """Returns a stored timestamp as a local time; None if it is none."""
-    if time is None:
-        return None
-    try:
-        return datetime.fromisoformat(time).astimezone()
-    except (ValueError, OverflowError, OSError):
-        return None

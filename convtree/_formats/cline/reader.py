@@ -4,8 +4,10 @@ A task is a folder: `api_conversation_history.json` is the array of messages tha
 what the screen shows. (cline/cline, apps/vscode/src/core/storage/disk.ts and shared/messages/content.ts;
 RooCodeInc/Roo-Code, src/core/task-persistence/apiMessages.ts.) The history alone is read, too. Mapping:
 
-- A message: a message of Anthropic's shape. `ts` is its time, `modelInfo` its provider and model; every other field is
-  its `extra`. A record without content, such as Roo's `reasoning`: extension data `cline.<type>`.
+- A message: a message of Anthropic's shape. What a person typed is in tags (`<task>`, `<user_message>`, `<user_input>`
+  and others): that is for the user, and the whole for the model. What the tool says itself is for the model. `ts` is
+  its time, `modelInfo` its provider and model; every other field is its `extra`. A record without content, such as
+  Roo's `reasoning`: extension data `cline.<type>`.
 - `isSummary`: a compaction that keeps no entry. What is sent with it follows it in the history.
 - Requests in `ui_messages.json`: extension data `cline.<kind>` with the usage, below the message that the request
   began with, once it is answered. Other messages of that file repeat the history, and are not read; fields of theirs
@@ -16,17 +18,23 @@ RooCodeInc/Roo-Code, src/core/task-persistence/apiMessages.ts.) The history alon
   them: `workspace` is the directory, `parentTaskId` the task that this one belongs to.
 
 Both files are written anew each time. Ids are derived from the content, so a task that was set back to a checkpoint
-becomes a branch. The id of the session is the folder's name, as it is for the tools.
+becomes a branch. While the list of the screen does not end, messages that a missing request may stand before are not
+read. The id of the session is the folder's name, as it is for the tools.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from convtree._formats.cline.screen import Request, Screen, is_screen, read_screen
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
+from convtree._formats.common.blocks import make_typed
 from convtree._formats.common.content_ids import node_by_content
 from convtree._formats.common.files import SourceFile, read_beginning
 from convtree._formats.common.headers import make_header, name_mark
@@ -35,6 +43,7 @@ from convtree._formats.common.json_arrays import item_keys, read_items
 from convtree._formats.common.jsonl import object_in
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
+from convtree._formats.common.typed import is_injected, typed_in
 from convtree._formats.common.values import as_object, as_text, moment, objects, text, without
 from convtree._model.entries import CompactionEntry, Entry, ExtensionDataEntry, MessageEntry, Record, VisibilityMark
 
@@ -42,18 +51,26 @@ NAME = "cline"
 SHAPE = "anthropic"
 _HISTORY, _SCREEN, _ITEM = "api_conversation_history.json", "ui_messages.json", "history_item.json"
 _BEGINNING = 2**20
+_END = 2**10
 _CHANGING = ("condenseParent", "truncationParent")  # of old messages, when newer ones replace them
 _NAME = 200  # characters
+_TYPED = ("task", "feedback", "answer", "user_message", "user_input")  # tags around what is typed
+#: how a text begins that the tool says in the role of the user
+_BY_THE_TOOL = (
+    *("<environment_details>", "<explicit_instructions", "<mode_notice", "[TASK RESUMPTION]", "[ERROR]"),
+    *("The user has accepted the condensed conversation", "You seem to be having trouble proceeding."),
+)
 _START = SourceSpan(1, 0, 0)
 
 
 class _Task(NamedTuple):
-    """The files of a task. `screen` is None if there is no such file."""
+    """The files of a task. `screen` is None if there is no such file that can be read."""
 
     id: str
     history: Path
     screen: Path | None
     folder: Path
+    is_torn: bool  # the screen, which is being written, or was damaged
 
 
 def recognises(source: Source) -> bool:
@@ -90,7 +107,9 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
     )
     file = source.open_file(task.history)
     ids = Ids(NAME, ref.source_id)
-    records = _records(_Reader(ids, screen, findings), file, (screen.task or text(about.get("task"))))
+    if task.is_torn and not findings.count("source_torn_tail"):
+        findings.add("source_torn_tail", _START)
+    records = _records(_Reader(ids, screen, findings, task.is_torn), file, (screen.task or text(about.get("task"))))
     return SourceSession(header, records, findings.listed, file.position)
 
 
@@ -113,7 +132,18 @@ def _task(source: Source) -> _Task:
     is_history = source.beginning and not is_screen(source.beginning)
     is_named = not source.beginning or is_whole or path.name == _HISTORY
     id = folder.name if is_named else path.stem
-    return _Task(id, path if is_history else folder / _HISTORY, folder / _SCREEN if is_whole else None, folder)
+    history = path if is_history else folder / _HISTORY
+    return _Task(id, history, folder / _SCREEN if is_whole else None, folder, is_named and _is_torn(folder / _SCREEN))
+
+
+def _is_torn(screen: Path) -> bool:
+    """Returns whether a list that is there does not end."""
+    with suppress(OSError):
+        if screen.is_file():
+            with screen.open("rb") as file:
+                file.seek(-min(_END, file.seek(0, os.SEEK_END)), os.SEEK_END)
+                return not file.read().rstrip(b" \t\r\n\0").endswith(b"]")
+    return False
 
 
 def _about(path: Path) -> dict[str, Any]:
@@ -131,9 +161,10 @@ def _records(reader: _Reader, file: SourceFile, name: str | None) -> Iterator[Re
 class _Reader:
     """Reads the messages of a task in order, with its requests between them."""
 
-    def __init__(self, ids: Ids, screen: Screen, findings: Findings) -> None:
+    def __init__(self, ids: Ids, screen: Screen, findings: Findings, is_torn: bool) -> None:
         self.ids = ids
         self.findings = findings
+        self._is_torn = is_torn
         self._screen = screen
         self._waiting = list(reversed(screen.requests))
         self._users = 0  # messages of the user
@@ -150,6 +181,8 @@ class _Reader:
                 self._markers.add(str(fields.get("truncationId")))
                 continue
             yield from self._costs(open_requests)
+            if self._is_torn and not self._waiting and fields.get("role") != "assistant":
+                return  # another request may have begun before it
             self._users += fields.get("role") == "user"
             begun = list(self._begun(fields.get("ts")))
             yield from self._costs([each for each in begun if each.is_apart])
@@ -217,16 +250,28 @@ def _make(node: Node) -> list[Entry]:
     name = text(model.get("modelId")) if role == "assistant" else None
     if model and (role != "assistant" or model.keys() - {"providerId", "modelId"}):
         rest["modelInfo"] = model
-    return [
-        MessageEntry(
-            timestamp=time,
-            message={"role": role, "content": content},
-            shape=SHAPE,
-            provider=provider,
-            model=name,
-            extra=rest or None,
-        )
-    ]
+    said = MessageEntry(
+        timestamp=time,
+        message={"role": role, "content": content},
+        shape=SHAPE,
+        provider=provider,
+        model=name,
+        extra=rest or None,
+    )
+    return _said_by_user(said, content) if role == "user" else [said]
+
+
+def _said_by_user(said: MessageEntry, content: Any) -> list[Entry]:
+    """Returns a message in the role of the user, and what a person typed of it.
+
+    What is sent comes first: it has the id of the message, which marks hide.
+    """
+    if (typed := typed_in(content, _TYPED)) is not None:
+        seen, sent = make_typed(NAME, typed, said)
+        return [sent, seen]
+    has_results = any(each.get("type") == "tool_result" for each in objects(content))
+    is_tools = not has_results and is_injected(content, _BY_THE_TOOL)
+    return [msgspec.structs.replace(said, visible_to="model")] if is_tools else [said]
 
 
 def _cost(request: Request) -> ExtensionDataEntry:

@@ -224,6 +224,11 @@ class Findings:
         """Reports what an exported file does not hold, or not in its own words: once, and how often it occurs."""
         self.add_once(about, code, NO_PLACE, entry_id)
 
+    def is_last_at(self, code: str, span: SourceSpan) -> bool:
+        """Returns whether the last finding has a code and a place."""
+        last = self.listed[-1] if self.listed else None
+        return last is not None and (last.code, last.offset) == (code, span.offset)
+
     def count(self, code: str) -> int:
         """Returns how many findings have a code."""
         return sum(finding.code == code for finding in self.listed)

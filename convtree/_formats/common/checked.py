@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from convtree._formats.common.base import Findings, SourceSpan
+from convtree._formats.common.record_types import unknown_type
 from convtree._formats.common.truncate import truncate_to_limit
 from convtree._messages.parts import Unknown
 from convtree._messages.reading import read
-from convtree._model.entries import Entry, MessageEntry
+from convtree._model.entries import Entry, ExtensionDataEntry, MessageEntry
 from convtree._model.usage import has_unknown_usage, usage_stored_in
 
 #: the field of a block that says it, for the blocks that nearly all messages are made of
@@ -34,6 +35,10 @@ def checked(entry: Entry, span: SourceSpan, findings: Findings) -> Entry:
     if isinstance(entry, MessageEntry) and not _is_plain(entry.message):
         for why in {part.why for part in read(entry.message, entry.shape).parts if isinstance(part, Unknown)}:
             findings.add_once(why, "source_not_understood", span, entry.id)
+    elif isinstance(entry, ExtensionDataEntry) and (kind := unknown_type(entry.ext_type)) is not None:
+        about = "a record without a type" if kind == "unknown" else f"a record of the type {kind!r}"
+        if not findings.is_last_at("source_bad_record", span):  # which says as much
+            findings.add_once(about, "source_not_understood", span, entry.id)
     return truncate_to_limit(entry, span, findings)
 
 

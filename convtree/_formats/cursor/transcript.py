@@ -5,6 +5,7 @@ Cursor's own code is not public. The keys are those that public readers were tes
 it, without ids and times. Mapping:
 
 - A line: a message. What a person typed is inside of `<user_query>`: it is for the user, and the whole for the model.
+  What the tool says in the role of the user alone is for the model.
 - Any other line: extension data `cursor-agent.<type>`.
 
 The transcript is appended to; ids are derived from the number of the line. Its name is the id of the session. One in a
@@ -17,6 +18,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession
 from convtree._formats.common.blocks import make_extension_data, make_typed
 from convtree._formats.common.files import SourceFile
@@ -25,13 +28,15 @@ from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.jsonl import has_known_line, read_objects
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
-from convtree._formats.common.values import as_object, moment, objects, text, without
+from convtree._formats.common.typed import is_injected, typed_in
+from convtree._formats.common.values import as_object, moment, text, without
 from convtree._model.entries import Entry, MessageEntry
 
 NAME = "cursor-agent"
 SHAPE = "anthropic"
 _LOOK = 20  # lines in which a transcript is recognised
-_TYPED = re.compile(r"<user_query>\s*(.*?)\s*</user_query>", re.DOTALL)
+#: how a text begins that the tool says in the role of the user
+_BY_THE_TOOL = ("<user_info>", "<open_", "<attached_files>", "<system_reminder>")
 _AGENTS = "subagents"
 _KIND = re.compile(r"[a-z][a-z0-9_.-]{0,40}")
 
@@ -76,12 +81,12 @@ def _make(node: Node) -> list[Entry]:
         return make_extension_data(NAME, kind if _KIND.fullmatch(kind) else "unknown", fields, time)
     rest = without(fields, "role", "message", "timestamp") | without({"message": without(message, "content", "role")})
     said = MessageEntry(timestamp=time, message={"role": role, "content": content}, shape=SHAPE, extra=rest or None)
-    typed = _TYPED.search(_text_of(content)) if role == "user" else None
-    return [said] if typed is None else make_typed(NAME, typed[1], said)
-
-
-def _text_of(content: Any) -> str:
-    return content if isinstance(content, str) else "\n".join(text(part.get("text")) or "" for part in objects(content))
+    typed = typed_in(content, ("user_query",)) if role == "user" else None
+    if typed is not None:
+        return make_typed(NAME, typed, said)
+    if role == "user" and is_injected(content, _BY_THE_TOOL):
+        return [msgspec.structs.replace(said, visible_to="model")]
+    return [said]
 
 
 def _is_message(fields: dict[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from convtree._catalogue.titles import title_in
 from convtree._engine.outline import changed_fields
 from convtree._formats.common.base import Exported, Findings
 from convtree._formats.common.export import entries_of
@@ -37,7 +38,8 @@ def write(session: Exported, _findings: Findings) -> Iterator[bytes]:
 
 def _paragraphs(session: Exported) -> Iterator[str]:
     header = session.header
-    yield f"# {_inline(session.name or session.id)}"
+    title = title_in(session.name, (record for _, record in session.records())) or session.id
+    yield f"# {_inline(title)}"
     facts = {"Session": session.id, "Begun": header.timestamp, "Directory": header.cwd}
     yield "\n".join(f"- {name}: {_inline(value)}" for name, value in facts.items() if value)
     outline, path = session.outline(), session.path(session.leaf_id)

@@ -4,7 +4,7 @@ The keys are those of MoonshotAI/kimi-cli: `src/kimi_cli/wire/types.py` for the 
 its lines, `session_state.py` for `state.json`, `soul/message.py` for what a model is sent of a result. Mapping:
 
 - `TurnBegin`, `SteerInput`: messages of the user. A slash command is for the user only, and so is what is said in its
-  turn before a step begins.
+  turn before a step begins. What the tool says in the role of the user, such as a reminder, is for the model only.
 - `ContentPart`, `ToolCall`: messages of the assistant, one for each. `ToolResult`: the result.
 - `StatusUpdate`: extension data with the usage of its step. The wire does not say which model it was.
 - `CompactionEnd`: a compaction. Its summary is in `context.jsonl`, which Kimi CLI begins anew each time; older ones are
@@ -34,6 +34,7 @@ from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.jsonl import object_in, read_objects
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
+from convtree._formats.common.typed import is_injected
 from convtree._formats.common.unsaid import name_unsaid
 from convtree._formats.common.values import NUMBER, Kinds, as_object, as_text, misfits, moment, objects, text, without
 from convtree._formats.kimi.parts import blocks_of, is_wire, kind_of, texts_of
@@ -46,6 +47,8 @@ _START = SourceSpan(1, 0, 0)
 _SILENT = ("StepBegin", "TurnEnd", "CompactionBegin")  # what they say is in the order of the lines
 _OF_LINE: Kinds = {"timestamp": NUMBER, "protocol_version": str}
 _COMMAND = re.compile(r"\s*/[a-zA-Z0-9_-]+(:[a-zA-Z0-9_-]+)*(\s|$)")
+#: how a text begins that the tool says in the role of the user (soul/message.py, notifications/llm.py)
+_BY_THE_TOOL = ("<system>", "<system-reminder>", "<notification ")
 _COMPACTED = "<system>Previous context has been compacted."
 _OWN = "_"  # begins the roles of lines that are no messages
 
@@ -217,7 +220,7 @@ class _Reader:
                 is_command = isinstance(said, str) and _COMMAND.match(said) is not None and kind == "TurnBegin"
                 if not is_command:
                     self._starts.append(node.id)
-                visible_to: Visibility = "user" if is_command else "all"
+                visible_to: Visibility = "user" if is_command else _seen_by(said)
                 rest = without(payload, "user_input")
                 return make_messages(NAME, "user", blocks_of(said), rest, time=time, visible_to=visible_to)
             case "ContentPart":
@@ -285,6 +288,11 @@ def _result(payload: dict[str, Any], time: str | None) -> list[Entry]:
     return make_messages(NAME, "user", [block], rest, time=time)
 
 
+def _seen_by(content: Any) -> Visibility:
+    """Returns who sees a message in the role of the user."""
+    return "model" if is_injected(content, _BY_THE_TOOL) else "all"
+
+
 def _is_message(fields: dict[str, Any]) -> bool:
     message = fields.get("message")
     if not isinstance(message, dict) or not isinstance(fields.get("timestamp"), int | float):
@@ -321,7 +329,8 @@ def _make_context(node: Node) -> list[Entry]:
     for call in objects(fields.get("tool_calls")):
         function = as_object(call.get("function"))
         calls.append(call_block(call.get("id"), function.get("name"), function.get("arguments")))
-    return make_messages(NAME, role or "user", [*blocks_of(content), *calls], rest)
+    seen_by = _seen_by(content) if role == "user" else "all"
+    return make_messages(NAME, role or "user", [*blocks_of(content), *calls], rest, visible_to=seen_by)
 
 
 def _prompt(content: Any) -> list[Entry]:

@@ -15,19 +15,18 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import sha256
-from itertools import islice
 from typing import Any
 
 from markupsafe import Markup
 
 from convtree import __version__
-from convtree._catalogue.titles import MESSAGES_READ, title_of
+from convtree._catalogue.titles import title_in
 from convtree._formats.common.base import Exported
 from convtree._formats.documents.html import texts
 from convtree._formats.documents.html.entries import EntryMarkup, Shown, asset, environment
 from convtree._formats.documents.html.script_data import script_data
 from convtree._model.document_text import escape_text
-from convtree._model.entries import Entry, MessageEntry
+from convtree._model.entries import Entry
 
 SCRIPTS = ("tree.js", "lists.js", "conversation.js", "search.js", "page.js")
 LIVE_SCRIPTS = (*SCRIPTS, "live.js")
@@ -35,7 +34,6 @@ _BLOCK = 200  # entries in a block
 _BLOCK_SIZE = 400_000  # characters of markup in a block
 _TITLE = 100  # characters of a title
 _FACT = 300  # of a fact
-_LOOKED_AT = 100  # records that are looked at for a title
 
 
 def page_of(session: Exported, connect: str | None = None, home: str | None = None) -> Iterator[bytes]:
@@ -139,13 +137,8 @@ def facts_of(session: Exported) -> list[tuple[str, str]]:
 
 
 def page_title(session: Exported) -> str:
-    """Returns the title of a session as lists show it, or its id if it has none."""
-    records = islice(session.records(), _LOOKED_AT)
-    asked = (
-        each for _, each in records if isinstance(each, MessageEntry) and each.role == "user" and each.text.strip()
-    )
-    said = (texts.one_line(each.text, _TITLE) for each in islice(asked, MESSAGES_READ))
-    return texts.one_line(title_of(session.name, said) or session.id, _TITLE)
+    """Returns the title of a session, as lists have it; its id if there is none."""
+    return texts.one_line(title_in(session.name, (record for _, record in session.records())) or session.id, _TITLE)
 
 
 @lru_cache(maxsize=1)

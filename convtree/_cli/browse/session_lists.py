@@ -14,9 +14,10 @@ from convtree.stores._results import Hit, Page
 from convtree.stores._session_store import SessionStore
 
 _HITS = 200  # messages that a search returns
+_AT_ONCE = 20  # sessions of other tools that are read at once: each is read as a whole
 
 
-class Collection(Protocol):
+class SessionList(Protocol):
     """Some sessions that can be listed and opened."""
 
     @property
@@ -24,8 +25,13 @@ class Collection(Protocol):
         """Where they are, for people."""
         ...
 
+    @property
+    def may_change(self) -> bool:
+        """Whether what is done with a session here changes the list."""
+        ...
+
     def page(self, limit: int, cursor: str | None) -> Page:
-        """Returns some of them, from the cursor of the page before on."""
+        """Returns at most so many of them, from the cursor of the page before on."""
         ...
 
     def search(self, text: str) -> list[Hit]:
@@ -46,6 +52,11 @@ class OfStore(NamedTuple):
     def location(self) -> str:
         """Where the store is."""
         return self.store.location
+
+    @property
+    def may_change(self) -> bool:
+        """True: a fork is a new session."""
+        return True
 
     def page(self, limit: int, cursor: str | None) -> Page:
         """Returns some sessions."""
@@ -75,10 +86,16 @@ class OfOtherTools:
         """The file or folder."""
         return str(self._path)
 
+    @property
+    def may_change(self) -> bool:
+        """False: the files are only read."""
+        return False
+
     def page(self, limit: int, cursor: str | None) -> Page:
-        """Returns some sessions. Without a cursor, the folder is read again."""
+        """Returns some sessions. Without a cursor, the folder is read from its beginning."""
         if cursor is None:
             self._found = list_foreign(self._path)
+        limit = min(limit, _AT_ONCE)
         infos = tuple(map(_info, islice(self._found, limit)))
         return Page(sessions=infos, cursor="further" if len(infos) == limit else None)
 
