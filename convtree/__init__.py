@@ -43,6 +43,7 @@ from convtree._model.entries import (
     VisibilityMark,
 )
 from convtree._model.errors import (
+    AmbiguousId,
     AmbiguousLabel,
     BrokenPath,
     ConvtreeError,
@@ -150,6 +151,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "AmbiguousId",
     "AmbiguousLabel",
     "Branch",
     "BranchPlan",

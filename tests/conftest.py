@@ -1,8 +1,10 @@
 """Hypothesis profiles, and sessions over both logs."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from citus import citus_url, schemas  # noqa: F401  # fixtures for all
@@ -12,9 +14,14 @@ from postgres import postgres_server, postgres_url  # noqa: F401  # fixtures for
 
 from convtree import Session
 
+#: the command line keeps its default store and the last list there
+_HOMES = TemporaryDirectory(prefix="convtree-home-")
+os.environ |= dict.fromkeys(("XDG_DATA_HOME", "XDG_STATE_HOME"), _HOMES.name)
+os.environ.pop("CONVTREE_URL", None)
+
 pytest.register_assert_rewrite("convtree.testing")  # its asserts say what they have found, as those here do
 
-settings.register_profile("ci", max_examples=60, stateful_step_count=30, deadline=None, derandomize=True, database=None)
+settings.register_profile("ci", max_examples=40, stateful_step_count=30, deadline=None, derandomize=True, database=None)
 settings.register_profile(
     "long",
     max_examples=3_000,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,22 @@ TAKES: dict[str, tuple[type, ...] | None] = {
     "os.PathLike": (Path,),
     "str": (str,),
     "timedelta": (timedelta,),
+    "tzinfo": (tzinfo,),
     **dict.fromkeys(("Collection", "Iterable", "Sequence"), (list,)),
     **dict.fromkeys(("Mapping", "dict"), (dict,)),
     **dict.fromkeys(("Any", "Durability", "Mode", "OnStale", "SDKObject", "Shape", "Status", "Visibility", "object")),
     **dict.fromkeys(("Conversation", "Exported", "Log", "Redactor", "Summary", "ViewShape")),
 }
-AT_LEAST = {"batch_size": 1, "keep": 0, "keep_bytes": 0, "keep_open": 0, "keep_tokens": 0, "last": 1, "limit": 1}
+AT_LEAST = {
+    "batch_size": 1,
+    "fewest": 1,
+    "keep": 0,
+    "keep_bytes": 0,
+    "keep_open": 0,
+    "keep_tokens": 0,
+    "last": 1,
+    "limit": 1,
+}
 AT_LEAST |= {"lock_timeout_s": 0, "start": 0}
 
 

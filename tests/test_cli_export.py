@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 from exported import chat_session
 
@@ -56,3 +57,24 @@ def test_a_session_without_a_loss_has_no_findings(tmp_path: Path) -> None:
     """In formats that hold all of it."""
     with chat_session() as session:
         assert export_file(session, tmp_path / "out", "json") == ()
+
+
+def test_a_page_is_opened_in_a_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was written, or one in a temporary folder. Without a browser, its place is printed."""
+    opened: list[str] = []
+
+    def note(address: str) -> bool:
+        opened.append(address)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", note)
+    log = a_log(tmp_path / "log")
+    assert run(log, "--to", "html", "--open", "-o", tmp_path / "page.html").output == ""
+    assert run(log, "--to", "html", "--open").output == ""
+    assert opened[0] == (tmp_path / "page.html").as_uri()
+    assert Path(opened[1].removeprefix("file://")).read_bytes() == (tmp_path / "page.html").read_bytes()
+    monkeypatch.setattr("webbrowser.open", lambda _address: False)
+    silent = run(log, "--to", "html", "--open", "-o", tmp_path / "again.html")
+    assert silent.stderr == f"no browser was found; the page is {(tmp_path / 'again.html').as_uri()}\n"
+    refused = run(log, "--to", "json", "--open")
+    assert (refused.exit_code, "--open is for --to html, not for --to json" in refused.stderr) == (2, True)

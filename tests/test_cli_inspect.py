@@ -31,10 +31,12 @@ from convtree._engine.write_batch import reseal
 from convtree._model.entries import Entry
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.exe\u2066\u200f\u061c\u200b\ufeff\u2028\u2029\U000e0041\x7f\r\nx\t"
-PLAIN = {"COLUMNS": "80", "NO_COLOR": "", "FORCE_COLOR": None, "TERM": "xterm"}
+NOON = 1_769_860_800 * 10**9  # 2026-01-31T12:00:00Z
+PLAIN = {"COLUMNS": "80", "NO_COLOR": "", "FORCE_COLOR": None, "TERM": "xterm", "TZ": "UTC"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in PLAIN} | {
     "COLUMNS": "80",
     "TERM": "xterm",
+    "TZ": "UTC",
     "PYTHONIOENCODING": "utf-8",
 }
 
@@ -73,7 +75,7 @@ def stored(path: Path, *entries: Entry, **header: Any) -> Session:
 def log(tmp_path: Path) -> Path:
     """A log with two answers, an abandoned branch, a compaction and a label."""
     path = tmp_path / "trip.jsonl"
-    with Session.open(path, durability="process", id="trip", name="A trip") as session:
+    with Session.open(path, durability="process", id="trip", name="A trip", clock=lambda: NOON) as session:
         session.append({"role": "user", "content": "Where to?"}, id="q")
         session.append({"role": "assistant", "content": "Oslo?"}, id="a1")
         session.append({"role": "assistant", "content": "Rome?"}, id="a2", parent_id="q", provider="x", model="m-1")
@@ -87,71 +89,93 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
-# --- drawings ---
+# --- drawings; those by turn are in test_cli_turns ---
 
 
-def test_tree(log: Path) -> None:
-    """The tree is drawn run by run: the first and last entries, and notable entries between them."""
-    result = inspect(log)
+def test_every_entry_on_a_line(log: Path) -> None:
+    """With -v, every entry has a line, with its size and its whole id."""
+    result = inspect(log, "-v")
     assert result.output.splitlines() == [
-        "A trip, session trip",
+        "A trip",
+        "session trip",
         "15 entries, 13 messages, 3 branches, 1 compaction, 2.8K, x m-1, leaf b3",
         "",
-        "● user       Where to?                                    169B  q",
-        "├── ○ assistant  Oslo?                                    170B  a1",
-        "● assistant  Rome?                                        199B  a2",
-        "● user       step 0                                       167B  s0",
-        "┊ … 2 more, 334B",
-        '● user       ("here") step 3                              167B  s3',
-        "┊ … 3 more, 501B",
-        "● user       step 7                                       167B  s7",
-        "● compaction Rome it is.                                  175B  c",
-        "├── ○ assistant  Book?                                    170B  b1",
-        "│   ○ user       No                                       163B  b2",
-        "◉ summary    (leaf) Not booked.                           167B  b3",
+        "● 12:00 user       Where to?                                            169B  q",
+        "├─○ 12:00 assistant  Oslo?                                              170B  a1",
+        "● 12:00 assistant  Rome?                                                199B  a2",
+        "● 12:00 user       step 0                                               167B  s0",
+        "● 12:00 user       step 1                                               167B  s1",
+        "● 12:00 user       step 2                                               167B  s2",
+        '● 12:00 user       ("here") step 3                                      167B  s3',
+        "● 12:00 user       step 4                                               167B  s4",
+        "● 12:00 user       step 5                                               167B  s5",
+        "● 12:00 user       step 6                                               167B  s6",
+        "● 12:00 user       step 7                                               167B  s7",
+        "● 12:00 compaction Rome it is.                                          175B  c",
+        "├─○ 12:00 assistant  Book?                                              170B  b1",
+        "│ ○ 12:00 user       No                                                 163B  b2",
+        "◉ 12:00 summary    (leaf) Not booked.                                   167B  b3",
     ]
     assert result.exit_code == 0
 
 
-def test_tree_from_another_leaf(log: Path) -> None:
-    """With --leaf, the branch of that entry continues at the left. It has no model yet."""
-    assert inspect(log, "--leaf", "a1").output.splitlines()[1:] == [
-        "15 entries, 13 messages, 3 branches, 1 compaction, 2.8K, leaf a1",
-        "",
-        "● user       Where to?                                    169B  q",
-        "├── ○ assistant  Rome?                                    199B  a2",
-        "│   ○ user       step 0                                   167B  s0",
-        "│   ┊ … 2 more, 334B",
-        '│   ○ user       ("here") step 3                          167B  s3',
-        "│   ┊ … 3 more, 501B",
-        "│   ○ user       step 7                                   167B  s7",
-        "│   ○ compaction Rome it is.                              175B  c",
-        "│   ├── ○ summary    Not booked.                          167B  b3",
-        "│   ○ assistant  Book?                                    170B  b1",
-        "│   ○ user       No                                       163B  b2",
-        "◉ assistant  (leaf) Oslo?                                 170B  a1",
-    ]
-
-
-def test_path(log: Path) -> None:
-    """With --path, only the entries from the root to the leaf are listed."""
-    lines = inspect(log, "--path").output.splitlines()[3:]
+def test_a_path_entry_by_entry(log: Path) -> None:
+    """With --path -v, only the entries from the root to the leaf are listed."""
+    lines = inspect(log, "--path", "-v").output.splitlines()[4:]
     assert [line.split()[-1] for line in lines] == ["q", "a2", *(f"s{number}" for number in range(8)), "c", "b3"]
 
 
 def test_full(tmp_path: Path) -> None:
-    """With --full, every entry is shown with its whole text, including newlines and tabs."""
-    stored(tmp_path / "log", user("one\n\ttwo" + "!" * 100, "a"), user("three", "b", "a"))
-    lines = inspect(tmp_path / "log", "--full").output.splitlines()[3:]
-    assert lines == [
-        "● user       a  245B  no time",
-        "  one",
-        "  \ttwo" + "!" * 100,
+    """With --full, every entry is shown with its whole text as Markdown, below its time, id and size."""
+    call = {"type": "tool_use", "id": "c1", "name": "search", "input": {"for": "hotels"}}
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
+    result = {"type": "tool_result", "tool_use_id": "c1", "content": "one\ntwo"}
+    with Session.open(tmp_path / "log", clock=lambda: NOON) as session:
+        session.append({"role": "user", "content": [image, {"type": "text", "text": "one\n\ttwo"}]}, id="a")
+        session.append({"role": "assistant", "content": [call]}, id="b", usage={"input_tokens": 7, "cost": 0.5})
+        session.append({"role": "user", "content": [result]}, id="c")
+        session.append(ExtensionDataEntry(ext_type="todo", data=1), id="d")
+        session.append({"role": "assistant", "content": "Three."}, id="e", parent_id="a")
+    lines = inspect(tmp_path / "log", "--full", "--utc").output.splitlines()[3:]
+    assert [line for line in lines if "20" not in line] == [
+        "● ## User",
+        "│",
+        "│ *An image (image/png)*",
+        "│",
+        "│ one",
+        "│ \ttwo",
+        "│",
+        "├─○ ## Assistant",
+        "│ │",
+        "│ │ Calls **search**:",
+        "│ │",
+        "│ │ ```json",
+        "│ │ {",
+        '│ │   "for": "hotels"',
+        "│ │ }",
+        "│ │ ```",
+        "│ │",
+        "│ ○ ## User",
+        "│ │",
+        "│ │ Result:",
+        "│ │",
+        "│ │ ```",
+        "│ │ one",
+        "│ │ two",
+        "│ │ ```",
+        "│ │",
+        "│ ○ ## Data",
+        "│",
+        "│   todo",
+        "│   1",
+        "│",
+        "◉ ## Assistant (leaf)",
         "",
-        "◉ user       (leaf) b  139B  no time",
-        "  three",
+        "  Three.",
         "",
     ]
+    assert "│ │ 2026-01-31 12:00:00 UTC, b, " in "\n".join(lines)
+    assert any(line.endswith("B, 7 tokens, cost 0.5000") for line in lines)
 
 
 def test_context(log: Path) -> None:
@@ -181,7 +205,7 @@ def test_unknown_parts_are_listed(tmp_path: Path) -> None:
     """The entry is marked, and below a context the part is named, in the JSON document, too."""
     stored(tmp_path / "log", MessageEntry(id="a", message={"role": "user", "content": [{"type": "hologram"}]}))
     why = "a block of the type 'hologram'"
-    assert "(leaf, not understood)" in inspect(tmp_path / "log").output
+    assert "(leaf, not understood)" in inspect(tmp_path / "log", "-v").output
     assert inspect(tmp_path / "log", "--context").output.splitlines()[-1] == f"unknown: {why} in entry a"
     found = {"entry_id": "a", "what": "unknown", "why": why, "place": ["content", 0]}
     assert shown_json(tmp_path / "log", "--context")["unknown"] == [found]
@@ -198,8 +222,8 @@ def test_every_kind_of_entry(tmp_path: Path) -> None:
         MessageEntry(id="h", parent_id="t", message={"role": "user", "content": "psst"}, visible_to="user"),
     ]
     stored(tmp_path / "log", *entries)
-    shown = [line[2:53].rstrip() for line in inspect(tmp_path / "log").output.splitlines()[3:]]
-    assert shown == [
+    shown = [line[2:66].rstrip() for line in inspect(tmp_path / "log", "-v").output.splitlines()[3:]]
+    assert [line.strip() for line in shown] == [
         'model      x m-1 {"thinking":"high"}',
         'data       todo.list {"open":2}',
         'other.kind (unknown type) {"n":1}',
@@ -219,7 +243,7 @@ def test_marks_that_hide_or_pin_are_shown(tmp_path: Path) -> None:
         session.pin(first)
         session.hide(note, visible_to="nobody")
         session.pin(last, False)
-    shown = [line[2:53].rstrip() for line in inspect(path).output.splitlines()[3:]]
+    shown = [line[8:53].rstrip() for line in inspect(path, "-v").output.splitlines()[3:]]
     assert shown == ["user       (pinned) a", "summary    (hidden) S", "user       (leaf) b"]
     entries = shown_json(path, "--full")["entries"]
     assert [each.get("visibility") for each in entries] == [
@@ -230,37 +254,15 @@ def test_marks_that_hide_or_pin_are_shown(tmp_path: Path) -> None:
     assert [entries[0]["visible_to"], entries[2]["pinned"]] == ["nobody", True]
 
 
-def test_several_roots(tmp_path: Path) -> None:
-    """Every root starts a drawing of its own. The leaf may be before the first entry."""
-    session = stored(tmp_path / "log", user("one", "a"), user("two", "b"))
-    session.branch(None)
-    assert [line.split("  ")[0] for line in inspect(tmp_path / "log").output.splitlines()] == [
-        "session trip",
-        f"2 entries, 2 messages, 2 branches, {(tmp_path / 'log').stat().st_size}B, before the first entry",
-        "",
-        "○ user",
-        "",
-        "○ user",
-    ]
-
-
-def test_wide_characters_keep_the_columns(tmp_path: Path) -> None:
-    """A character that is two columns wide counts as two."""
-    stored(tmp_path / "log", user("日本語" * 30, "a"))
-    line = inspect(tmp_path / "log").output.splitlines()[3]
-    assert line == "◉ user       (leaf) 日本語日本語日本語日本語日本語日本…   405B  a"
-    assert sum(2 if unicodedata.east_asian_width(each) == "W" else 1 for each in line) == 65
-
-
 def test_ascii_terminal(log: Path) -> None:
     """If the terminal shows only ASCII, the drawing uses ASCII, and other characters are escaped."""
-    Session.open(log).append(user("né"))
-    result = run("inspect", log, PYTHONIOENCODING="ascii")
+    Session.open(log).append(user("né"), parent_id="s7")
+    result = run("inspect", log, "-v", PYTHONIOENCODING="ascii")
     assert result.returncode == 0
     lines = result.stdout.decode("ascii").splitlines()
-    assert lines[4].startswith("|-- o assistant  Oslo?")
-    assert lines[7] == ": ... 2 more, 334B"
-    assert lines[-1].startswith(r"@ user       (leaf) n\xe9")
+    assert lines[6].startswith("|-o 12:00 assistant  Oslo?")
+    assert lines[-1].startswith("@ ")
+    assert r"(leaf) n\xe9" in lines[-1]
 
 
 # --- documents and graphs ---
@@ -449,7 +451,9 @@ def test_no_permission(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_wrong_usage(log: Path) -> None:
     """Options that exclude each other, and unknown options, give exit code 2."""
-    for arguments in ([], [log, "--dot", "--path"], [log, "--mermaid", "--full"], [log, f"--{HOSTILE}"]):
+    exclusive = [("--dot", "--path"), ("--mermaid", "--full"), ("--json", "--dot"), ("--context", "--path")]
+    exclusive += [("--full", "-v"), ("--context", "-v")]
+    for arguments in ([], [log, f"--{HOSTILE}"], *([log, *pair] for pair in exclusive)):
         result = inspect(*arguments)
         assert (result.exit_code, result.stdout) == (2, "")
         assert "\x1b" not in result.stderr
@@ -486,13 +490,13 @@ def test_uncertain_leaf(log: Path) -> None:
     log.write_bytes(data + data.splitlines(keepends=True)[1].replace(b"Where", b"Whose").replace(b'"q"', b'"z"'))
     result = inspect(log)
     assert result.exit_code == 1
-    assert "leaf uncertain" in result.output.splitlines()[1]
-    assert "○ assistant  Oslo?" in result.output
+    assert "leaf uncertain" in result.output.splitlines()[2]
+    assert "1/2 Oslo?" in result.output
     assert shown_json(log)["leaf_is_certain"] is False
     for part in ("--context", "--path"):
         refused = inspect(log, part)
         assert (refused.exit_code, refused.stdout) == (5, "")
-        assert refused.stderr.endswith("choose one with --leaf ID\n")
+        assert "choose one with --leaf ID; --allow-gaps takes the last one" in refused.stderr
         chosen = inspect(log, part, "--leaf", "b2")
         assert (chosen.exit_code, "No" in chosen.stdout) == (1, True)
 
@@ -504,7 +508,7 @@ def test_orphan(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"".join([*lines[:2], *lines[3:]]))
     result = inspect(tmp_path / "log")
     assert result.exit_code == 1
-    assert "(leaf, orphan, parent b is missing)" in result.output
+    assert "[messages are missing here: above line 3]" in result.output
     assert "error orphan: line 3" in result.output
     for part in ("--context", "--path"):
         assert (inspect(tmp_path / "log", part).exit_code, inspect(tmp_path / "log", part).stdout) == (5, "")
@@ -521,7 +525,9 @@ def test_entry_that_does_not_fit_its_type(tmp_path: Path) -> None:
     result = inspect(tmp_path / "log")
     assert result.exit_code == 1
     assert result.output.splitlines()[4:] == [
-        "◉ unreadable: the line at offset 253 is damaged",
+        "◉ [1 message is missing here: the line at offset 253 is damaged]",
+        "",
+        "1 prompt",
         "",
         "unreadable: 1 entry",
     ]
@@ -622,7 +628,7 @@ def test_colour_only_on_a_terminal(tmp_path: Path) -> None:
     assert run("inspect", tmp_path / "log", FORCE_COLOR="1").stdout.decode() == shown
 
 
-@pytest.mark.parametrize("missing", ["click", "rich"])
+@pytest.mark.parametrize("missing", ["click", "rich", "wcwidth"])
 def test_missing_extra_is_named(tmp_path: Path, missing: str) -> None:
     """Without the extra, the program prints in one line what to install."""
     (tmp_path / "sitecustomize.py").write_text(
@@ -635,7 +641,8 @@ def test_missing_extra_is_named(tmp_path: Path, missing: str) -> None:
     )
     result = run("inspect", tmp_path / "no", PYTHONPATH=str(tmp_path))
     assert (result.returncode, result.stdout) == (2, b"")
-    assert result.stderr == b"the command line needs click and rich: pip install 'convtree[cli]'\n"
+    expected = "the command line needs click, platformdirs, rich and wcwidth: pip install 'convtree[cli]'\n"
+    assert result.stderr.decode() == expected
 
 
 def test_library_imports_no_drawing() -> None:
@@ -697,12 +704,13 @@ def _grow(path: Path, parents: Iterable[int]) -> None:
 
 
 def test_long_chain(tmp_path: Path) -> None:
-    """A chain of 100,000 entries is one run: four entries are shown."""
+    """Of a chain of 100,000 prompts, every one is shown."""
     _grow(tmp_path / "log", range(-1, 99_999))
     result = inspect(tmp_path / "log")
     assert result.exit_code == 0
-    assert [line.split()[0] for line in result.output.splitlines()[3:]] == ["●", "●", "┊", "●", "◉"]
-    assert "99,996 more" in result.output
+    lines = result.output.splitlines()[3:]
+    assert [line.split()[1] for line in lines[:-3]] == [str(number) for number in range(99_999)]
+    assert [line.split()[:3] for line in lines[-3:]] == [["◉", "(leaf)", "99999"], [], ["100,000", "prompts"]]
 
 
 def _comb(forks: int) -> Iterable[int]:
@@ -714,9 +722,9 @@ def test_deep_forks(tmp_path: Path) -> None:
     """A tree with 20,000 branchings along one path is drawn two levels deep."""
     _grow(tmp_path / "log", _comb(20_000))
     lines = inspect(tmp_path / "log").output.splitlines()[3:]
-    assert len(lines) == 40_001
+    assert len(lines) == 40_003
     assert [line[:2] for line in lines[:3]] == ["○ ", "", "● "]  # the first branching is before the first entry
-    assert {line[:2] for line in lines[2:]} == {"● ", "├─", "◉ "}
+    assert {line[:2] for line in lines[2:-2]} == {"● ", "├─", "◉ "}
 
 
 def test_deep_forks_in_graphs(tmp_path: Path) -> None:
@@ -743,20 +751,20 @@ def test_error_messages(tmp_path: Path) -> None:
     text = inspect(tmp_path / "text")
     assert (text.exit_code, "neither a convtree log nor a session of a known format" in text.stderr) == (5, True)
     leaf = inspect(tmp_path / "a.jsonl", "--leaf", "zz")
-    assert (leaf.exit_code, leaf.stderr.endswith("no entry 'zz'; `convtree inspect --full` shows the ids\n")) == (
+    assert (leaf.exit_code, leaf.stderr.endswith("; `convtree inspect --full` has the ids\n")) == (
         3,
         True,
     )
 
 
 def test_uuids_are_shown_whole(tmp_path: Path) -> None:
-    """Tree, path and context show a whole UUID in 80 columns, so that it can be passed to `--leaf`."""
+    """Entries and contexts show a whole UUID in 80 columns, so that it can be copied."""
     ids = [f"01234567-89ab-4cde-8f01-23456789abc{number}" for number in range(3)]
     with Session.open(tmp_path / "log") as session:
         session.append(user("x" * 100))
         for id in ids:
             session.append(user("y" * 100), id=id)
-    for arguments in ([], ["--path"], ["--context"]):
+    for arguments in (["-v"], ["--path", "-v"], ["--context"]):
         lines = inspect(tmp_path / "log", *arguments).stdout.splitlines()
         assert [line[-36:] for line in lines[-3:]] == ids
         assert max(map(len, lines)) == 80
@@ -776,4 +784,4 @@ def test_tool_results_are_shown(message: dict[str, Any], tmp_path: Path) -> None
     """The text of a tool result is shown for every shape."""
     with Session.open(tmp_path / "log") as session:
         session.append(message)
-    assert re.search(r"answers (t1|w): Sunny\.", inspect(tmp_path / "log").stdout)
+    assert re.search(r"answers (t1|w): Sunny\.", inspect(tmp_path / "log", "-v").stdout)

@@ -25,7 +25,7 @@ import convtree
 from convtree import Session
 from convtree._cli import output
 from convtree._cli.app import app
-from convtree._cli.output import SafeStream, guarded, progress_on_stderr, write_stderr
+from convtree._cli.output import SafeStream, guarded, write_stderr
 from convtree.stores._open import open_store
 
 #: escape sequences, colours too; overwriting; bidi; invisible; tags; fillers; separators; a byte that is no UTF-8
@@ -127,28 +127,48 @@ VALUES: dict[str, tuple[str, ...]] = {
     "keep": ("0",),
     "cwd": (f"/c{NASTY}",),
     "output": (f"out{NAME}",),
-    "format": ("pi", "kit", "json", "markdown"),
+    "format": ("pi", "kit", "json", "markdown", "html"),
+    "entry": ("q",),
+    "entries": ("q",),
+    "at": ("q",),
+    "leaf": ("q",),
+    "leaf_id": ("q",),
+    "summary": ("-",),
+    "last": ("3",),
+    "timeout_s": ("0",),
 }
+#: options that every call of a command gets
+ALWAYS: dict[str, dict[str, str | None]] = {"follow": {"--timeout": "0"}, "compact": {"--summary-file": "-"}}
 
 
-def values_of(param: click.Parameter) -> list[str]:
+#: commands that write to a log, and print little of it
+WRITERS = {"append", "branch", "checkout", "compact", "hide", "label", "rename"}
+
+
+def values_of(param: click.Parameter, command: click.Command) -> list[str]:
     """Returns what to try for an argument or an option. Unknown names, and new ones, get nasty text."""
-    return [*VALUES.get(param.name or "", ()), NASTY]
+    known = VALUES.get(param.name or "", ())
+    if param.name == "log" and command.name in WRITERS:
+        known = (known[0], known[-1])
+    return [*known, NASTY]
 
 
 def calls(command: click.Command) -> Iterator[list[str]]:
     """Yields arguments for a command: each value of each argument, with no option, and with each option alone."""
     places = [param for param in command.params if isinstance(param, click.Argument)]
     options = [param for param in command.params if isinstance(param, click.Option)]
-    needed = {param.opts[-1]: values_of(param)[0] for param in options if param.required}
-    first = [[values_of(place)[0] for place in places if place.required]]
+    needed: dict[str, str | None] = {
+        param.opts[-1]: values_of(param, command)[0] for param in options if param.required
+    }
+    needed |= ALWAYS.get(command.name or "", {})
+    first = [[values_of(place, command)[0] for place in places if place.required]]
     for at, place in enumerate(places):
-        others = [values_of(each)[0] for each in places[:at]]
-        first += [[*others, value, *(values_of(each)[0] for each in places[at + 1 :] if each.required)]
-                  for value in values_of(place)]  # fmt: skip
+        others = [values_of(each, command)[0] for each in places[:at]]
+        first += [[*others, value, *(values_of(each, command)[0] for each in places[at + 1 :] if each.required)]
+                  for value in values_of(place, command)]  # fmt: skip
     chosen: list[dict[str, str | None]] = [{}]
     for option in options:
-        texts: list[str] = [""] if option.is_flag else values_of(option)
+        texts: list[str] = [""] if option.is_flag else values_of(option, command)
         chosen += [{option.opts[-1]: None if option.is_flag else text} for text in texts]
     for arguments, extra in product(first, chosen):
         given = needed | extra
@@ -170,7 +190,9 @@ def test_no_command_prints_what_acts_on_a_terminal(
     name: str, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is in the files, in their names and on the command line: safe characters come out, and no traceback."""
-    runner = CliRunner(env={"COLUMNS": "200"})
+    runner = CliRunner(env={"COLUMNS": "200", "CONVTREE_URL": _STORES[0]})
+    monkeypatch.setattr("uvicorn.Server.run", lambda _server, **_options: None)  # `view` would serve for ever
+    monkeypatch.setattr("webbrowser.open", lambda _address: False)
     count = 0
     for arguments in calls(app.commands[name]):
         monkeypatch.chdir(copied(template, tmp_path / "x"))
@@ -203,10 +225,17 @@ def test_a_name_that_is_no_utf8_is_text_in_json(tmp_path: Path) -> None:
 def on_terminal(place: Path, *arguments: str) -> tuple[int, str]:
     """Runs the program on a terminal of its own. Returns its exit code, and all that the terminal got."""
     master, slave = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200", "PYTHONIOENCODING": "utf-8"}
+    environment = {
+        **os.environ,
+        "TERM": "xterm-256color",
+        "COLUMNS": "200",
+        "PYTHONIOENCODING": "utf-8",
+        "PAGER": "cat",
+    }
     for name in ("NO_COLOR", "CI"):
         environment.pop(name, None)
-    command = [sys.executable, "-m", "convtree", *arguments]
+    program = "from convtree._cli import main, progress; progress.AFTER_S = 600; main()"  # no bar on a slow machine
+    command = [sys.executable, "-c", program, *arguments]
     with subprocess.Popen(command, cwd=place, env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
         os.close(slave)
         pieces = []
@@ -265,14 +294,6 @@ def test_on_a_terminal_only_our_colours_are_left(arguments: tuple[str, ...], tem
 # --- the function that all of it goes through ---
 
 
-class Screen(io.StringIO):
-    """A text stream that says that it is a terminal."""
-
-    def isatty(self) -> bool:
-        """Returns True."""
-        return True
-
-
 def test_colours_pass_only_while_they_are_on() -> None:
     """Then they are exactly those of a style; any other sequence is an escape."""
     below = io.StringIO()
@@ -282,20 +303,6 @@ def test_colours_pass_only_while_they_are_on() -> None:
     stream.has_colours = True
     stream.write(f"{bad}x\x1b[31m\x1b[5m{output.PLAIN}\t\u202e\n")
     assert below.getvalue() == r"\x1b[31m\x1b[1mx\x1b[0m" + f"\n{bad}x" + r"\x1b[31m\x1b[5m" + "\x1b[0m\t<U+202E>\n"
-
-
-def test_progress_rewrites_a_line_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The carriage return is ours; one in a name is an escape. Small work shows no progress, nor does a pipe."""
-    screen = Screen()
-    monkeypatch.setattr(sys, "stderr", screen)
-    report = progress_on_stderr(lambda done, total: f"a\r\x1b\u200b: {done} of {total}", 10)
-    assert report is not None
-    for done, total in ((1, 9), (5, 10), (10, 10)):
-        report(done, total)
-    shown = r"a \x1b<U+200B>: "
-    assert screen.getvalue() == f"\r{shown}5 of 10\r{shown}10 of 10\n"
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert progress_on_stderr(lambda _done, _total: "", 10) is None
 
 
 def test_warnings_and_click_go_through_the_guard(monkeypatch: pytest.MonkeyPatch) -> None:

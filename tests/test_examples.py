@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,6 +109,7 @@ def provider() -> Iterator[Provider]:
 OWN_TESTS = (
     "chat",
     "dbm_store",
+    "picture",
     "providers",
     "service",
     "web_chat",
@@ -120,6 +122,16 @@ def test_example_runs(name: str) -> None:
     done = subprocess.run([sys.executable, EXAMPLES / f"{name}.py"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") >= 3
+
+
+def test_the_picture_of_the_readme_is_what_inspect_prints(tmp_path: Path) -> None:
+    """Made again, it says the same, and it loads nothing from elsewhere."""
+    made = tmp_path / "inspect.svg"
+    subprocess.run([sys.executable, EXAMPLES / "picture.py", made], capture_output=True, check=True)
+    texts = [re.findall(">([^<>]+)</text>", path.read_text()) for path in (made, EXAMPLES / "inspect.svg")]
+    assert texts[0] == texts[1]
+    assert "".join(texts[0]).count("prompts") == 1
+    assert re.findall('https?://[^"]+', made.read_text()) == ["http://www.w3.org/2000/svg"]
 
 
 def test_quickstart_prints_the_context() -> None:

@@ -206,12 +206,13 @@ def test_a_source_that_fails_while_it_is_listed_is_counted(monkeypatch: pytest.M
 
 
 def test_without_a_store_it_lists(home: Path) -> None:
-    """One line for each place. Nothing is written."""
+    """One line for each place, and then the command that imports them. Nothing is written."""
     before = sorted(home.rglob("*"))
     result = run("--discover")
     assert result.exit_code == 0
-    assert result.output.splitlines()[0].split()[:4] == ["Claude", "Code", "1", "session"]
-    assert [line.split()[-1] for line in result.output.splitlines()] == [
+    assert result.stdout.splitlines()[0].split()[:4] == ["Claude", "Code", "1", "session"]
+    assert result.stderr.startswith("import them: convtree import --discover ")
+    assert [line.split()[-1] for line in result.stdout.splitlines()] == [
         str(home / ".claude/projects"),
         str(home / ".codex"),
         str(home / ".gemini/tmp"),
@@ -227,7 +228,7 @@ def test_with_a_store_it_imports(home: Path, tmp_path: Path) -> None:
     lines = result.output.splitlines()
     assert (result.exit_code, lines[:3], lines[-2]) == (
         0,
-        run("--discover").output.splitlines(),
+        run("--discover").stdout.splitlines(),
         "passed over 1 file: not a session of a known format",
     )
     with open_store(tmp_path / "store") as store:

@@ -236,7 +236,7 @@ def test_import_reports_what_failed(folder: Path, tmp_path: Path) -> None:
 
 def test_inspect_a_folder(folder: Path) -> None:
     """Which sessions there are, each with its file; one of them, when it is said which."""
-    result = run("inspect", folder)
+    result = run("inspect", folder, "--utc")
     lines = result.stdout.splitlines()
     assert (result.exit_code, len(lines), lines[-1]) == (0, 6, "Several sessions: show one with --session ID.")
     assert lines[0].split() == ["p1", "2026-01-02", "03:04", "3", "w8", "a.jsonl"]
@@ -247,6 +247,7 @@ def test_inspect_a_folder(folder: Path) -> None:
         "name": "w8",
         "begun": "2026-01-02T03:04:05.000000Z",
         "messages": 3,
+        "title": "w8",
         "first_user_message": "w1",
         "format": "pi",
         "source": str(folder / "a.jsonl"),

@@ -263,7 +263,18 @@ def test_text_of_every_script_is_exported_as_it_was_said(format: str, tmp_path: 
     assert min(counts.values()) >= 4, counts
     if format == "markdown":
         assert shown.count(f"## User\n\n{said}\n\n") == 1
-        assert shown.count(f"\n```\n{said}\n```\n\n") == 1
+        assert shown.count(f"Argument **a**:\n\n```\n{said}\n```\n\n") == 1
+        assert shown.count(f"Result:\n\n```\n{said}\n```\n\n") == 1
+
+
+def test_arguments_of_several_lines_are_readable() -> None:
+    """They are not JSON strings with escapes. The others are JSON."""
+    call = {"type": "tool_use", "id": "1", "name": "edit", "input": {"path": "a.py", "old": "one\n\ttwo", "line": 3}}
+    with Session.memory() as session:
+        session.append({"role": "assistant", "content": [call]})
+        assert exported(session).partition("Calls **edit**:\n\n")[2] == (
+            '```json\n{\n  "path": "a.py",\n  "line": 3\n}\n```\n\nArgument **old**:\n\n```\none\n\ttwo\n```\n\n'
+        )
 
 
 @pytest.mark.parametrize("format", ["json", "pi", "kit"])

@@ -82,6 +82,22 @@ def test_commands_of_the_guide_to_other_tools(tmp_path: Path, monkeypatch: pytes
     assert "Where to?" in (tmp_path / "chat.md").read_text()
 
 
+def test_commands_of_the_guide_to_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They work one after the other, with what `echo` writes as their input."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    printed = ""
+    for line in "".join(blocks(GUIDES / "command-line.md", "sh")).strip().splitlines():
+        said, _, command = line.rpartition("convtree ")
+        text = "".join(shlex.split(said.removeprefix("id=$(").rstrip(" |"))[1:])
+        arguments = [printed if word == "$id" else word for word in shlex.split(command.rstrip(")"))]
+        done = CliRunner().invoke(app, arguments, input=text)
+        assert done.exit_code == 0, (line, done.output)
+        printed = done.stdout.strip() if said.startswith("id=") else printed
+    assert printed
+    assert "The log was read." in CliRunner().invoke(app, ["inspect", "-s", "store", printed]).stdout
+
+
 def test_the_readme_names_every_command() -> None:
     """The table of the command line has each command, and no other."""
     rows = README.read_text(encoding="utf-8").partition("| command | what it does |")[2].partition("\n\n")[0]

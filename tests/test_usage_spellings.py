@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from helpers import log_of, node
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convtree import Session, Usage, open_store
@@ -509,6 +509,7 @@ def as_texts(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", CASES)
+@settings(max_examples=10)  # of each of many providers
 @given(count=COUNTS, beside=st.dictionaries(st.text(max_size=5).map("x_{}".format), JSON, max_size=3))
 def test_each_token_is_counted_once(name: str, count: Counts, beside: dict[str, Any]) -> None:
     """Whatever the provider includes in its input and output. Unknown fields and numbers as texts change nothing."""

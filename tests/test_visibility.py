@@ -669,21 +669,21 @@ def test_a_replacement_of_what_is_not_above_has_no_effect(log_path: Path) -> Non
     assert [finding.line for finding in verify(log_path).findings if finding.code == "bad_replaces"] == [4, 5, 6, 7, 8]
 
 
-def test_ten_thousand_system_prompts_leave_one(log_path: Path) -> None:
+def test_of_many_system_prompts_one_is_left(log_path: Path) -> None:
     """A context behind a compaction reads the last one; nor are the others read where nothing is compacted."""
     with Session.open(log_path, durability="process") as session:
         prompt = session.append(system("0"))
-        for number in range(1, 10_000):
+        for number in range(1, 2_000):
             prompt = session.append(MessageEntry(message=system(str(number)), replaces=prompt.id, pinned=True))
         session.append(user("x"))
-        assert read_by(session) == (["9999", "x"], 2)
+        assert read_by(session) == (["1999", "x"], 2)
         session.append(CompactionEntry(summary="S", first_kept_entry_id=None))
         texts, lines = read_by(session)
-        assert (texts[0], len(texts), lines) == ("9999", 2, 2)
+        assert (texts[0], len(texts), lines) == ("1999", 2, 2)
     with eager(), Session.open(log_path) as session:
         pass
     with Session.open(log_path, mode="r") as session:
-        assert session._index.tree.parents.persisted == 10_002
+        assert session._index.tree.parents.persisted == 2_002
         assert read_by(session)[1] == 2
 
 
@@ -696,12 +696,12 @@ def read_by(session: Session) -> tuple[list[str], int]:
 
 
 def test_a_late_pin_of_an_old_message_walks_no_history() -> None:
-    """With a hundred thousand entries between them, on a path that turns aside every other entry."""
+    """With twenty thousand entries between them, on a path that turns aside every other entry."""
     session = Session.memory()
     first = session.append(user("first"))
     tip = first.id
     records: list[MessageEntry] = []
-    for number in range(50_000):
+    for number in range(10_000):
         records.append(MessageEntry(id=f"s{number}", parent_id=tip, message=user("x")))
         records.append(MessageEntry(id=f"m{number}", parent_id=tip, message=user("x")))
         tip = f"m{number}"

@@ -12,6 +12,7 @@ from convtree._catalogue.metadata import metadata_rows
 from convtree._catalogue.record_summary import NOT_SEARCHED, timestamp_of, words_of
 from convtree._catalogue.tables import SLOT_MS, Dialect, Execute
 from convtree._catalogue.texts import equals, is_one_of, one_of, restored, stored
+from convtree._catalogue.titles import first_messages, is_request, title_of
 from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, SessionInfo, StoredEntry, UsageTotal
 from convtree._model.batches import batched
 from convtree._model.entries import MARK_CLASSES, ParentSession
@@ -23,7 +24,7 @@ _INFO = (
     "session_id, name, owner, cwd, git_root, archived, created_ms, active_ms, entries, message_count, first_user, "
     "last_user, kind, parent_id, parent_entry, leaf_id, held, arrived_ms, session_key, size, last_crc"
 )
-_CREATED, _ACTIVE = (_INFO.split(", ").index(name) for name in ("created_ms", "active_ms"))
+_CREATED, _ACTIVE, _NAME, _FIRST = map(_INFO.split(", ").index, ("created_ms", "active_ms", "name", "first_user"))
 _SEARCHED = f"l.visible_to NOT IN ({', '.join(map(repr, NOT_SEARCHED))})"
 #: not a mark; and not an entry that is lost, of which only the place is there
 _IS_ENTRY = f"type NOT IN ({', '.join(map(repr, sorted({*MARK_CLASSES, 'lost'})))})"
@@ -70,7 +71,16 @@ def sessions(
     totals: dict[str, list[UsageTotal]] = {}
     for each in usage(execute, [row[0] for row in rows]):
         totals.setdefault(each.session_id, []).append(each)
-    return [_listed(row, totals.get(row[0], ())) for row in rows]
+    titles = _titles(execute, rows)
+    return [_listed(row, totals.get(row[0], ()), titles.get(row[0])) for row in rows]
+
+
+def _titles(execute: Execute, rows: Iterable[Sequence[Any]]) -> dict[str, str | None]:
+    """Returns the title of each session. Messages are read only where neither the name nor the first one will do."""
+    titles = {row[0]: restored(row[_NAME]) or row[_FIRST] for row in rows}
+    unclear = [row[0] for row in rows if not row[_NAME] and row[_FIRST] is not None and not is_request(row[_FIRST])]
+    messages = first_messages(execute, unclear)
+    return titles | {id: title_of(None, some) or titles[id] for id, some in messages.items()}
 
 
 def count(execute: Execute, dialect: Dialect, filters: Filter) -> int:
@@ -207,6 +217,16 @@ def sessions_with(execute: Execute, entry_ids: Sequence[str]) -> list[StoredEntr
     return found
 
 
+def ids_beginning(execute: Execute, beginnings: Sequence[str], length: int) -> list[str]:
+    """Returns the ids whose first `length` characters are one of these texts."""
+    found: list[str] = []
+    for chunk in batched(beginnings):
+        marks, values = one_of(chunk)
+        sql = f"SELECT session_id FROM ct_sessions WHERE substr(session_id, 1, {length}) IN ({marks})"
+        found += [id for (id,) in execute(sql, values)]
+    return found
+
+
 def descendants(execute: Execute, ids: Sequence[str], kind: str) -> dict[str, str]:
     """Returns the sessions of a kind below these sessions, at any depth: id to parent id, parents first.
 
@@ -261,6 +281,9 @@ def _conditions(filters: Filter, dialect: Dialect) -> tuple[list[str], dict[str,
         marks, some = one_of(filters.ids)
         where.append(f"s.session_id IN ({marks})")
         values |= some
+    if filters.id_prefix is not None:
+        where.append(f"substr(s.session_id, 1, {len(filters.id_prefix)}) = :id_prefix")
+        values["id_prefix"] = filters.id_prefix
     _add_contents(where, values, filters, dialect)
     return where, values
 
@@ -291,7 +314,7 @@ def _where(conditions: Sequence[str]) -> str:
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
-def _listed(row: Sequence[Any], totals: Iterable[UsageTotal]) -> ListedSession:
+def _listed(row: Sequence[Any], totals: Iterable[UsageTotal], title: str | None) -> ListedSession:
     id, *texts = row[:5]
     archived, created, active, entries, messages, first, last, kind, *others = row[5:]
     parent_id, parent_entry, leaf, held, arrived, key, size, crc = others
@@ -308,6 +331,7 @@ def _listed(row: Sequence[Any], totals: Iterable[UsageTotal]) -> ListedSession:
         last_activity=timestamp_of(active or None),
         entries=entries,
         messages=messages,
+        title=title,
         first_user_message=first,
         last_user_message=last,
         models=tuple(dict.fromkeys(each.model for each in totals if each.model is not None)),

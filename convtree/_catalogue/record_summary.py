@@ -128,7 +128,7 @@ def summarise_record(record: Entry | Mark) -> RecordSummary:
         type="opaque" if is_opaque else record.type,  # a known type, but with needs that are not known
         role=None if said is None else said.role,
         ms=ms_of(record.timestamp),
-        excerpt=" ".join(sanitise_text(text[: 4 * EXCERPT]).split())[:EXCERPT],
+        excerpt=excerpt_of(text),
         words=" ".join(words_of(text)),
         provider=None if answered is None else answered.provider,
         model=None if answered is None else answered.model,
@@ -252,11 +252,21 @@ def words_of(text: str) -> list[str]:
 
 def snippet_of(text: str, words: Iterable[str], length: int = 160) -> str:
     """Returns about `length` characters of a text around the first of these words, on one line."""
-    wanted = set(words)
-    place = next((each.start() for each in _WORD.finditer(text) if not wanted.isdisjoint(words_of(each[0]))), 0)
+    place, _ = next(word_spans(text, words), (0, 0))
     start = max(0, place - length // 3)
     part = " ".join(text[start : start + length].split())
     return f"{'…' if start else ''}{part}{'…' if start + length < len(text) else ''}"
+
+
+def word_spans(text: str, words: Iterable[str]) -> Iterator[tuple[int, int]]:
+    """Yields where one of these words begins and ends in a text, for every place of one."""
+    wanted = set(words)
+    return (each.span() for each in _WORD.finditer(text) if not wanted.isdisjoint(words_of(each[0])))
+
+
+def excerpt_of(text: str) -> str:
+    """Returns the beginning of a message as a list shows it, on one line."""
+    return " ".join(sanitise_text(text[: 4 * EXCERPT]).split())[:EXCERPT]
 
 
 def sanitise_text(text: str) -> str:

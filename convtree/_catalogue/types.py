@@ -38,6 +38,8 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
             notes and system prompts do not count, and times in the future are ignored. None if unknown.
         entries: how many entries it has, on all branches.
         messages: how many of them are messages.
+        title: what a list shows: the name; else the first message of the user that is no slash command and no single
+            word, of the first ten; else the first message of the user. None if there is none of these.
         first_user_message, last_user_message: their first 200 characters, on one line.
         models: the models that answered, the one with the most answers first.
         usage: tokens and cost of this session's answers, vacuumed ones included. Entries that were copied from the
@@ -58,6 +60,7 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     last_activity: str | None = None
     entries: int = 0
     messages: int = 0
+    title: str | None = None
     first_user_message: str | None = None
     last_user_message: str | None = None
     models: tuple[str, ...] = ()
@@ -84,6 +87,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
         parent: forks and tasks of this session.
         tasks: whether sessions of sub-agents are included.
         ids: one of these ids.
+        id_prefix: the id begins with this text.
         metadata: the session's metadata has these keys with equal values, as JSON: 1 equals 1.0 but not true, and
             objects are equal if they have the same keys with equal values. None: the key is missing, or null.
     """
@@ -101,6 +105,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     parent: str | None = None
     tasks: bool = False
     ids: tuple[str, ...] | None = None
+    id_prefix: str | None = None
     metadata: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:

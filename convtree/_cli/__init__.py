@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 from convtree._cli.output import guard, write_stderr
 
-_INSTALL = "the command line needs click and rich: pip install 'convtree[cli]'"
+_INSTALL = "the command line needs click, platformdirs, rich and wcwidth: pip install 'convtree[cli]'"
 
 
 def main() -> None:
     """Runs the command line and exits."""
     guard()
     try:
-        import rich  # noqa: F401  # loaded later by the drawing; a missing package is reported here
+        for name in ("platformdirs", "rich", "wcwidth"):  # loaded later; a missing package is reported here
+            if find_spec(name) is None:
+                raise ModuleNotFoundError(name=name)
 
         from convtree._cli.app import app
     except ModuleNotFoundError as error:
-        if error.name not in ("click", "rich"):
+        if error.name not in ("click", "platformdirs", "rich", "wcwidth"):
             raise
         write_stderr(_INSTALL)
         sys.exit(2)

@@ -11,10 +11,23 @@ from typing import Any, NoReturn
 import click
 
 from convtree import __version__
+from convtree._cli.adding import append_command, new_command
+from convtree._cli.browsing import browse_command
+from convtree._cli.changing import (
+    branch_command,
+    checkout_command,
+    compact_command,
+    hide_command,
+    label_command,
+    rename_command,
+)
 from convtree._cli.checking import repair_command, verify_command
+from convtree._cli.choosing import URL_VARIABLE
 from convtree._cli.comparing import diff_command
 from convtree._cli.creating import init_command
+from convtree._cli.exit_codes import CLOSED_PIPE, EXIT_CODES, EXPECTED_ERRORS, INTERRUPTED, code_of
 from convtree._cli.exporting import export_command
+from convtree._cli.following import follow_command
 from convtree._cli.importing import import_command
 from convtree._cli.inspect import inspect_command
 from convtree._cli.manage import (
@@ -27,7 +40,7 @@ from convtree._cli.manage import (
     rm_command,
     upgrade_command,
 )
-from convtree._cli.output import guarded, write_stderr
+from convtree._cli.output import guarded, write, write_stderr
 from convtree._cli.redacting import redact_command
 from convtree._cli.sessions import (
     latest_command,
@@ -38,33 +51,36 @@ from convtree._cli.sessions import (
     usage_command,
 )
 from convtree._cli.vacuuming import vacuum_command
+from convtree._cli.viewing import view_command
 from convtree._logs.filesystems import NO_SPACE
-from convtree._model.errors import (
-    ConvtreeError,
-    EntryNotFound,
-    IdConflict,
-    SessionExists,
-    SessionHeld,
-    SessionLocked,
-    SessionNotFound,
-    SeveralSessions,
-)
 from convtree._model.terminal_text import escape_controls
 
-NOT_FOUND, CONFLICT, UNREADABLE, INTERRUPTED, CLOSED_PIPE = 3, 4, 5, 130, 141
+#: what people want, and the commands for it
 _SECTIONS = {
-    "One conversation": (inspect_command, diff_command, import_command, export_command),
-    "Damage and secrets": (verify_command, repair_command, redact_command, vacuum_command),
-    "Look into a store": (ls_command, show_command, search_command, latest_command, resume_command, usage_command),
-    "Change a store": (
-        init_command,
+    "Look": (inspect_command, show_command, view_command, browse_command, follow_command, diff_command),
+    "Find": (ls_command, search_command, latest_command, resume_command, usage_command),
+    "Change": (
+        new_command,
+        append_command,
+        label_command,
+        rename_command,
+        branch_command,
+        checkout_command,
+        hide_command,
+        compact_command,
         fork_command,
         archive_command,
         hold_command,
-        move_command,
+    ),
+    "Move": (import_command, export_command, copy_command, move_command),
+    "Care": (
+        verify_command,
+        repair_command,
+        redact_command,
+        vacuum_command,
         rm_command,
         prune_command,
-        copy_command,
+        init_command,
         upgrade_command,
     ),
 }
@@ -91,12 +107,17 @@ class App(click.Group):
         except BrokenPipeError:
             _discard_stdout()
             raise click.exceptions.Exit(CLOSED_PIPE) from None
-        except (SessionNotFound, EntryNotFound, FileNotFoundError) as error:
-            _fail(error, NOT_FOUND)
-        except (SessionExists, SessionHeld, SeveralSessions, SessionLocked, IdConflict) as error:
-            _fail(error, CONFLICT)
-        except (ConvtreeError, OSError, ImportError) as error:  # ImportError: the message names the missing extra
-            _fail(error, UNREADABLE)
+        except EXPECTED_ERRORS as error:
+            _fail(error, code_of(error))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command. Two of its options that choose the same thing exclude each other."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not ctx.resilient_parsing:
+            _refuse_contradictions(command, click.Context(command, parent=ctx, info_name=name), rest)
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's
         """Lists the commands by section."""
@@ -104,6 +125,23 @@ class App(click.Group):
         for title, commands in _SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl([(command.name or "", command.get_short_help_str(limit)) for command in commands])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's
+        """Lists the exit codes."""
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(each.code), each.meaning) for each in EXIT_CODES])
+
+
+def _refuse_contradictions(command: click.Command, ctx: click.Context, args: list[str]) -> None:
+    """Raises UsageError if two options set one value: click would take the last one."""
+    try:
+        _, _, order = command.make_parser(ctx).parse_args(list(args))
+    except click.UsageError:
+        return  # reported when the command parses them
+    given: dict[str | None, click.Parameter] = {}
+    for param in order:
+        if isinstance(param, click.Option) and given.setdefault(param.name, param) is not param:
+            raise click.UsageError(f"{given[param.name].opts[-1]} and {param.opts[-1]} exclude each other", ctx)
 
 
 def _fail(error: Exception, code: int) -> NoReturn:
@@ -125,24 +163,30 @@ def _discard_stdout() -> None:
     os.close(null)
 
 
-@click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"]})
+def _print_manual(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:  # noqa: ARG001  # click's
+    if wanted and not ctx.resilient_parsing:
+        from convtree._cli.manual import manual
+
+        assert isinstance(ctx.command, click.Group)
+        write(manual(ctx.command, _SECTIONS, __version__))
+        ctx.exit()
+
+
+_MAN_HELP = "Print the manual page, for man(1), and exit."
+_HELP = f"""Store, inspect and convert conversations that branch.
+
+A log is a file with one conversation. A store is a folder or a database with many; without --store, it is that of
+{URL_VARIABLE}, else the folder of sessions in your data directory. Where an id is asked for, its first characters are
+enough: 4 or more. `@latest` is the last active session, and `1` the first row of the last list. For an entry, a label,
+`@` (the leaf) and `@~3` will do, too. `convtree COMMAND --help` explains a command.
+"""
+
+
+@click.group(cls=App, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="convtree")
+@click.option("--man", is_flag=True, is_eager=True, expose_value=False, callback=_print_manual, help=_MAN_HELP)
 def app() -> None:
-    """Store, inspect and convert conversations that branch.
-
-    A log is a file with one conversation. A store is a folder or a database with many. `convtree COMMAND --help`
-    explains a command.
-
-    \b
-    Exit codes:
-      0    success
-      1    finished, but problems were found; the output lists them
-      2    wrong usage
-      3    log, session or entry not found
-      4    conflict: it exists already, is locked or on hold, or has several sessions
-      5    cannot be read; for `verify`: damaged
-      130  interrupted
-    """  # noqa: D301  # click wants the control character
+    """The program."""
 
 
 for _commands in _SECTIONS.values():

@@ -10,32 +10,23 @@ from typing import Any
 import click
 
 from convtree._cli import json_output
-from convtree._cli.output import progress_on_stderr, write, write_stderr
+from convtree._cli.choosing import default_store_for, session_id_or_text, with_store_for_logs
+from convtree._cli.completing import complete_log
+from convtree._cli.exit_codes import FOUND, NOT_FOUND, UNREADABLE
+from convtree._cli.output import write, write_stderr
+from convtree._cli.progress import progress
 from convtree._cli.render import count, finding_line, row_line
-from convtree._cli.sessions import open_existing_store, session_progress
 from convtree._cli.terminal import Terminal, readable_size
 from convtree._model.errors import NotALog, SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree.repair import Repair, Report, repair, verify
 from convtree.stores._session_store import SessionStore
-from convtree.stores.base import Progress
 
-FOUND, NOT_FOUND, DAMAGED = 1, 3, 5
-_LONG = 128 * 2**20  # progress is printed from this number of bytes on; every byte is counted twice
 _SHOWN = 1000  # removed pieces that are listed
 
 
-with_store_for_logs = click.option(
-    "-s",
-    "--store",
-    callback=open_existing_store,
-    metavar="URL",
-    help="Each LOG is the id of a session in this store; without LOG, all of them.",
-)
-
-
 @click.command("verify")
-@click.argument("logs", metavar="[LOG]...", nargs=-1)
+@click.argument("logs", metavar="[LOG]...", nargs=-1, shell_complete=complete_log)
 @with_store_for_logs
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document for all logs.")
 @click.pass_context
@@ -48,8 +39,10 @@ def verify_command(ctx: click.Context, logs: tuple[str, ...], store: SessionStor
     Exit codes: 0 no problems, 1 harmless problems such as an unfinished last line or a column that a repair writes
     anew, 3 no such log, 5 damage.
     """
+    if store is None and logs:
+        store = default_store_for(logs)
     if store is not None:
-        ctx.exit(_verify_store(store, logs, as_json))
+        ctx.exit(_verify_store(store, [session_id_or_text(store, log) for log in logs], as_json))
     if not logs:
         raise click.UsageError("Missing argument 'LOG...', or --store URL.")
     ctx.exit(_verify_files([Path(log) for log in logs], as_json))
@@ -57,7 +50,8 @@ def verify_command(ctx: click.Context, logs: tuple[str, ...], store: SessionStor
 
 def _verify_store(store: SessionStore, ids: Sequence[str], as_json: bool) -> int:
     terminal = Terminal()
-    reports = store.verify(ids or None, progress=session_progress())
+    with progress("verifying") as report_progress:
+        reports = store.verify(ids or None, progress=report_progress)
     if as_json:
         failed = {report.path: report.error for report in reports if report.error is not None}
         write([json_output.to_text(json_output.verified([each for each in reports if each.error is None], failed))])
@@ -78,13 +72,14 @@ def _verify_files(logs: Sequence[Path], as_json: bool) -> int:
     worst = 0
     for log in logs:
         try:
-            report = verify(log, progress=log_progress(log))
+            with progress(f"verifying {log.name}", "bytes") as report_progress:
+                report = verify(log, progress=report_progress)
         except (NotALog, SessionNotFound, OSError) as error:
             if len(logs) == 1 and not as_json:
                 raise
             failed[str(log)] = str(error)
             write_stderr(f"convtree: {escape_controls(str(error))}")
-            worst = max(worst, NOT_FOUND if isinstance(error, SessionNotFound) else DAMAGED)
+            worst = max(worst, NOT_FOUND if isinstance(error, SessionNotFound) else UNREADABLE)
             continue
         reports.append(report)
         worst = max(worst, _exit_code(report))
@@ -97,7 +92,7 @@ def _verify_files(logs: Sequence[Path], as_json: bool) -> int:
 
 
 @click.command("repair")
-@click.argument("logs", metavar="[LOG]...", nargs=-1)
+@click.argument("logs", metavar="[LOG]...", nargs=-1, shell_complete=complete_log)
 @with_store_for_logs
 @click.option("--yes", is_flag=True, help="Repair the log. Without this, only show what would be done.")
 @click.option(
@@ -124,10 +119,10 @@ def repair_command(
     allow_network: bool,
     as_json: bool,
 ) -> None:
-    """Remove damaged lines from a log; without --yes, only list them.
+    """Repair a damaged log; without --yes, only show how.
 
-    The other lines are kept and get new checksums. The damaged log is kept as LOG.original. The removed lines are
-    written to LOG.quarantine, with their offsets.
+    Damaged lines are removed. The other lines are kept and get new checksums. The damaged log is kept as LOG.original.
+    The removed lines are written to LOG.quarantine, with their offsets.
 
     With --rejoin, the branches below a damaged entry stay in the tree. A lost entry takes its place, until the true one
     is put back from a copy.
@@ -137,10 +132,14 @@ def repair_command(
 
     Exit codes: 0 no problems are left, 1 the log needs a repair, or problems remain after it.
     """
+    if store is None and logs:
+        store = default_store_for(logs)
     if store is not None:
         if allow_network:
             raise click.UsageError("--allow-network is for a LOG without --store")
-        done = store.repair(logs or None, dry_run=not yes, rejoin=rejoin, originals=originals)
+        ids = [session_id_or_text(store, log) for log in logs]
+        with progress("repairing" if yes else "looking for damage"):
+            done = store.repair(ids or None, dry_run=not yes, rejoin=rejoin, originals=originals)
         _write_repairs(done, lambda: json_output.repaired_in(done), as_json)
     else:
         if len(logs) != 1:
@@ -148,7 +147,8 @@ def repair_command(
         if originals is not None:
             raise click.UsageError("--originals needs --store; a file is kept as LOG.original")
         log = Path(logs[0])
-        one = repair(log, dry_run=not yes, rejoin=rejoin, allow_network=allow_network, progress=log_progress(log))
+        with progress(f"repairing {log.name}", "bytes") as report:
+            one = repair(log, dry_run=not yes, rejoin=rejoin, allow_network=allow_network, progress=report)
         done = [one]
         _write_repairs(done, lambda: json_output.repaired(one), as_json)
     ctx.exit(FOUND if any(map(_needs_more, done)) else 0)
@@ -188,7 +188,7 @@ def _needs_more(done: Repair) -> bool:
 
 def _exit_code(report: Report) -> int:
     if report.damaged:
-        return DAMAGED
+        return UNREADABLE
     return FOUND if report.findings or report.rows else 0
 
 
@@ -229,8 +229,3 @@ def _verdict(done: Repair) -> str:
     if done.quarantine is not None:
         where += f", the removed pieces: {escape_controls(done.quarantine)}"
     return f"{path}: repaired ({counts}); {where}"
-
-
-def log_progress(log: Path) -> Progress | None:
-    """Returns a callback that prints how much of a long log is done; None if stderr is not a terminal."""
-    return progress_on_stderr(lambda done, total: f"{escape_controls(log.name)}: {100 * done // total} %", _LONG)

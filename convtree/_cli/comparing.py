@@ -7,30 +7,42 @@ from collections.abc import Iterator
 import click
 
 from convtree._cli import json_output
+from convtree._cli.choosing import open_log, with_store_for_log
+from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.describe import describe
+from convtree._cli.gap_advice import explained
 from convtree._cli.inspect import with_session
+from convtree._cli.look_options import with_gaps
 from convtree._cli.output import write
 from convtree._cli.render import count, id_cells
-from convtree._cli.sessions import as_json, open_log, with_store_for_log
+from convtree._cli.sessions import as_json
 from convtree._cli.terminal import Terminal
 from convtree._engine.diff import BranchDelta, Diff
 from convtree._model.entries import Entry
 from convtree._model.terminal_text import escape_controls
 from convtree._session.session import Session
+from convtree._tools.gaps import MendedSession
 from convtree.stores._session_store import SessionStore
 
 _KIND_CELLS, _MIN_TEXT_CELLS = 10, 20
 
 
 @click.command("diff")
-@click.argument("log")
-@click.argument("a")
-@click.argument("b", required=False)
+@click.argument("log", shell_complete=complete_log)
+@click.argument("a", shell_complete=complete_entry)
+@click.argument("b", required=False, shell_complete=complete_entry)
 @with_store_for_log
 @with_session
+@with_gaps
 @as_json
 def diff_command(
-    log: str, a: str, b: str | None, store: SessionStore | None, session_id: str | None, as_json: bool
+    log: str,
+    a: str,
+    b: str | None,
+    store: SessionStore | None,
+    session_id: str | None,
+    allow_gaps: bool,
+    as_json: bool,
 ) -> None:
     """Compare two branches of a log.
 
@@ -39,9 +51,18 @@ def diff_command(
 
     LOG is a convtree log, or a file or folder of another tool.
     """
-    with open_log(log, store, session_id) as session:
-        found = session.diff(a) if b is None else session.diff(a, b)
-        write([json_output.to_text(json_output.compared(found))] if as_json else _lines(session, found))
+    with open_log(log, store, session_id) as session, explained(session):
+        a, b = session.resolve(a), None if b is None else session.resolve(b)
+        found, source = _compare(session, a, b, allow_gaps)
+        write([json_output.to_text(json_output.compared(found))] if as_json else _lines(source, found))
+
+
+def _compare(session: Session, a: str, b: str | None, allow_gaps: bool) -> tuple[Diff, Session]:
+    """Returns the difference of two branches, and the session to read their last common entry from."""
+    if allow_gaps:
+        mended = MendedSession(session)
+        return mended.diff(a, b), mended.session
+    return session.diff(a) if b is None else session.diff(a, b), session
 
 
 def _lines(session: Session, found: Diff) -> Iterator[str]:

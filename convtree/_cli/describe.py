@@ -8,6 +8,7 @@ import msgspec
 import orjson
 
 from convtree._engine.outline import Changed
+from convtree._formats.common.gaps import Gap
 from convtree._messages.parts import Result, Text, Unknown
 from convtree._messages.reading import read
 from convtree._model.entries import (
@@ -22,6 +23,7 @@ from convtree._model.entries import (
     VacuumEntry,
     Visibility,
 )
+from convtree._model.notes import INSTRUCTS
 from convtree._model.usage import usage_of
 
 _HIDDEN = {"user": ["hidden from the model"], "model": ["hidden from the user"], "nobody": ["hidden"]}
@@ -97,24 +99,30 @@ def to_json(value: Any, option: int = 0) -> bytes:
         return msgspec.json.format(msgspec.json.encode(value), indent=2 if option else -1)
 
 
+def remarks_of(entry: MessageEntry, changed: Changed) -> list[str]:
+    """Returns remarks on who sees a message, on whether it is pinned, and on what became of it."""
+    pinned = entry.pinned and entry.role not in INSTRUCTS
+    remarks = _visibility(entry.visible_to, pinned, changed)
+    remarks += ["interrupted"] if entry.status is not None else []
+    return remarks + ([f"replaces {entry.replaces}"] if entry.replaces is not None else [])
+
+
 def _message(entry: MessageEntry, changed: Changed) -> Description:
     described = describe_message(entry.message, entry.shape)
-    pinned = entry.pinned and described.kind not in ("system", "developer")
-    remarks = [*described.remarks, *_visibility(entry.visible_to, pinned, changed)]
-    remarks += ["interrupted"] if entry.status is not None else []
-    remarks += [f"replaces {entry.replaces}"] if entry.replaces is not None else []
-    return described._replace(remarks=remarks)
+    return described._replace(remarks=[*described.remarks, *remarks_of(entry, changed)])
 
 
 def _visibility(visible_to: Visibility, pinned: bool | None, changed: Changed) -> list[str]:
     """Returns remarks on who sees an entry, and on whether it is pinned."""
     remarks = _HIDDEN.get(changed[0] or visible_to, [])
-    return [*remarks, "pinned"] if (pinned if changed[1] is None else changed[1]) else remarks
+    return [*remarks, *(["pinned"] if (pinned if changed[1] is None else changed[1]) else [])]
 
 
 def _rare(entry: LostEntry | VacuumEntry | OpaqueEntry) -> Description:
     if isinstance(entry, OpaqueEntry):
         return Description(entry.type, ["unknown type"], brief(entry.fields), indented(entry.fields))
+    if isinstance(entry, Gap):
+        return Description("gap", [], entry.words, entry.words)
     if isinstance(entry, LostEntry):
         whole = "Its line was damaged. The entry can be put back from a copy of the log."
         proof = "" if entry.line_crc is None else f"\nchecksum of its line: {entry.line_crc}"

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 
 import click
 
+from convtree._cli.choosing import open_default_store, open_log, with_store_for_log
+from convtree._cli.completing import complete_entry, complete_log
+from convtree._cli.gap_advice import explained
 from convtree._cli.inspect import with_session
+from convtree._cli.look_options import with_gaps
 from convtree._cli.output import escape_document, write_document, write_stderr
+from convtree._cli.progress import progress
 from convtree._cli.redacting import report_redacted, with_redaction
-from convtree._cli.render import finding_line
-from convtree._cli.sessions import open_log, with_store_for_log
+from convtree._cli.render import count, finding_line
 from convtree._cli.terminal import Terminal
+from convtree._engine.leaf import LEAF
 from convtree._engine.redact import Redactor
-from convtree._formats import PUBLISHED, WRITERS
+from convtree._formats import ALL_LEAVES, PUBLISHED, WRITERS
 from convtree._logs.atomic_file import write_atomically
 from convtree._logs.streams import is_terminal
 from convtree._model.entries import Finding
@@ -22,7 +28,7 @@ from convtree.stores._session_store import SessionStore
 
 
 @click.command("export")
-@click.argument("log")
+@click.argument("log", required=False, shell_complete=complete_log)
 @click.option("--to", "format", type=click.Choice(tuple(WRITERS)), required=True, help="The format to write.")
 @click.option(
     "-o",
@@ -34,52 +40,130 @@ from convtree.stores._session_store import SessionStore
 )
 @with_store_for_log
 @with_session
+@with_gaps
+@click.option(
+    "--leaf", metavar="ENTRY", shell_complete=complete_entry, help="Use this entry instead of the session's leaf."
+)
 @click.option("--force", is_flag=True, help="Replace the output file if it exists. A pipe or device is never replaced.")
 @click.option("--all-leaves", is_flag=True, help="With --to atif: write a file for each leaf into the output folder.")
 @with_redaction
 @click.option("--no-redact", is_flag=True, help="With --to hf-traces: keep secrets.")
+@click.option("--open", "is_opened", is_flag=True, help="With --to html: open the page in a browser.")
 def export_command(
-    log: str,
+    log: str | None,
     format: str,
     target: str | None,
     store: SessionStore | None,
     session_id: str | None,
+    allow_gaps: bool,
+    leaf: str | None,
     force: bool,
     all_leaves: bool,
     redactor: Redactor | None,
     no_redact: bool,
+    is_opened: bool,
 ) -> None:
-    """Write a log as a session that another tool continues, as a data set, or as a document.
+    """Write a log for another tool, or as a document.
 
-    LOG is a convtree log, or a file or folder of another tool. pi, kit, claude-code and json hold all branches,
-    openai-jsonl the context of each, the others the branch of the leaf; markdown has a line for each other branch. In a
-    folder, the file gets the name by which the tool finds it. What the format has no place for is named on
-    standard error.
+    The output is a session that another tool continues, a data set, or a document. LOG is a convtree log, a session of
+    a store, or a file or folder of another tool. pi, kit, claude-code and json hold all branches, openai-jsonl the
+    context of each, the others the branch of the leaf; markdown has a line for each other branch. html is a page with
+    all branches that loads nothing, to read and to send. In a folder, the file gets the name by which the tool finds
+    it. What the format has no place for is named on standard error.
+
+    Without LOG, --to html -o FOLDER/ writes a page for each session of the store, and index.html with a list
+    and a search. Pages of sessions that have not changed are left as they are.
 
     The output contains the whole conversation. Check it before you share it, or use --redact. Then the number of
     secrets replaced is printed on standard error. Session traces for Hugging Face (hf-traces) are redacted unless you
     pass --no-redact. On a terminal, controls in the output are shown as escapes.
+
+    With --allow-gaps, a damaged log is written as far as it can be read; markdown names the gaps in their places.
     """
     from convtree._tools.exporting import export_file, export_lines, place_of
 
-    if no_redact and redactor is not None:
-        raise click.UsageError("--no-redact contradicts --redact")
+    _refuse_contradictions(format, target, leaf, force, all_leaves, redactor is not None, no_redact, is_opened)
     if redactor is None and format in PUBLISHED and not no_redact:
         redactor = Redactor()
     redact: Redactor | bool = False if redactor is None else redactor
-    if all_leaves and target is None:
-        raise click.UsageError("--all-leaves needs a folder: -o FOLDER")
+    if is_opened:
+        target = target or f"{mkdtemp(prefix='convtree-')}/"
+    if log is None:
+        _export_store(store, target, format, redactor, is_opened)
+        return
     findings: list[Finding] = []
-    with open_log(log, store, session_id) as session:
+    with open_log(log, store, session_id) as session, explained(session):
+        at = LEAF if leaf is None else session.resolve(leaf)
         output = None if target is None else _place(target, is_folder=all_leaves)
         if output is not None and all_leaves:
-            findings += export_file(session, output, format, replace=force, redact=redact, all_leaves=True)
+            with progress(f"exporting {log}"):
+                findings += export_file(
+                    session, output, format, replace=force, redact=redact, all_leaves=True, allow_gaps=allow_gaps
+                )
         else:
-            pieces = export_lines(session, format, redact=redact, findings=findings)
+            pieces = export_lines(session, format, redact=redact, findings=findings, leaf=at, allow_gaps=allow_gaps)
             place = None if output is None else place_of(session, output, format, redact=redact)
             _write(pieces, place, format, log, store, force)
+            if is_opened and place is not None:
+                open_page(place.resolve().as_uri())
     for finding in findings:
         write_stderr(finding_line(finding, Terminal()))
+    report_redacted(redactor)
+
+
+def _refuse_contradictions(
+    format: str,
+    target: str | None,
+    leaf: str | None,
+    force: bool,
+    all_leaves: bool,
+    redacts: bool,
+    no_redact: bool,
+    is_opened: bool,
+) -> None:
+    """Raises UsageError if an option does not fit the format or another option. The arguments are the options."""
+    reasons = {
+        f"--no-redact is for --to {', '.join(PUBLISHED)}; other formats keep secrets anyway": no_redact
+        and format not in PUBLISHED,
+        "--no-redact contradicts --redact": no_redact and redacts,
+        f"--open is for --to html, not for --to {format}": is_opened and format != "html",
+        "--all-leaves needs a folder: -o FOLDER": all_leaves and target is None,
+        "--leaf and --all-leaves exclude each other": all_leaves and leaf is not None,
+        "--force is about the output file; give -o PATH with it": force and target is None,
+        f"--leaf: the format {format} holds the contexts of all leaves": leaf is not None and format in ALL_LEAVES,
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            raise click.UsageError(reason)
+
+
+def open_page(address: str) -> None:
+    """Opens a page in a browser, or says where it is."""
+    import webbrowser
+
+    if not webbrowser.open(address):
+        write_stderr(f"no browser was found; the page is {address}")
+
+
+def _export_store(
+    store: SessionStore | None, target: str | None, format: str, redactor: Redactor | None, is_opened: bool
+) -> None:
+    """Writes a page for each session of a store."""
+    from convtree._tools.pages import export_pages
+
+    if format != "html":
+        raise click.UsageError("missing LOG; without it, --to html writes a page for each session of the store")
+    if target is None:
+        raise click.UsageError("the pages of a store need a folder: -o FOLDER/")
+    source = open_default_store(click.get_current_context()) if store is None else store
+    with progress("writing pages") as report:
+        done = export_pages(source, Path(target), redact=redactor, progress=report)
+    counts = [f"{count(len(done.written), 'pages')} written", f"{done.unchanged} unchanged"]
+    write_stderr(", ".join(counts + ([f"{len(done.removed)} removed"] if done.removed else [])))
+    for place, reason in done.failed.items():
+        write_stderr(f"{place}: {reason}")
+    if is_opened:
+        open_page(done.index.resolve().as_uri())
     report_redacted(redactor)
 
 
@@ -103,12 +187,13 @@ def _write(
         store: the store that the log is in, if it is no file.
         force: whether a file is replaced.
     """
-    is_json = format != "markdown"
+    is_json = format not in ("markdown", "html")
     if output is None:
         write_document(pieces, is_json=is_json)
         return
-    if store is None and output.exists() and output.samefile(log):
+    if store is None and output.exists() and Path(log).exists() and output.samefile(log):
         raise click.UsageError("the output file is the log itself; choose another one")
     if is_terminal(output):
         pieces = (escape_document(piece, is_json=is_json).encode() for piece in pieces)
-    write_atomically(output, pieces, replace=force)
+    with progress(f"exporting {log}"):
+        write_atomically(output, pieces, replace=force)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from convtree._cli import json_output
-from convtree._cli.output import progress_on_stderr, write
+from convtree._cli.choosing import default_url
+from convtree._cli.exit_codes import FOUND
+from convtree._cli.output import write, write_stderr
+from convtree._cli.progress import progress
 from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.render import FINDINGS_SHOWN, count, finding_line
 from convtree._cli.terminal import Terminal, readable_size
@@ -23,13 +28,9 @@ from convtree._model.terminal_text import escape_controls
 from convtree._tools.passed_over import FOLDER_REASONS
 from convtree.exchange import ImportReport, KnownPlace
 from convtree.stores._open import open_store
-from convtree.stores.base import Progress
 
 if TYPE_CHECKING:
     from convtree.stores._session_store import SessionStore
-
-FOUND = 1  # exit code: a source has problems, or failed
-_LARGE = 2**24  # progress is printed from this number of bytes on
 
 
 @click.command("import")
@@ -85,6 +86,7 @@ def import_command(
     source again.
     """
     output = _Output(as_json, verbose, interval_s if watch else None, workers or os.cpu_count() or 1)
+    _refuse_unused(ctx, watch)
     if discover:
         _discover(ctx, paths, redactor, output)
         return
@@ -97,13 +99,25 @@ def import_command(
         _import_many(ctx, sources, target, redactor, output)
     from convtree.exchange import import_file
 
-    report = import_file(sources[0], target, progress=_byte_progress(), redact=redactor)
+    with progress(f"importing {sources[0].name}", "bytes") as report_progress:
+        report = import_file(sources[0], target, progress=report_progress, redact=redactor)
     if as_json:
         write([json_output.to_text(json_output.imported(report))])
     else:
         write(_lines(report, Terminal(), verbose=True))
     report_redacted(redactor)
     _exit(ctx, [report])
+
+
+def _refuse_unused(ctx: click.Context, watch: bool) -> None:
+    """Raises UsageError for an option that would mean nothing."""
+    given = {
+        name for name in ("interval_s", "workers") if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE
+    }
+    if "interval_s" in given and not watch:
+        raise click.UsageError("--interval needs --watch")
+    if "workers" in given and watch:
+        raise click.UsageError("--watch reads in one process; leave out --workers")
 
 
 def _is_store(source: Path, target: str) -> bool:
@@ -149,11 +163,14 @@ def _discover(ctx: click.Context, paths: tuple[str, ...], redactor: Redactor | N
 
     if len(paths) > 1 or "" in paths:
         raise click.UsageError("--discover takes no SOURCE, and at most one TARGET, a store")
-    places = discover()
+    with progress("looking for sessions of other tools"):
+        places = discover()
     if not places:
         raise SessionNotFound("no tool has kept sessions in a known place of this machine")
     if not output.as_json:
         write(_place_lines(places))
+        if not paths:
+            write_stderr(f"import them: convtree import --discover {shlex.quote(default_url())}")
     if paths:
         _import_many(ctx, [Path(place.path) for place in places], paths[0], redactor, output._replace(places=places))
     if output.as_json:
@@ -193,7 +210,8 @@ def _import_many(
         if output.interval_s is not None:
             _watch(sources, store, redactor, output)
             ctx.exit(0)
-        reports = import_into(sources, store, progress=_byte_progress(), redact=redactor, workers=output.workers)
+        with progress("importing", "bytes") as report:
+            reports = import_into(sources, store, progress=report, redact=redactor, workers=output.workers)
     output.print(reports)
     report_redacted(redactor)
     if all(report.status == "skipped" for report in reports):
@@ -261,7 +279,3 @@ def _total_line(reports: Sequence[ImportReport]) -> Iterator[str]:
         ]
         others = Counter(report.status for report in reports if report.status != "imported")
         yield "total: " + ", ".join(counts + [f"{others[status]:,} {status}" for status in sorted(others)])
-
-
-def _byte_progress() -> Progress | None:
-    return progress_on_stderr(lambda done, total: f"{readable_size(done)} of {readable_size(total)}", _LARGE)

@@ -11,19 +11,28 @@ from typing import Any
 import click
 
 from convtree._cli import graphs, json_output
-from convtree._cli.leaf_view import LeafView
+from convtree._cli.choosing import located, refuse_session, with_store_for_log
+from convtree._cli.completing import complete_log
+from convtree._cli.entry_lines import EntryLines
+from convtree._cli.entry_times import EntryTimes
+from convtree._cli.exit_codes import FOUND
+from convtree._cli.gap_advice import explained
+from convtree._cli.leaf_view import LeafView, sub_agents
+from convtree._cli.line_layout import Layout, id_length
 from convtree._cli.look_options import LookOptions, with_look_options
-from convtree._cli.output import write
-from convtree._cli.render import Drawing, draw_context
+from convtree._cli.opening import open_source, several
+from convtree._cli.output import write, write_paged
+from convtree._cli.render import Frame, draw_context
 from convtree._cli.terminal import Terminal
+from convtree._cli.turn_lines import TurnLines
 from convtree._engine.context import Context
-from convtree._model.errors import NotALog, SessionNotFound, SeveralSessions
+from convtree._engine.leaf import LEAF
+from convtree._model.errors import SeveralSessions
 from convtree._model.terminal_text import escape_controls
-from convtree._session.session import Session
-from convtree._tools.known_sources import DamagedSource
-from convtree.exchange import ImportReport, list_foreign, read_foreign
+from convtree._model.usage import usage_stored_in
+from convtree.exchange import list_foreign
+from convtree.stores._session_store import SessionStore
 
-FOUND = 1  # exit code: the log has problems
 _MIN_TITLE_CELLS = 16
 with_session = click.option(
     "--session", "session_id", metavar="ID", help="Choose a session if the source holds several."
@@ -31,33 +40,61 @@ with_session = click.option(
 
 
 @click.command("inspect")
-@click.argument("log", type=click.Path(path_type=Path))
+@click.argument("log", shell_complete=complete_log)
+@with_store_for_log
 @with_session
 @with_look_options
 @click.pass_context
-def inspect_command(ctx: click.Context, log: Path, session_id: str | None, look: LookOptions) -> None:
+def inspect_command(
+    ctx: click.Context, log: str, store: SessionStore | None, session_id: str | None, look: LookOptions
+) -> None:
     """Show a log: a summary, the tree, and any problems.
 
     LOG is a convtree log, or a file or folder of another tool, shown as it would be imported. If it holds several
-    sessions, they are listed; choose one with --session.
+    sessions, they are listed; choose one with --session. If there is no such file, it is a session of the store, as for
+    `show`.
 
-    The tree reads downwards. The branch of the leaf continues at the left; other branches are indented beside it. Of a
-    long stretch without a branching, only the first and last entries are shown.
+    The tree reads downwards. Each prompt has a line with its time and the beginning of its id; the line below has the
+    tools and the last words of the model, and the tokens and the cost of the turn. The branch of the leaf stays at the
+    left. Other branches hang from the entry at which they leave it.
     """
+    found, name = located(log, store)
+    if found is not None:
+        refuse_session(session_id)
+        show_stored(ctx, found, name, look)
+        return
+    path = Path(name)
     try:
-        session, source = _open(log, session_id)
+        session, source = open_source(path, session_id)
     except SeveralSessions as error:
         if not look.is_default_text:
-            raise _several(error) from None
-        write(_source_list(log, as_json=look.form == "json"))
+            raise several(error) from None
+        write(_source_list(path, look))
         return
     with session:
-        size = None if log.is_dir() else log.stat().st_size
-        show(ctx, LeafView(session, look.leaf_id, str(log), size, source), look)
+        size = None if path.is_dir() else path.stat().st_size
+        show(ctx, LeafView(session, look.leaf_id, name, size, source), look)
+
+
+def show_stored(ctx: click.Context, store: SessionStore, id: str, look: LookOptions) -> None:
+    """Prints a session of a store, with its sub-agents, and ends the command."""
+    with store.open(id, read_only=True) as session:
+        view = LeafView(session, look.leaf_id, f"{store.location} {id}")
+        view.tasks = sub_agents(store.children(id))
+        show(ctx, view, look)
 
 
 def show(ctx: click.Context, view: LeafView, look: LookOptions) -> None:
     """Prints a session in the requested form and ends the command."""
+    if look.allow_gaps:
+        view.allow_gaps()
+    with explained(view.session):
+        _print(view, look)
+    sys.stdout.flush()
+    ctx.exit(0 if view.is_sound else FOUND)
+
+
+def _print(view: LeafView, look: LookOptions) -> None:
     match look.form:
         case "json":
             write([json_output.to_text(_document(view, look))])
@@ -66,76 +103,62 @@ def show(ctx: click.Context, view: LeafView, look: LookOptions) -> None:
         case "mermaid":
             write(graphs.mermaid(view))
         case _:
-            write(_text(view, look))
-    sys.stdout.flush()
-    ctx.exit(0 if view.is_sound else FOUND)
+            (write_paged if look.pager else write)(_text(view, look))
 
 
-def open_for_reading(log: Path, session_id: str | None = None) -> Session:
-    """Opens a log, or another tool's session, for reading.
+def _source_list(source: Path, look: LookOptions) -> Iterator[str]:
+    """Yields the sessions of a source: id, start, number of messages, and title, in a narrow terminal on a second line.
 
-    Raises:
-        click.UsageError: the source holds several sessions and none was chosen.
+    The title is cut, the id is not: it is for `--session`.
     """
-    try:
-        return _open(log, session_id)[0]
-    except SeveralSessions as error:
-        raise _several(error) from None
-
-
-def _several(error: SeveralSessions) -> click.UsageError:
-    return click.UsageError(f"{error} (choose one with --session ID; `convtree inspect` lists them)")
-
-
-def _source_list(source: Path, *, as_json: bool) -> Iterator[str]:
-    """Yields the sessions of a source, one per line: id, start, number of messages, title."""
-    found = list_foreign(source)
-    if as_json:
-        yield json_output.to_text(json_output.store_document("sources", sessions=list(found)))
+    found = list(list_foreign(source))
+    if look.form == "json":
+        yield json_output.to_text(json_output.store_document("sources", sessions=found))
         return
-    terminal = Terminal()
+    terminal, times = Terminal(), EntryTimes(utc=look.utc)
+    id_width = max((len(escape_controls(each.id)) for each in found), default=0)
     for each in found:
-        when = (each.begun or "")[:16].replace("T", " ")
-        facts = f"{escape_controls(each.id):<32}  {when:16}  {each.messages:>6,}  "
-        title = escape_controls(each.name or each.first_user_message or "")
-        title = terminal.cut(title, max(terminal.width - len(facts), _MIN_TITLE_CELLS))
-        file = f"  {escape_controls(os.path.relpath(each.source, source))}" if source.is_dir() else ""
-        yield terminal.paint(facts, "dim") + title + terminal.paint(file, "dim")
+        time = times.read(each.begun)
+        when = "" if time is None else f"{time:%Y-%m-%d %H:%M}"
+        facts = f"{escape_controls(each.id):<{id_width}}  {when:16}  {each.messages:>6,}"
+        title = escape_controls(each.title or "")
+        title += f"  {escape_controls(os.path.relpath(each.source, source))}" if source.is_dir() else ""
+        room = terminal.width - terminal.cells(facts) - 2
+        if room >= _MIN_TITLE_CELLS:
+            yield f"{terminal.paint(facts, 'dim')}  {terminal.cut(title, room)}"
+        else:
+            yield from (terminal.paint(facts, "dim"), f"  {terminal.cut(title, terminal.width - 2)}")
     yield terminal.paint("Several sessions: show one with --session ID.", "note")
-
-
-def _open(log: Path, session_id: str | None) -> tuple[Session, ImportReport | None]:
-    """Returns the session, and for another tool's file the report of reading it."""
-    if log.is_dir():
-        return read_foreign(log, session_id=session_id)
-    try:
-        session = Session.open(log, mode="r")
-    except NotALog:
-        try:
-            return read_foreign(log, session_id=session_id)
-        except DamagedSource:
-            raise
-        except NotALog:
-            raise NotALog(f"{log}: neither a convtree log nor a session of a known format") from None
-    if session_id not in (None, session.id):
-        session.close()
-        raise SessionNotFound(f"{log}: no session {session_id!r} here; this log holds {session.id!r}")
-    return session, None
 
 
 def _text(view: LeafView, look: LookOptions) -> Iterator[str]:
     terminal = Terminal()
-    drawing = Drawing(view, terminal, full=look.full)
+    frame = Frame(view, terminal, full=look.full)
     if look.part == "context":
-        yield from draw_context(_context(view, look.leaf_id), terminal, full=look.full)
+        context = _context(view, look.leaf_id)
+        yield from draw_context(context, terminal, view.gaps_in(context), full=look.full)
     else:
-        lines = drawing.path(view.path()) if look.part == "path" else drawing.graph()
-        yield from drawing.summary()
+        drawing = _drawing(view, terminal, look)
+        lines = drawing.path(view.path()) if look.part == "path" else drawing.tree()
+        yield from frame.summary()
         yield ""
         yield from lines
     if not view.is_sound or view.findings:
         yield ""
-        yield from drawing.findings()
+        yield from frame.findings()
+
+
+def _drawing(view: LeafView, terminal: Terminal, look: LookOptions) -> TurnLines | EntryLines:
+    times = EntryTimes(utc=look.utc)
+    if look.full or look.verbose:
+        return EntryLines(view, terminal, times, full=look.full)
+    layout = Layout(
+        terminal,
+        id_length=id_length(entry.id for entry in view.sample),
+        has_times=any(times.read(entry.timestamp) is not None for entry in view.sample),
+        has_usage=any(usage_stored_in(entry) is not None for entry in view.sample),
+    )
+    return TurnLines(view, layout, times)
 
 
 def _document(view: LeafView, look: LookOptions) -> dict[str, Any]:
@@ -153,4 +176,5 @@ def _document(view: LeafView, look: LookOptions) -> dict[str, Any]:
 
 def _context(view: LeafView, leaf_id: str | None) -> Context:
     view.check_certain()
-    return view.session.build_context() if leaf_id is None else view.session.build_context(leaf=leaf_id)
+    leaf = LEAF if leaf_id is None else view.leaf_id
+    return view.session.build_context(leaf=leaf, allow_gaps=view.allows_gaps)

@@ -8,25 +8,28 @@ from datetime import timedelta
 
 import click
 
-from convtree._catalogue.types import SessionInfo
-from convtree._cli import json_output
+from convtree._cli import json_output, times
+from convtree._cli.choosing import open_existing_store, session_id_of, session_ids_of, with_store
+from convtree._cli.completing import complete_entry, complete_session
+from convtree._cli.exit_codes import FOUND
 from convtree._cli.output import write, write_stderr
+from convtree._cli.progress import counted, progress
 from convtree._cli.render import count, pending_line
-from convtree._cli.sessions import as_json, open_existing_store, session_progress, with_store
+from convtree._cli.session_table import ids_shown, judged_lines, title_text
+from convtree._cli.sessions import as_json
+from convtree._cli.terminal import Terminal, readable_size
+from convtree._cli.time_options import age_option, with_utc
 from convtree._logs.sql_errors import TablesOutdated
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._open import open_store
-from convtree.stores._results import Judged
 from convtree.stores._session_store import SessionStore
 
-REFUSED = 1  # exit code: a session could not be copied or redacted
-_MAX_DAYS = timedelta.max.days
 _SKIPPED = "it, or a sub-agent's session, was written to meanwhile or cannot be judged; see `convtree verify`"
 
 
 @click.command("fork")
-@click.argument("id")
-@click.argument("entry", required=False)
+@click.argument("id", shell_complete=complete_session)
+@click.argument("entry", required=False, shell_complete=complete_entry)
 @with_store
 @as_json
 def fork_command(store: SessionStore, id: str, entry: str | None, as_json: bool) -> None:
@@ -34,13 +37,17 @@ def fork_command(store: SessionStore, id: str, entry: str | None, as_json: bool)
 
     The copy holds the entries of session ID from the root to ENTRY, or to the leaf if ENTRY is omitted.
     """
+    id = session_id_of(store, id)
+    if entry is not None:
+        with store.open(id, read_only=True) as session:
+            entry = session.resolve(entry)
     with store.fork(id) if entry is None else store.fork(id, entry) as forked:
         new_id = forked.id
     write([json_output.to_text(json_output.store_document("fork", id=new_id)) if as_json else new_id])
 
 
 @click.command("archive")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_session)
 @click.option("--undo", is_flag=True, help="Restore archived sessions.")
 @with_store
 @as_json
@@ -49,14 +56,15 @@ def archive_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_js
 
     `ls --all` shows archived sessions.
     """
-    for id in ids:
+    found = session_ids_of(store, ids)
+    for id in found:
         store.archive(id, not undo)
     if as_json:
-        write([json_output.to_text(json_output.store_document("archive", ids=ids, archived=not undo))])
+        write([json_output.to_text(json_output.store_document("archive", ids=found, archived=not undo))])
 
 
 @click.command("hold")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_session)
 @click.option("--undo", is_flag=True, help="Release sessions from their hold.")
 @with_store
 @as_json
@@ -65,10 +73,11 @@ def hold_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_json:
 
     `ls --held` lists the sessions on hold.
     """
-    for id in ids:
+    found = session_ids_of(store, ids)
+    for id in found:
         store.hold(id, not undo)
     if as_json:
-        write([json_output.to_text(json_output.store_document("hold", ids=ids, held=not undo))])
+        write([json_output.to_text(json_output.store_document("hold", ids=found, held=not undo))])
 
 
 @click.command("move")
@@ -90,7 +99,7 @@ def move_command(store: SessionStore, old: str, new: str, as_json: bool) -> None
 
 
 @click.command("rm")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_session)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @with_store
 @as_json
@@ -101,13 +110,14 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
     overwritten; files that another process is reading, and sessions with a copy, are listed. A session on hold is
     refused.
     """
-    infos = [store.info(id) for id in ids]
+    found = session_ids_of(store, ids)
+    infos = [store.info(id) for id in found]
     if not yes:
         for info in infos:
-            title = info.name or info.first_user_message or ""
-            write_stderr(f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {escape_controls(title)}")
+            write_stderr(f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {title_text(info)}".rstrip())
         click.confirm(f"Permanently delete {count(len(infos), 'sessions')}?", abort=True, err=True)
-    done = [store.delete(id) for id in ids]
+    with progress("deleting") as report:
+        done = [store.delete(id) for id in counted(found, report)]
     deleted = [id for each in done for id in each]
     pending = [name for name in _distinct(each.pending for each in done) if name not in done[-1].complete]
     left = {
@@ -131,54 +141,75 @@ def _distinct(lists: Iterable[Iterable[str]]) -> list[str]:
 
 
 @click.command("prune")
-@click.option("--max-age", type=float, metavar="DAYS", help="Delete sessions inactive for more than DAYS.")
+@click.option(
+    "--max-age",
+    metavar="AGE",
+    help="Delete sessions inactive for longer, or since before a time: 30 (days), '6 weeks', 'last year', 2026-01.",
+)
 @click.option("--keep", type=click.IntRange(min=0), metavar="N", help="Keep only the N most recently active sessions.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @click.option("--yes", is_flag=True, help="Delete them. Without this, only list them.")
+@click.option("--dry-run", is_flag=True, help="Only list them. This is the default.")
+@with_utc
 @with_store
 @as_json
 def prune_command(
-    store: SessionStore, max_age: float | None, keep: int | None, owner: str | None, yes: bool, as_json: bool
+    store: SessionStore,
+    max_age: str | None,
+    keep: int | None,
+    owner: str | None,
+    yes: bool,
+    dry_run: bool,
+    utc: bool,
+    as_json: bool,
 ) -> None:
-    """Delete old sessions; without --yes, only list them, with age, size and name.
+    """Delete old sessions; without --yes, only list them.
 
-    Give --max-age, --keep or both. With both, a session is deleted if either applies. Sub-agents' sessions go with
-    theirs, and the last activity of all counts, or the import if that was later. Sessions on hold are kept.
+    The list has age, size and title. Give --max-age, --keep or both. With both, a session is deleted if either applies.
+    Sub-agents' sessions go with theirs, and the last activity of all counts, or the import if that was later. Sessions
+    on hold are kept.
     """
     if max_age is None and keep is None:
-        raise click.UsageError("give --max-age DAYS, --keep N, or both")
-    if max_age is not None and not max_age > 0:  # NaN as well
+        raise click.UsageError("give --max-age AGE, --keep N, or both")
+    if yes and dry_run:
+        raise click.UsageError("--dry-run contradicts --yes")
+    age = (
+        None if max_age is None else age_option("--max-age", max_age, times.now(times.zone_of(utc)), timedelta(days=1))
+    )
+    if age is not None and age <= timedelta(0):
         raise click.UsageError("--max-age must be greater than 0; to delete all sessions, use --keep 0")
-    age = None if max_age is None else timedelta(days=min(max_age, _MAX_DAYS))
     try:
-        pruned = store.prune(max_age=age, keep=keep, owner=owner, dry_run=not yes)
+        with progress("pruning" if yes else "looking for old sessions"):
+            pruned = store.prune(max_age=age, keep=keep, owner=owner, dry_run=not yes)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if as_json:
         parts = {"sessions": pruned, "held": pruned.held, "skipped": pruned.skipped, "judged": pruned.judged}
         write([json_output.to_text(json_output.store_document("prune", done=yes, **parts))])
         return
-    write(escape_controls(info.id) if yes else _would_go(info, pruned.judged[info.id]) for info in pruned)
+    if yes:
+        write(escape_controls(info.id) for info in pruned)
+    else:
+        terminal = Terminal()
+        ids = ids_shown(store, [info.id for info in pruned], whole=terminal.is_piped)
+        write(judged_lines(pruned, pruned.judged, ids, terminal))
     for info in pruned.held:
         write_stderr(f"{escape_controls(info.id)} is on hold and is kept")
     for info in pruned.skipped:
         write_stderr(f"{escape_controls(info.id)} is kept: {_SKIPPED}")
-    sessions = count(len(pruned), "sessions")
+    if not pruned:
+        write_stderr("no sessions deleted" if yes else "no sessions would be deleted")
+        return
+    size = sum(pruned.judged[info.id].size for info in pruned)
+    sessions = f"{count(len(pruned), 'sessions')} ({readable_size(size)})"
     write_stderr(f"{sessions} deleted" if yes else f"{sessions} would be deleted; add --yes to delete")
-
-
-def _would_go(info: SessionInfo, judged: Judged) -> str:
-    """Returns the line for a session that would be deleted: id, age, size, and its name or beginning."""
-    age = "age unknown" if judged.age_s is None else f"{judged.age_s / 86400:.1f} days"
-    title = info.name or info.first_user_message or ""
-    return f"{escape_controls(info.id)}  {age}  {judged.size:,} bytes  {escape_controls(title)}".rstrip()
 
 
 @click.command("upgrade")
 @click.argument("url")
 @as_json
 def upgrade_command(url: str, as_json: bool) -> None:
-    """Migrate the tables of a database to this version of convtree.
+    """Migrate a database to this version of convtree.
 
     The migration is one transaction, and lines are not changed. Earlier versions refuse the database from then on. Does
     nothing if the tables are of this version already. On a server, the role must own the tables.
@@ -187,7 +218,8 @@ def upgrade_command(url: str, as_json: bool) -> None:
         open_store(url, create=False).close()
         migrated = False
     except TablesOutdated:
-        open_store(url, create=True).close()
+        with progress("migrating tables"):
+            open_store(url, create=True).close()
         migrated = True
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
@@ -200,7 +232,14 @@ def upgrade_command(url: str, as_json: bool) -> None:
 @click.command("copy")
 @click.argument("source", callback=open_existing_store)
 @click.argument("target")
-@click.option("--id", "ids", metavar="ID", multiple=True, help="Copy this session. Can be repeated.  [default: all]")
+@click.option(
+    "--id",
+    "ids",
+    metavar="ID",
+    multiple=True,
+    shell_complete=complete_session,
+    help="Copy this session. Can be repeated.  [default: all]",
+)
 @as_json
 @click.pass_context
 def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tuple[str, ...], as_json: bool) -> None:
@@ -215,8 +254,8 @@ def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tup
         into = open_store(target, create=True)
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
-    with into:
-        done = source.copy_to(into, ids or None, progress=session_progress())
+    with into, progress(f"copying to {target}") as report:
+        done = source.copy_to(into, session_ids_of(source, ids) or None, progress=report)
     if as_json:
         write([json_output.to_text(json_output.store_document("copy", sessions=done))])
     else:
@@ -229,4 +268,4 @@ def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tup
             if each.status == "refused"
         )
     sys.stdout.flush()
-    ctx.exit(REFUSED if any(each.status == "refused" for each in done) else 0)
+    ctx.exit(FOUND if any(each.status == "refused" for each in done) else 0)

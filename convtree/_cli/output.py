@@ -4,24 +4,24 @@ r"""Everything that the command line prints. Nothing else in the package writes 
 of a command, messages of click, prompts, warnings and tracebacks. Commands escape foreign text all the same, before
 they measure and cut it; text that was escaped passes unchanged.
 
-Two things pass as they are. Colours do, exactly those of `STYLES`, while colours are on. And a document that is
-exported to a file or a pipe keeps its bytes.
+Three things pass as they are. Colours do, exactly those of `STYLES`, while colours are on. A document that is exported
+to a file or a pipe keeps its bytes. And `progress` draws on a terminal.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
+from convtree._model.batches import growing
 from convtree._model.terminal_text import escape_controls, escape_json_controls
-
-if TYPE_CHECKING:
-    from convtree.stores.base import Progress
 
 #: The codes of each style, in the terms of ECMA-48.
 STYLES = {
@@ -31,6 +31,7 @@ STYLES = {
     "bad": "\x1b[31m\x1b[1m",
     "warning": "\x1b[33m",
     "note": "\x1b[33m",
+    "match": "\x1b[1m\x1b[33m",
     "title": "\x1b[1m",
     "active": "\x1b[1m",
     "dim": "\x1b[2m",
@@ -58,14 +59,10 @@ class SafeStream(io.TextIOBase):
         """How the stream below treats characters that it lacks."""
         return self._stream.errors
 
-    def write(self, text: str, /) -> int:
-        """Writes a text. All of its characters count as written."""
-        self._stream.write(self._escaped(text))
+    def write(self, text: str | bytes, /) -> int:
+        """Writes a text. All of its characters count as written. Bytes are UTF-8: click prints completions so."""
+        self._stream.write(self.escaped(text.decode(errors="replace") if isinstance(text, bytes) else text))
         return len(text)
-
-    def rewrite_line(self, text: str) -> None:
-        """Writes a text over the current line of a terminal."""
-        self._stream.write("\r" + escape_controls(text))
 
     def write_document(self, pieces: Iterable[bytes], *, is_json: bool) -> None:
         """Writes a document: byte for byte into a file or a pipe, with escapes to a terminal. JSON keeps its value."""
@@ -97,7 +94,8 @@ class SafeStream(io.TextIOBase):
     def close(self) -> None:
         """Does nothing: the stream below belongs to its opener."""
 
-    def _escaped(self, text: str) -> str:
+    def escaped(self, text: str) -> str:
+        """Returns a text as the stream below gets it."""
         if not self.has_colours or "\x1b" not in text:
             return escape_controls(text, lines=True)
         pieces = _CODE.split(text)
@@ -151,6 +149,26 @@ def write(lines: Iterable[str]) -> None:
         sys.stdout.write(line + "\n")
 
 
+def write_paged(lines: Iterator[str]) -> None:
+    """Writes lines to standard output, on a terminal through the pager of the user.
+
+    That is PAGER, else `less`, which ends by itself if all fits on the screen. The first line is made before the pager
+    starts, so an error leaves the terminal as it was.
+    """
+    stream = sys.stdout
+    if not isinstance(stream, SafeStream) or not (stream.isatty() and sys.stdin.isatty()):
+        write(lines)
+        return
+    import click
+
+    os.environ.setdefault("LESS", "FRSX")  # as git does; and lines are cut, so that a tree stays whole
+    chunks = ("\n".join(map(stream.escaped, chunk)) for chunk in growing(lines))
+    first = next(chunks, "")
+    following = (f"\n{chunk}" for chunk in chunks)
+    stream.flush()
+    click.echo_via_pager(chain([first], following), color=stream.has_colours)  # it adds the last newline
+
+
 def write_document(pieces: Iterable[bytes], *, is_json: bool) -> None:
     """Writes a document to standard output: with its bytes, or to a terminal with escapes."""
     stream = _guard(sys.stdout)
@@ -164,19 +182,10 @@ def write_stderr(text: str) -> None:
     sys.stderr.flush()
 
 
-def progress_on_stderr(text_of: Callable[[int, int], str], minimum: int) -> Progress | None:
-    """Returns a callback that prints progress, or None if stderr is not a terminal.
+def terminal_stderr() -> TextIO | None:
+    """Returns standard error without the guard, to draw on; None if it is not a terminal.
 
-    `text_of(done, total)` is the text to print. Nothing is printed if the total is below `minimum`.
+    For `progress` only: whoever draws escapes every text.
     """
-    if not sys.stderr.isatty():
-        return None
-
-    def report(done: int, total: int) -> None:
-        if total >= minimum:
-            stream = _guard(sys.stderr)
-            stream.rewrite_line(text_of(done, total))
-            stream.write("\n" if done >= total else "")
-            stream.flush()
-
-    return report
+    stream = sys.stderr._stream if isinstance(sys.stderr, SafeStream) else sys.stderr
+    return stream if stream is not None and stream.isatty() else None

@@ -11,9 +11,11 @@ from typing import Any
 import click
 
 from convtree._cli import json_output
-from convtree._cli.checking import log_progress
-from convtree._cli.manage import REFUSED
+from convtree._cli.choosing import default_store_for, open_existing_store, session_id_or_text, store_option
+from convtree._cli.completing import complete_log
+from convtree._cli.exit_codes import FOUND
 from convtree._cli.output import write, write_stderr
+from convtree._cli.progress import progress
 from convtree._cli.redacting_stores import (
     counts_by_kind,
     place_lines,
@@ -22,8 +24,8 @@ from convtree._cli.redacting_stores import (
     sessions_document,
 )
 from convtree._cli.render import count
-from convtree._cli.sessions import open_existing_store
 from convtree._engine.redact import Redactor
+from convtree._model.references import is_prefix, the_only
 from convtree._model.terminal_text import escape_controls
 from convtree._tools.redact_log import Redaction, redact_log, redact_session
 from convtree.stores._open import split_url
@@ -31,14 +33,8 @@ from convtree.stores._session_store import SessionStore
 
 
 @click.command("redact")
-@click.argument("names", metavar="LOG | --store URL [ID]...", nargs=-1)
-@click.option(
-    "-s",
-    "--store",
-    callback=open_existing_store,
-    metavar="URL",
-    help="Redact sessions of this store: those with the IDs, or all.",
-)
+@click.argument("names", metavar="LOG | --store URL [ID]...", nargs=-1, shell_complete=complete_log)
+@store_option(open_existing_store, "Redact sessions of this store: those with the IDs, or all.")
 @click.option("--session", "session_id", metavar="ID", help="Choose a session if LOG is a folder of them.")
 @click.option("--yes", is_flag=True, help="Replace LOG, or the sessions. Without this, they are unchanged.")
 @click.option("--remove-original", is_flag=True, help="With --yes: delete the log with the secrets.")
@@ -78,25 +74,30 @@ def redact_command(
     if remove_original and not yes:
         raise click.UsageError("--remove-original needs --yes")
     compiled = _compiled(patterns)
+    if store is None and names:
+        store = default_store_for(names)
     if store is not None:
         if session_id is not None or options["allow_network"]:
             raise click.UsageError("--session and --allow-network are about LOG; leave them out with --store")
         make = partial(Redactor, email=email, patterns=compiled, explain=explain)
-        found = redacted_sessions(store, names, make, dry_run=not yes, remove_original=remove_original)
+        ids = [session_id_or_text(store, name) for name in names]
+        with progress("redacting" if yes else "looking for secrets") as report:
+            found = redacted_sessions(store, ids, make, report, dry_run=not yes, remove_original=remove_original)
         write([sessions_document(found)] if as_json else session_lines(found))
-        ctx.exit(REFUSED if found.refused else 0)
+        ctx.exit(FOUND if found.refused else 0)
     if len(names) != 1:
         raise click.UsageError("expected one LOG, or --store URL and the ids of sessions")
     path = _local(names[0])
     redactor = Redactor(email=email, patterns=compiled, explain=explain)
     options |= {"redactor": redactor, "in_place": yes, "remove_original": remove_original}
-    options["progress"] = log_progress(path)
-    if session_id is not None:
-        done = redact_session(path, session_id, **options)
-    elif path.is_dir():
+    if session_id is None and path.is_dir():
         raise click.UsageError("LOG is a folder of sessions; choose one with --session ID")
-    else:
-        done = redact_log(path, **options)
+    with progress(f"redacting {path.name}", "bytes") as report:
+        options["progress"] = report
+        if session_id is None:
+            done = redact_log(path, **options)
+        else:
+            done = redact_session(path, _session_in(path, session_id), **options)
     write([json_output.to_text(json_output.redacted(done))] if as_json else _lines(done))
 
 
@@ -124,6 +125,17 @@ def _local(log: str) -> Path:
     if scheme != "file":
         raise click.UsageError("LOG is the URL of a database; pass it as --store URL, with the ids of the sessions")
     return Path(path)
+
+
+def _session_in(folder: Path, text: str) -> str:
+    """Returns the id of a session in a folder, given by its beginning; the text itself if it begins none.
+
+    Looks at names only: a catalogue of the folder would hold the secrets.
+    """
+    if not is_prefix(text) or (folder / f"{text}.jsonl").exists():
+        return text
+    found = sorted(path.stem for path in folder.glob("*.jsonl") if path.name.startswith(text))
+    return the_only(text, found, f"{folder}: sessions") if found else text
 
 
 def with_redaction(command: Callable[..., None]) -> Callable[..., None]:

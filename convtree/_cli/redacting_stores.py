@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from convtree._cli import json_output
+from convtree._cli.progress import counted
 from convtree._cli.render import count, pending_line
 from convtree._engine.redact import Redactor
 from convtree._model.errors import ConvtreeError, SessionNotFound
@@ -13,6 +14,7 @@ from convtree._model.terminal_text import escape_controls
 from convtree._session.redacting import SecretFound
 from convtree.stores._redact import Redacted
 from convtree.stores._session_store import SessionStore
+from convtree.stores.base import Progress
 
 
 class RedactedSessions(NamedTuple):
@@ -24,11 +26,26 @@ class RedactedSessions(NamedTuple):
 
 
 def redacted_sessions(
-    store: SessionStore, ids: Sequence[str], make: Callable[[], Redactor], *, dry_run: bool, remove_original: bool
+    store: SessionStore,
+    ids: Sequence[str],
+    make: Callable[[], Redactor],
+    report: Progress | None,
+    *,
+    dry_run: bool,
+    remove_original: bool,
 ) -> RedactedSessions:
-    """Redacts sessions of a store, each with a redactor that `make` returns; all if there are no ids."""
+    """Redacts sessions of a store.
+
+    Args:
+        store: the store.
+        ids: which sessions; all if there are none.
+        make: returns the redactor for a session.
+        report: called with (done, of) after each session.
+        dry_run: whether they are only searched.
+        remove_original: whether the log with the secrets is deleted.
+    """
     found = RedactedSessions([], {}, dry_run)
-    for id in ids or store._all_ids():
+    for id in counted(ids or store._all_ids(), report):
         try:
             done = store.redact_session(id, redactor=make(), dry_run=dry_run, remove_original=remove_original)
             found.done.append(done)

@@ -6,95 +6,88 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from convtree._catalogue.types import LedgerRow, SessionInfo
-from convtree._cli import json_output
-from convtree._cli.inspect import open_for_reading, show
-from convtree._cli.leaf_view import LeafView, sub_agents
+from convtree._catalogue.types import SessionInfo
+from convtree._cli import json_output, times
+from convtree._cli.choosing import session_id_of, session_id_or_text, why_empty, with_listed_store, with_store
+from convtree._cli.completing import complete_session
+from convtree._cli.exit_codes import FOUND
+from convtree._cli.hit_lines import hit_lines
+from convtree._cli.inspect import show_stored
+from convtree._cli.last_list import remember_list
 from convtree._cli.look_options import LookOptions, with_look_options
-from convtree._cli.output import progress_on_stderr, write
+from convtree._cli.output import write, write_stderr
+from convtree._cli.progress import progress
 from convtree._cli.render import count
+from convtree._cli.session_table import ids_shown, session_lines
 from convtree._cli.terminal import Terminal
+from convtree._cli.time_options import Range, age_option, with_range, with_utc
+from convtree._cli.usage_table import deleted_between, usage_lines
 from convtree._logs.directories import find_git_root
 from convtree._model.errors import SessionNotFound
 from convtree._model.terminal_text import escape_controls
-from convtree._model.usage import Usage
-from convtree._session.session import Session
-from convtree.stores._open import open_store
-from convtree.stores._results import Hit, Page, UsageRow
+from convtree.stores._results import Page
 from convtree.stores._session_store import SessionStore
-from convtree.stores.base import Progress, StoreFinding
+from convtree.stores.base import StoreFinding
 
-FOUND = 1  # exit code: a file in the store is not a complete session
-_ID_CELLS, _TIME_CELLS, _MIN_TITLE_CELLS = 32, 16, 16
-_MANY = 1000  # progress is printed from this number of sessions on
-
-
-def open_existing_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
-    """Opens the store that an option or argument names. It is closed when the command ends."""
-    if url is None:
-        return None
-    try:
-        store = open_store(url, create=False)
-    except (ValueError, ImportError) as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-    ctx.call_on_close(store.close)
-    return store
-
-
-with_store = click.option(
-    "-s",
-    "--store",
-    callback=open_existing_store,
-    envvar="CONVTREE_URL",
-    required=True,
-    metavar="URL",
-    show_envvar=True,
-    help="The store: a folder, sqlite:///FILE or postgresql://…",
-)
-with_store_for_log = click.option(
-    "-s", "--store", callback=open_existing_store, metavar="URL", help="LOG is the id of a session in this store."
-)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
-def open_log(log: str, store: SessionStore | None, session_id: str | None = None) -> Session:
-    """Opens a log, another tool's session, or a session of `store`, for reading."""
-    if store is None:
-        return open_for_reading(Path(log), session_id)
-    return store.open(log, read_only=True)
-
-
 @click.command("ls")
-@with_store
+@with_listed_store
 @click.option("--cwd", metavar="DIR", help="Only sessions of this directory.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @click.option("--all", "everything", is_flag=True, help="Include archived sessions.")
 @click.option("--held", is_flag=True, default=None, help="Only sessions on hold.")
 @click.option("--tasks", is_flag=True, help="Include sessions of sub-agents.")
-@click.option("--parent", metavar="ID", help="Only forks of this session; with --tasks, its sub-agents too.")
+@click.option(
+    "--parent",
+    metavar="ID",
+    shell_complete=complete_session,
+    help="Only forks of this session; with --tasks, its sub-agents too.",
+)
 @click.option("--text", metavar="WORDS", help="Only sessions with all these words in the name or in one message.")
-@click.option("--since", metavar="TIME", help="Only sessions active at TIME or later, as in 2026-01-31T00:00:00Z.")
-@click.option("--until", metavar="TIME", help="Only sessions last active before TIME.")
+@with_range("sessions last active")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="The most to list."
 )
 @click.option("--cursor", metavar="CURSOR", help="Continue a list; the end of a page shows its cursor.")
+@click.option("-v", "--verbose", is_flag=True, help="Show whole ids and the time of the last activity.")
+@click.option("-q", "--quiet", is_flag=True, help="Print ids only.")
 @as_json
 @click.pass_context
-def ls_command(ctx: click.Context, /, store: SessionStore, everything: bool, as_json: bool, **filters: Any) -> None:
+def ls_command(
+    ctx: click.Context,
+    /,
+    store: SessionStore,
+    everything: bool,
+    when: Range,
+    verbose: bool,
+    quiet: bool,
+    as_json: bool,
+    **filters: Any,
+) -> None:
     """List sessions, most recently active first.
 
-    The columns are id, time of the last activity (UTC), number of messages, and the name or else the first question.
-    The last line says how many sessions of sub-agents would be listed with --tasks.
+    A title is the name of a session, or else the first thing that was asked in it. AGE is the time since its last
+    activity, MSGS the number of its messages on all branches. On a terminal, an id is shown as far as it stands for one
+    session, and columns that do not fit are left out. In a pipe, nothing is cut. The last line says how many sessions
+    of sub-agents would be listed with --tasks.
+
+    TIME is understood in local time. A day, a week, a month or a year counts whole: `--since yesterday --until
+    yesterday` is all of that day.
     """
-    filters |= {"archived": None if everything else False}
+    if quiet and (verbose or as_json):
+        raise click.UsageError(f"--quiet and {'--json' if as_json else '--verbose'} exclude each other")
+    if filters["parent"] is not None:
+        filters["parent"] = session_id_or_text(store, filters["parent"])
+    filters |= {"archived": None if everything else False, "since": when.start, "until": when.end}
     try:
-        page = store.list(progress=session_progress(), **filters)
+        with progress("reading what has changed") as report:
+            page = store.list(progress=report, **filters)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     hidden = 0 if filters["tasks"] else _hidden_tasks(store, page, filters)
@@ -103,22 +96,32 @@ def ls_command(ctx: click.Context, /, store: SessionStore, everything: bool, as_
         parts: dict[str, Any] = {"sessions": page.sessions, "cursor": page.cursor, "findings": findings}
         parts["hidden_tasks"] = hidden
         write([json_output.to_text(json_output.store_document("ls", **parts))])
+    elif quiet:
+        write(escape_controls(info.id) for info in page)
     else:
+        remember_list(store.location, [info.id for info in page])
         terminal = Terminal()
-        id_cells = max((len(info.id) for info in page), default=0)
-        write(_session_line(info, terminal, max(id_cells, _ID_CELLS)) for info in page)
-        if page.cursor is not None:
-            write([terminal.paint(f"more: --cursor {escape_controls(page.cursor)}", "dim")])
-        if hidden:
-            them = "it" if hidden == 1 else "them"
-            write([terminal.paint(f"{count(hidden, 'sub-agents')} not shown; --tasks shows {them}", "dim")])
-        write(_finding_lines(findings, terminal))
+        ids = ids_shown(store, [info.id for info in page], whole=verbose or terminal.is_piped)
+        write(session_lines(page.sessions, ids, when.now, terminal, verbose=verbose))
+        write(_below_list(page, hidden, findings, terminal))
+        if not page:
+            none = f"{escape_controls(store.location)}: no sessions match{when.understood('that were active')}"
+            write_stderr(why_empty(store) or none)
     sys.stdout.flush()
     ctx.exit(FOUND if findings else 0)
 
 
+def _below_list(page: Page, hidden: int, findings: Sequence[StoreFinding], terminal: Terminal) -> Iterator[str]:
+    if page.cursor is not None:
+        yield terminal.paint(f"more: --cursor {escape_controls(page.cursor)}", "dim")
+    if hidden:
+        them = "it" if hidden == 1 else "them"
+        yield terminal.paint(f"{count(hidden, 'sub-agents')} not shown; --tasks shows {them}", "dim")
+    yield from _finding_lines(findings, terminal)
+
+
 @click.command("show")
-@click.argument("id")
+@click.argument("id", shell_complete=complete_session)
 @with_store
 @with_look_options
 @click.pass_context
@@ -127,10 +130,7 @@ def show_command(ctx: click.Context, store: SessionStore, id: str, look: LookOpt
 
     The output is that of `convtree inspect`, with the session's sub-agents.
     """
-    with store.open(id, read_only=True) as session:
-        view = LeafView(session, look.leaf_id, f"{store.location} {id}")
-        view.tasks = sub_agents(store.children(id))
-        show(ctx, view, look)
+    show_stored(ctx, store, session_id_of(store, id), look)
 
 
 @click.command("search")
@@ -142,19 +142,31 @@ def show_command(ctx: click.Context, store: SessionStore, id: str, look: LookOpt
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="The most to list."
 )
+@click.option("-v", "--verbose", is_flag=True, help="Show whole ids.")
+@with_utc
 @as_json
-def search_command(store: SessionStore, words: tuple[str, ...], as_json: bool, **filters: Any) -> None:
+def search_command(
+    store: SessionStore, words: tuple[str, ...], verbose: bool, utc: bool, as_json: bool, **filters: Any
+) -> None:
     """Find messages that contain all WORDS.
 
-    All branches are searched, archived sessions too. The best match comes first. Each line shows the session id, the
-    entry id, the role and an excerpt.
+    All branches are searched, archived sessions too. The best match comes first. Each hit shows the session id, the
+    entry id, the local time, the role, the title of the session, and an excerpt. In a pipe, a hit is one line, and
+    nothing is cut.
     """
-    hits = store.search(" ".join(words), **filters)
+    text = " ".join(words)
+    with progress("searching"):
+        hits = store.search(text, **filters)
     if as_json:
         write([json_output.to_text(json_output.store_document("search", hits=hits))])
-    else:
-        terminal = Terminal()
-        write(_hit_line(hit, terminal) for hit in hits)
+        return
+    remember_list(store.location, [hit.session_id for hit in hits])
+    terminal = Terminal()
+    ids = ids_shown(store, [hit.session_id for hit in hits], whole=verbose or terminal.is_piped)
+    write(hit_lines(hits, text, ids, times.zone_of(utc), terminal))
+    if not hits:
+        more = "" if filters["tasks"] else "; --tasks searches the sessions of sub-agents, too"
+        write_stderr(f"{escape_controls(store.location)}: no message has all these words{more}")
 
 
 @click.command("latest")
@@ -167,7 +179,10 @@ def latest_command(store: SessionStore, as_json: bool, **filters: Any) -> None:
 
     Archived sessions do not count.
     """
-    _print_session(store, store.latest(**filters), as_json)
+    found = store.latest(**filters)
+    if found is not None and sys.stdout.isatty():  # a program that asks for the id does not change what numbers mean
+        remember_list(store.location, [found.id])
+    _print_session(store, found, as_json)
 
 
 @click.command("resume")
@@ -176,11 +191,16 @@ def latest_command(store: SessionStore, as_json: bool, **filters: Any) -> None:
 @click.option("--git-root", metavar="DIR", help="Sessions of this repository, too.  [default: that of --cwd]")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @click.option(
-    "--max-age", type=float, default=60, show_default=True, metavar="MINUTES", help="Only sessions active since then."
+    "--max-age",
+    default="60",
+    show_default=True,
+    metavar="AGE",
+    help="Only sessions active since: minutes, or '3 days'.",
 )
+@with_utc
 @as_json
 def resume_command(
-    store: SessionStore, cwd: str, git_root: str | None, owner: str | None, max_age: float, as_json: bool
+    store: SessionStore, cwd: str, git_root: str | None, owner: str | None, max_age: str, utc: bool, as_json: bool
 ) -> None:
     """Print the id of the session to continue here.
 
@@ -188,40 +208,61 @@ def resume_command(
     count.
     """
     root = git_root or find_git_root(cwd)
-    found = store.resumable(cwd=cwd, git_root=root, owner=owner, max_age=timedelta(minutes=max_age))
+    age = age_option("--max-age", max_age, times.now(times.zone_of(utc)), timedelta(minutes=1))
+    found = store.resumable(cwd=cwd, git_root=root, owner=owner, max_age=age)
     _print_session(store, found, as_json)
 
 
 @click.command("usage")
-@click.argument("id", required=False)
+@click.argument("id", required=False, shell_complete=complete_session)
 @with_store
 @click.option(
     "--by",
-    type=click.Choice(["session", "model", "branch"]),
+    type=click.Choice(["session", "model", "branch", "day", "directory"]),
     default="session",
     show_default=True,
     help="Print one line for each of these.",
 )
 @click.option("--cwd", metavar="DIR", help="Only sessions of this directory.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
+@with_range("answers")
+@click.option("-v", "--verbose", is_flag=True, help="Show whole ids.")
 @as_json
 def usage_command(
-    store: SessionStore, id: str | None, by: Literal["session", "model", "branch"], as_json: bool, **filters: Any
+    store: SessionStore,
+    id: str | None,
+    by: Literal["session", "model", "branch", "day", "directory"],
+    when: Range,
+    verbose: bool,
+    as_json: bool,
+    **filters: Any,
 ) -> None:
     """Sum up tokens and cost, of one session or of all.
 
-    The columns are input tokens, output tokens, tokens read from the cache, tokens written to the cache, and cost.
-    `--by branch` needs an ID. Without ID and `--cwd`, what deleted sessions had used is a line of its own.
+    The tokens of the input are those that did not come from a cache. `--by branch` needs an ID. Days and TIME are
+    local; a day, a week, a month or a year counts whole. Without ID and `--cwd`, what deleted sessions had used is a
+    line of its own, by whole days in UTC. On a narrow terminal, columns are left out; in a pipe, nothing is cut.
     """
+    if id is not None and (filters["cwd"] is not None or filters["owner"] is not None):
+        raise click.UsageError("--cwd and --owner choose among all sessions; leave them out with an ID")
+    span: dict[str, Any] = {"since": when.start, "until": when.end, "zone": when.now.tzinfo}
+    chosen = None if id is None else session_id_of(store, id)
     try:
-        rows = store.usage(id, by=by, **filters)
+        with progress("adding up") as report:
+            rows = store.usage(chosen, by=by, progress=report, **span, **filters)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     deleted = store.ledger(owner=filters["owner"]) if id is None and filters["cwd"] is None else []
+    deleted = deleted_between(deleted, when.start, when.end)
     if as_json:
         write([json_output.to_text(json_output.store_document("usage", by=by, rows=rows, deleted=deleted))])
-    else:
-        write(_usage_lines(rows, deleted))
+        return
+    terminal = Terminal()
+    shown = [row.session_id for row in rows if row.session_id is not None] if by == "session" else []
+    ids = ids_shown(store, shown, whole=verbose or terminal.is_piped)
+    write(usage_lines(rows, deleted, by, ids, terminal))
+    if not rows and not deleted:
+        write_stderr(f"{escape_controls(store.location)}: no usage{when.understood('of answers')}")
 
 
 def _print_session(store: SessionStore, found: SessionInfo | None, as_json: bool) -> None:
@@ -238,46 +279,7 @@ def _hidden_tasks(store: SessionStore, page: Page, filters: dict[str, Any]) -> i
     return max(store.count(**counted | {"tasks": True}) - shown, 0)  # others may have deleted some meanwhile
 
 
-def _session_line(info: SessionInfo, terminal: Terminal, id_cells: int) -> str:
-    title = info.name or info.first_user_message or ""
-    flags = (" (archived)" if info.archived else "") + (" (held)" if info.held else "")
-    when = (info.last_activity or "")[:_TIME_CELLS].replace("T", " ")
-    id = terminal.cut(escape_controls(info.id), id_cells, fill=True)
-    facts = f"{id}  {when:{_TIME_CELLS}}  {info.messages:>6,}  "
-    room = max(terminal.width - len(facts) - len(flags), _MIN_TITLE_CELLS)
-    return terminal.paint(facts, "dim") + terminal.cut(escape_controls(title), room) + flags
-
-
-def _hit_line(hit: Hit, terminal: Terminal) -> str:
-    branch = "" if hit.on_path else terminal.paint(" (side branch)", "note")
-    ids = terminal.paint(f"{escape_controls(hit.session_id)} {escape_controls(hit.entry_id)}", "dim")
-    return f"{ids} {escape_controls(hit.role or '')}: {escape_controls(hit.snippet)}{branch}"
-
-
 def _finding_lines(findings: Iterable[StoreFinding], terminal: Terminal) -> Iterator[str]:
     for each in findings:
         of = "" if each.of is None else f" (of {escape_controls(each.of)})"
         yield f"{terminal.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}{of}"
-
-
-def _usage_lines(rows: Iterable[UsageRow], deleted: Sequence[LedgerRow]) -> Iterator[str]:
-    total = Usage()
-    for row in rows:
-        name = row.leaf_id or row.session_id or " ".join(filter(None, (row.provider, row.model))) or "unknown model"
-        yield f"{_usage_columns(row.usage)}  {escape_controls(name)}"
-        total += row.usage
-    if deleted:
-        gone = sum((row.usage for row in deleted), Usage())
-        yield f"{_usage_columns(gone)}  deleted sessions"
-        total += gone
-    yield f"{_usage_columns(total)}  total"
-
-
-def _usage_columns(usage: Usage) -> str:
-    cached = f"{usage.cache_read_tokens:>12,} {usage.cache_write_tokens:>12,}"
-    return f"{usage.input_tokens:>12,} {usage.output_tokens:>12,} {cached} {usage.cost:>10.4f}"
-
-
-def session_progress() -> Progress | None:
-    """Returns a callback that prints how many sessions are done; None if stderr is not a terminal."""
-    return progress_on_stderr(lambda done, total: f"{count(done, 'sessions')} of {total:,}", _MANY)

@@ -1,50 +1,57 @@
-"""Standard output: its width, its colours, and the characters that it can show."""
+"""Standard output: its width, its colours, and the characters that it can show.
+
+rich knows the terminal, and wcwidth the width of a text: it has the emoji that are several characters, such as flags.
+"""
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from convtree._cli.output import PLAIN, STYLES, allow_colours
 
+_TAB = 4  # columns
+
 
 class Signs(NamedTuple):
-    """The characters of a drawing: three for entries by their place in the tree, the rest for omissions and lines."""
+    """The characters of a drawing: three for entries by their place in the tree, the rest for lines between them.
+
+    `fork` leads to a branch with a later sibling, `last` to one without. `vertical` and `blank` are as wide as those.
+    """
 
     leaf: str
     on_path: str
     off_path: str
-    elided: str
-    dots: str
     vertical: str
     fork: str
+    last: str
+    blank: str = "  "
+
+
+_LINES = Signs("◉", "●", "○", "│ ", "├─", "└─")
+_ASCII_LINES = Signs("@", "*", "o", "| ", "|-", "`-")
 
 
 class Terminal:
-    """Standard output as rich detects it. Obeys NO_COLOR, FORCE_COLOR and COLUMNS; no colour if it is not a terminal.
-
-    The drawing characters are loaded on first use: only drawing commands need anytree.
-    """
+    """Standard output as rich detects it. Obeys NO_COLOR, FORCE_COLOR and COLUMNS; colours are for terminals only."""
 
     def __init__(self) -> None:
         from rich.console import Console
 
         console = Console()
         self.width = console.width
+        self.is_piped = not console.is_terminal
         self.colour = console.color_system not in (None, "windows") and not console.no_color
         if self.colour:
             allow_colours()
+        self.is_terminal = console.is_terminal
         self._is_ascii = console.options.ascii_only
         self.dots = "..." if self._is_ascii else "…"
 
-    @cached_property
+    @property
     def signs(self) -> Signs:
         """The characters of a drawing, plain ASCII where the terminal shows nothing else."""
-        from anytree.render import AsciiStyle, ContStyle  # type: ignore[import-untyped]  # it has no types
-
-        style = AsciiStyle() if self._is_ascii else ContStyle()
-        leaf, on_path, off_path, elided = ("@", "*", "o", ":") if self._is_ascii else ("◉", "●", "○", "┊")
-        return Signs(leaf, on_path, off_path, elided, self.dots, style.vertical, style.cont)
+        return _ASCII_LINES if self._is_ascii else _LINES
 
     def paint(self, text: str, style: str) -> str:
         """Returns the text in a style, or unchanged without colours."""
@@ -52,22 +59,72 @@ class Terminal:
 
     def cut(self, text: str, cells: int, *, fill: bool = False) -> str:
         """Returns the text cut to at most `cells` columns. With `fill`, shorter text is padded to that width."""
-        width = self.cells(text)
-        if width > cells:
-            from rich.cells import set_cell_size
-
-            dots = self.dots[: max(cells, 0)]
-            text = set_cell_size(text, cells - len(dots)).rstrip() + dots
-            width = self.cells(text)
+        text, width = self.fit(text, cells)
         return text + " " * (cells - width) if fill else text
 
-    def cells(self, text: str) -> int:
-        """Returns the width of a text in columns. Characters of some scripts take two."""
-        if text.isascii():
-            return len(text)
-        from rich.cells import cell_len
+    def fit(self, text: str, cells: int) -> tuple[str, int]:
+        """Returns the text cut to at most `cells` columns, and how many it takes."""
+        is_plain = text.isascii()
+        width = len(text) if is_plain else _width(text)
+        if width <= cells:
+            return text, width
+        dots = self.dots[: max(cells, 0)]
+        text = _clip(text, cells - len(dots)).rstrip()
+        return text + dots, (len(text) if is_plain else _width(text)) + len(dots)
 
-        return cell_len(text)
+    def cut_start(self, text: str, cells: int) -> str:
+        """Returns the end of a text in at most `cells` columns: of a path, the part that tells most."""
+        if self.cells(text) <= cells:
+            return text
+        dots = self.dots[: max(cells, 0)]
+        first = len(text)
+        while first and self.cells(text[first - 1 :]) <= cells - len(dots):
+            first -= 1
+        return dots + text[first:]
+
+    def cells(self, text: str) -> int:
+        """Returns the width of a text in columns. Characters of some scripts and emoji take two."""
+        return _width(text)
+
+
+def wrap(text: str, cells: int) -> list[str]:
+    """Returns one line as several of at most `cells` columns, broken at spaces where there are any."""
+    if len(text) <= cells and text.isascii() and "\t" not in text:
+        return [text]
+    text = text.expandtabs(_TAB)
+    units = list(text) if text.isascii() else list(_graphemes(text))
+    lines, start, space, width = list[str](), 0, 0, 0
+    for at, unit in enumerate(units):
+        width += _width(unit)
+        space = at if unit == " " else space
+        if width > cells and at > start:
+            end = space + 1 if space > start else at
+            lines.append("".join(units[start:end]).rstrip())
+            start = end
+            width = sum(map(_width, units[start : at + 1]))
+    return [*lines, "".join(units[start:]).rstrip()]
+
+
+def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    import wcwidth
+
+    return wcwidth.width(text)
+
+
+def _clip(text: str, cells: int) -> str:
+    if text.isascii():
+        return text[: max(cells, 0)]
+    import wcwidth
+
+    return wcwidth.clip(text, 0, max(cells, 0))
+
+
+def _graphemes(text: str) -> Iterator[str]:
+    import wcwidth
+
+    return wcwidth.iter_graphemes(text)
 
 
 def readable_size(size_bytes: int) -> str:

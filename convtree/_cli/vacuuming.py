@@ -8,9 +8,12 @@ from typing import Any
 import click
 
 from convtree._cli import json_output
+from convtree._cli.choosing import located, open_log, with_store_for_log
+from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.output import write
+from convtree._cli.progress import progress
 from convtree._cli.render import count, pending_line
-from convtree._cli.sessions import as_json, with_store_for_log
+from convtree._cli.sessions import as_json
 from convtree._cli.terminal import readable_size
 from convtree._model.terminal_text import escape_controls
 from convtree._tools.vacuum_log import vacuum
@@ -19,10 +22,14 @@ from convtree.stores._vacuum import Vacuumed
 
 
 @click.command("vacuum")
-@click.argument("log")
+@click.argument("log", shell_complete=complete_log)
 @with_store_for_log
 @click.option(
-    "--keep", metavar="ENTRY", multiple=True, help="Keep the context at ENTRY. Can be repeated.  [default: the leaf]"
+    "--keep",
+    metavar="ENTRY",
+    shell_complete=complete_entry,
+    multiple=True,
+    help="Keep the context at ENTRY. Can be repeated.  [default: the leaf]",
 )
 @click.option("--yes", is_flag=True, help="Replace the log. Without this, only show what would go.")
 @click.option("--remove-original", is_flag=True, help="With --yes: delete the log as it was.")
@@ -39,26 +46,38 @@ def vacuum_command(
     allow_network: bool,
     as_json: bool,
 ) -> None:
-    """Drop what the contexts of a log no longer need; without --yes, only show it.
+    """Drop what the contexts of a log no longer need.
 
-    That is every branch but the one of the leaf, and what lies before its last compaction. Contexts at the leaf stay as
-    they are. Model, settings, state, usage and the dropped ids are kept, so that an import brings nothing back. The log
-    as it was is kept as LOG.original; in a database, it is not kept. A session on hold is refused.
+    Those are every branch but the one of the leaf, and what lies before its last compaction. Without --yes, they are
+    only listed. Contexts at the leaf stay as they are. Model, settings, state, usage and the dropped ids are kept, so
+    that an import brings nothing back. The log as it was is kept as LOG.original; in a database, it is not kept. A
+    session on hold is refused.
     """
     if remove_original and not yes:
         raise click.UsageError("--remove-original needs --yes")
+    found, name = located(log, store)
+    if allow_network and found is not None:
+        raise click.UsageError("--allow-network is for a LOG that is a file, not for a session of a store")
     options: dict[str, Any] = {"dry_run": not yes, "remove_original": remove_original}
+    ids = _ids_of(keep, name, found)
     try:
-        if store is not None:
-            done = store.vacuum(log, keep or None, **options)
-        else:
-            done = vacuum(log, keep or None, allow_network=allow_network, **options)
+        with progress(f"vacuuming {name}"):
+            if found is not None:
+                done = found.vacuum(name, ids, **options)
+            else:
+                done = vacuum(name, ids, allow_network=allow_network, **options)
     except (ValueError, NotImplementedError) as error:
         raise click.UsageError(str(error)) from None
-    name = escape_controls(log)
-    write(
-        [json_output.to_text(json_output.store_document("vacuum", **_parts(done)))] if as_json else _lines(name, done)
-    )
+    document = json_output.store_document("vacuum", **_parts(done))
+    write([json_output.to_text(document)] if as_json else _lines(escape_controls(name), done))
+
+
+def _ids_of(keep: tuple[str, ...], log: str, store: SessionStore | None) -> list[str] | None:
+    """Returns the ids of the entries to keep; None if none was named."""
+    if not keep:
+        return None
+    with open_log(log, store) as session:
+        return [session.resolve(text) for text in keep]
 
 
 def _parts(done: Vacuumed) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import cast
 
 from convtree._engine import bulk, codec, tree
 from convtree._engine.columns import Column
+from convtree._model.batches import batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import BrokenPath
 
@@ -63,6 +64,17 @@ class LineReader:
         """Fetches the record with an id; None if there is none, or it cannot be read."""
         row = self.tree.find(id) if id else None
         return next(iter(self.readable_records([row])), None) if row is not None else None
+
+    def ids_with_prefix(self, prefix: str, limit: int) -> list[str]:
+        """Returns the ids of entries that begin with a text, in log order, at most `limit`. Fetches line after line."""
+        found: list[str] = []
+        nodes = (row for row in range(len(self.tree)) if self.tree.is_node(row))
+        for rows in batched(nodes):
+            spans = list(zip(self.tree.offsets.take(rows), self.tree.lengths.take(rows), strict=True))
+            found += [id for id in map(_id_on, self._read_at(spans)) if id.startswith(prefix)]
+            if len(found) >= limit:
+                break
+        return found[:limit]
 
     def line(self, row: int) -> bytes:
         """Fetches the line of a row, as it stands in the log now."""
@@ -162,9 +174,13 @@ class LineReader:
 
 
 def _has_id(line: bytes, id: str) -> bool:
-    if line.startswith(b'{"id":"%b"' % id.encode(errors="replace")):
-        return True
+    # Others write ids escaped, or in another order.
+    return line.startswith(b'{"id":"%b"' % id.encode(errors="replace")) or _id_on(line) == id
+
+
+def _id_on(line: bytes) -> str:
+    """Returns the id of the record on a line; empty if the line was damaged."""
     try:
-        return codec.read_envelope(line).id == id  # written by others: escaped, or in another order
+        return codec.read_envelope(line).id
     except codec.DECODE_ERRORS:
-        return False
+        return ""

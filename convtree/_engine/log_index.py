@@ -331,6 +331,7 @@ class Index(LineScan):
             named = ", ".join(map(repr, ids[:5])) + (", …" if len(ids) > 5 else "")
             raise AmbiguousLabel(
                 f"{len(ids)} entries have the label {label!r}: {named}; pass the id of one, or give them other labels",
+                text=label,
                 label=label,
                 ids=tuple(ids),
             )

@@ -9,6 +9,7 @@ WRITERS = {
     "kit": "convtree._formats.kit.writer",
     "json": "convtree._formats.documents.json",
     "markdown": "convtree._formats.documents.markdown",
+    "html": "convtree._formats.documents.html",
     "claude-code": "convtree._formats.claude_code.writer",
     "codex": "convtree._formats.codex.writer",
     "openai-jsonl": "convtree._formats.message_list.writer",
@@ -16,5 +17,7 @@ WRITERS = {
     "atif": "convtree._formats.atif.writer",
     "hf-traces": "convtree._formats.documents.traces",
 }
+#: formats that hold the contexts of all leaves, and have no leaf of their own
+ALL_LEAVES = frozenset({"openai-jsonl"})
 #: formats that are made to be published: secrets are removed unless that is switched off
 PUBLISHED = frozenset({"hf-traces"})

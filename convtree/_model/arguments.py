@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 AT_LEAST = {
     "batch_size": 1,
+    "fewest": 1,
     "keep": 0,
     "keep_bytes": 0,
     "keep_open": 0,

@@ -24,11 +24,20 @@ class EntryNotFound(ConvtreeError, LookupError):
     id: str
 
 
-class AmbiguousLabel(ConvtreeError, LookupError):
+class AmbiguousId(ConvtreeError, LookupError):
+    """The `text` that was passed for an entry or a session stands for several, `ids`. Nothing was written.
+
+    Of very many, `ids` has the first ones. Pass one of them, or more characters.
+    """
+
+    text: str
+    ids: tuple[str, ...]
+
+
+class AmbiguousLabel(AmbiguousId):
     """A label that was passed for an entry is that of several entries, `ids`. Nothing was written."""
 
     label: str
-    ids: tuple[str, ...]
 
 
 class SessionNotFound(ConvtreeError, LookupError):

@@ -34,7 +34,7 @@ from convtree._model.entries import (
 from convtree._model.interrupts import Unlocking
 from convtree._model.resources import Uncopyable
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
-from convtree._session import appending, branches, follow, forking, landing, marking, viewing, walking
+from convtree._session import appending, branches, follow, forking, landing, marking, resolving, viewing, walking
 from convtree._session.client import ON_STALE, Client, method, overloaded_method, query
 from convtree._session.described import Described
 from convtree._session.header import check_choice, new_header
@@ -277,6 +277,7 @@ class Session(Described, Uncopyable):
 
     build_context = query(SessionView.build_context)
     entry = query(SessionView.entry)
+    resolve = query(resolving.resolve)
     path = overloaded_method(walking.path)
     walk_up = overloaded_method(walking.walk_up)
     records = method(walking.records)

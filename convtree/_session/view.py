@@ -252,15 +252,24 @@ class SessionView(msgspec.Struct, frozen=True):
         """
         if isinstance(entry_id, Entry):
             entry_id = entry_id.id
-        row = self.index.node(entry_id) if isinstance(entry_id, str) else None
-        if row is None and isinstance(entry_id, str) and (labelled := self.index.labelled(entry_id)) is not None:
-            row = self.index.node(labelled)
+        row = self.row_named(entry_id) if isinstance(entry_id, str) else None
         if row is None:
             self.index.check_not_dropped(entry_id)
             shown = repr(entry_id)[:140] if isinstance(entry_id, str) else type(entry_id).__name__
             raise EntryNotFound(
                 f"{self.location}: no entry {shown}; `path()` and `convtree inspect --full` have the ids", id=entry_id
             )
+        return row
+
+    def row_named(self, text: str) -> int | None:
+        """Returns the row of the entry with an id or else with a label; None if there is no such entry.
+
+        Raises:
+            AmbiguousLabel: several entries have this label.
+        """
+        row = self.index.node(text)
+        if row is None and (labelled := self.index.labelled(text)) is not None:
+            row = self.index.node(labelled)
         return row
 
     def path_rows(self, row: int) -> list[int]:

@@ -8,22 +8,25 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any, cast
 
 import orjson
 
+from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.redact import Redact, Redactor, redact_value
-from convtree._formats import PUBLISHED, WRITERS
+from convtree._formats import ALL_LEAVES, PUBLISHED, WRITERS
 from convtree._formats.common.base import Exported, Findings
 from convtree._formats.common.export import line
 from convtree._formats.common.ids import derive_id
 from convtree._logs.atomic_file import write_atomically
 from convtree._logs.directories import path_of
 from convtree._model.arguments import checked
-from convtree._model.entries import Finding
+from convtree._model.entries import Entry, Finding
 from convtree._session.session import Session
+from convtree._tools.gaps import MendedSession
 from convtree._tools.redact_log import RedactedSession
 
-_ENDINGS = {"json": ".json", "markdown": ".md"}  # of files in a folder
+_ENDINGS = {"json": ".json", "markdown": ".md", "html": ".html"}  # of files in a folder
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")  # of one file
 
 
@@ -36,6 +39,8 @@ def export_file(
     replace: bool = False,
     redact: Redact | bool | None = None,
     all_leaves: bool = False,
+    leaf: str | Entry | AtLeaf = LEAF,
+    allow_gaps: bool = False,
 ) -> tuple[Finding, ...]:
     """Writes a session to a file in another format, durably and all at once.
 
@@ -52,19 +57,23 @@ def export_file(
         replace: Overwrite the file if it exists.
         redact: Removes secrets from the texts, see `export_lines`.
         all_leaves: Writes a file for each leaf into the folder `path`. Only "atif" can say what two files share.
+        leaf: The entry to use as the leaf, see `export_lines`.
+        allow_gaps: Writes a damaged session, see `export_lines`.
 
     Raises:
-        ValueError: `format` is not one of these, or `all_leaves` does not fit it or the path.
-        BrokenPath, UnknownEntry: As `export_lines`.
+        ValueError: `format` is not one of these, or `all_leaves` does not fit it, the path or `leaf`.
+        BrokenPath, UnknownEntry, EntryNotFound: As `export_lines`.
         SessionExists: The file exists, and `replace` is not set.
     """
     found: list[Finding] = []
     place = path_of("path", path)
+    if all_leaves and leaf is not LEAF:
+        raise ValueError("leaf: all_leaves writes every leaf; leave out one of them")
     if all_leaves:
-        for name, line in export_leaves(session, place, format, redact=redact, findings=found):
-            write_atomically(place / _plain(name), [line], replace=replace)
+        for name, line in export_leaves(session, place, format, redact=redact, findings=found, allow_gaps=allow_gaps):
+            write_atomically(place / plain_name(name), [line], replace=replace)
         return tuple(found)
-    lines = export_lines(session, format, redact=redact, findings=found)
+    lines = export_lines(session, format, redact=redact, findings=found, leaf=leaf, allow_gaps=allow_gaps)
     write_atomically(place_of(session, place, format, redact=redact), lines, replace=replace)
     return tuple(found)
 
@@ -76,6 +85,7 @@ def export_leaves(
     *,
     redact: Redact | bool | None = None,
     findings: list[Finding] | None = None,
+    allow_gaps: bool = False,
 ) -> Iterator[tuple[str, bytes]]:
     """Yields the content of a file for each leaf, after its name.
 
@@ -85,6 +95,7 @@ def export_leaves(
         format: The format, which must be able to say what two files share.
         redact: As in `export_lines`.
         findings: As in `export_lines`.
+        allow_gaps: As in `export_lines`.
 
     Raises:
         ValueError: `format` has no such files, or there is no such folder.
@@ -94,7 +105,9 @@ def export_leaves(
         raise ValueError(f"all_leaves: the format {format!r} has no file for each leaf; choose 'atif'")
     if not folder.is_dir():
         raise ValueError(f"all_leaves: {folder} is no folder; create it first")
-    written: Iterator[tuple[str, bytes]] = write_leaves(*_arguments(session, _redact_of(format, redact), findings))
+    written: Iterator[tuple[str, bytes]] = write_leaves(
+        *_arguments(_mended(session, allow_gaps), _redact_of(format, redact), findings)
+    )
     return written
 
 
@@ -107,13 +120,13 @@ def place_of(session: Session, path: Path, format: str, *, redact: Redact | bool
     if not path.is_dir():
         return path
     if (named := getattr(_writer_of(format), "file_name", None)) is not None:
-        return path / _plain(str(named(session)))
+        return path / plain_name(str(named(session)))
     redact = _redact_of(format, redact) if format in PUBLISHED else None
     is_secret = redact is not None and redact(session.id) != session.id
-    return path / _plain(f"{derive_id(session.id) if is_secret else session.id}{_ENDINGS.get(format, '.jsonl')}")
+    return path / plain_name(f"{derive_id(session.id) if is_secret else session.id}{_ENDINGS.get(format, '.jsonl')}")
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Returns the name of a file: this one, unless it could be that of a file elsewhere or of none."""
     if _PLAIN_NAME.fullmatch(name):
         return name
@@ -128,6 +141,8 @@ def export_lines(
     *,
     redact: Redact | bool | None = None,
     findings: list[Finding] | None = None,
+    leaf: str | Entry | AtLeaf = LEAF,
+    allow_gaps: bool = False,
 ) -> Iterator[bytes]:
     """Yields a session in another format, piece by piece.
 
@@ -137,15 +152,38 @@ def export_lines(
 
     `findings` gets what the format has no place for; it is complete when the iterator is exhausted.
 
+    `leaf` is the entry that is exported as the leaf, if not the session's own: a format that holds one branch holds
+    the one to it, and others are exported as if the leaf had been moved there. Nothing is moved.
+
+    With `allow_gaps`, a damaged session is written as far as it can be read. Where a damaged line still says which
+    entry it was, the conversation goes on above it. Markdown names each gap in its place.
+
     Raises:
-        ValueError: There is no such format.
+        ValueError: There is no such format, or it holds the contexts of all leaves, and `leaf` was given.
+        EntryNotFound: There is no such entry.
         BrokenPath: `format` is a tool's, and a visibility mark is damaged: the tool would show what it hid. Or `format`
-            holds paths and no tree, and a line of the path is damaged.
+            holds paths and no tree, and a line of the path is damaged. Not with `allow_gaps`.
         UnknownEntry: `format` is a tool's, and the context depends on a critical record of an unknown type.
     """
     used = _redact_of(format, redact)
-    written: Iterator[bytes] = _writer_of(format).write(*_arguments(session, used, findings))
+    seen = _mended(session, allow_gaps)
+    if leaf is not LEAF:
+        if format in ALL_LEAVES:
+            raise ValueError(f"leaf: the format {format!r} holds the contexts of all leaves")
+        seen = cast(Exported, _SeenFrom(seen, session.entry(leaf).id))
+    written: Iterator[bytes] = _writer_of(format).write(*_arguments(seen, used, findings))
     return written if used is None or format not in PUBLISHED else _redacted_again(written, used)
+
+
+class _SeenFrom:
+    """A session with another entry as its leaf, for writers."""
+
+    def __init__(self, session: Exported, leaf_id: str) -> None:
+        self._session = session
+        self.leaf_id = leaf_id
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
 
 
 def _redacted_again(lines: Iterator[bytes], redact: Redact) -> Iterator[bytes]:
@@ -160,7 +198,11 @@ def _writer_of(format: str) -> ModuleType:
     return import_module(WRITERS[format])
 
 
-def _arguments(session: Session, redact: Redact | None, findings: list[Finding] | None) -> tuple[Exported, Findings]:
+def _mended(session: Session, allow_gaps: bool) -> Exported:
+    return MendedSession(session) if allow_gaps else session
+
+
+def _arguments(session: Exported, redact: Redact | None, findings: list[Finding] | None) -> tuple[Exported, Findings]:
     """Returns what a writer gets: the session, redacted if that is wanted, and where it reports."""
     reported = Findings()
     if findings is not None:

@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from convtree._catalogue.titles import MESSAGES_READ, excerpt_shown, title_of
 from convtree._engine.log import Durability
 from convtree._engine.redact import Redact, redact_record
 from convtree._formats.common.base import NO_PLACE, Findings, SessionRef, SourceSession, origin
@@ -42,12 +43,11 @@ from convtree._tools.known_sources import (
 )
 from convtree._tools.reading_elsewhere import Readers, SourceElsewhere
 from convtree.stores._session_store import SessionStore
-from convtree.stores.base import HIDDEN_FROM_USER, Progress
+from convtree.stores.base import Progress
 
 _EVERY = 256  # records between two reports of progress
 _LISTED = 20  # ids in an error message
 _WORTH = 4 * 2**20  # bytes of all sources, from which on other processes read: to start one takes some 0.3 s
-_SHOWN = 200  # characters of the first message in a list
 
 
 class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,7 +202,8 @@ class ForeignSession(msgspec.Struct, frozen=True, kw_only=True):
         name: Its name.
         begun: When it began, as a timestamp.
         messages: How many messages it has, on all branches.
-        first_user_message: The beginning of the first message of the user, on one line.
+        title: What a list shows: the name, else what a person asked, as in `SessionInfo`.
+        first_user_message: The beginning of the first message that the user typed, on one line.
         format: The name of the format.
         source: The file or folder.
     """
@@ -211,6 +212,7 @@ class ForeignSession(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     begun: str | None = None
     messages: int = 0
+    title: str | None = None
     first_user_message: str | None = None
     format: str
     source: str
@@ -230,12 +232,12 @@ def list_foreign(source: str | os.PathLike[str]) -> Iterator[ForeignSession]:
 
 
 def _describe(found: KnownSource, read: SourceSession) -> ForeignSession:
-    name, first, messages = read.header.name, None, 0
+    name, messages, said = read.header.name, 0, list[str]()
     for record in read.records:
         if isinstance(record, MessageEntry):
             messages += 1
-            if first is None and record.role == "user" and record.visible_to not in HIDDEN_FROM_USER:
-                first = record.text or None
+            if len(said) < MESSAGES_READ and (text := excerpt_shown(record)) is not None:
+                said.append(text)
         elif isinstance(record, SessionInfoMark) and record.name is not msgspec.UNSET:
             name = record.name
     return ForeignSession(
@@ -243,7 +245,8 @@ def _describe(found: KnownSource, read: SourceSession) -> ForeignSession:
         name=name,
         begun=read.header.timestamp,
         messages=messages,
-        first_user_message=first and " ".join(first[:_SHOWN].split()),
+        title=title_of(name, said),
+        first_user_message=said[0] if said else None,
         format=found.format,
         source=str(found.source.path),
     )

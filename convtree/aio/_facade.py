@@ -103,6 +103,7 @@ class Session(AsyncFacade[SyncSession]):
 
     build_context = awaited(SyncSession.build_context)
     entry = awaited(SyncSession.entry)
+    resolve = awaited(SyncSession.resolve)
     path = awaited(SyncSession.path)
     children = awaited(SyncSession.children)
     siblings = awaited(SyncSession.siblings)
@@ -396,6 +397,7 @@ class SessionStore(AsyncFacade[SyncStore]):
     list = awaited(SyncStore.list)
     count = awaited(SyncStore.count)
     info = awaited(SyncStore.info)
+    resolve = awaited(SyncStore.resolve)
     children = awaited(SyncStore.children)
     sessions_with = awaited(SyncStore.sessions_with)
     latest = awaited(SyncStore.latest)
@@ -406,6 +408,7 @@ class SessionStore(AsyncFacade[SyncStore]):
     repair = awaited(SyncStore.repair)
     redact_session = awaited(SyncStore.redact_session)
     search = awaited(SyncStore.search)
+    short_ids = awaited(SyncStore.short_ids)
     usage = awaited(SyncStore.usage)
     ledger = awaited(SyncStore.ledger)
 

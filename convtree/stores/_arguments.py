@@ -156,7 +156,9 @@ def time_ms(name: str, when: str | datetime | None) -> int | None:
         return ms_of_datetime(when)
     found = ms_of(when)
     if found is None:
-        raise ValueError(f"{name}: not a time: {when!r}; expected a datetime or RFC 3339 text")
+        raise ValueError(
+            f"{name}: not a time: {when!r}; expected a datetime or RFC 3339 text such as 2026-01-31T00:00:00Z"
+        )
     return found
 
 

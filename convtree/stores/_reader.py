@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
 from threading import RLock
 from typing import Any, Literal, Self, TypeVar
 
@@ -16,12 +16,14 @@ from convtree._engine.log import Log, Mode
 from convtree._logs import directories
 from convtree._logs.directories import Directory
 from convtree._model.arguments import checked_methods
-from convtree._model.entries import Entry
-from convtree._model.errors import ConvtreeError, SessionClosed, SessionNotFound
+from convtree._model.entries import ID, Entry
+from convtree._model.errors import ConvtreeError, NotALog, SessionClosed, SessionNotFound
 from convtree._model.interrupts import Unlocking
+from convtree._model.references import CANDIDATES, LATEST, SESSION_FORMS, is_prefix, the_only
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock
 from convtree._model.unicode_text import check_text
+from convtree._model.usage import Usage
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
 from convtree.stores._arguments import (
@@ -31,11 +33,14 @@ from convtree.stores._arguments import (
     cursor_text,
     filter_of,
     parsed_cursor,
+    time_ms,
 )
+from convtree.stores._dated_usage import Dated, Span, plan_of, spent_by_day
 from convtree.stores._reading_logs import first_serious_code
 from convtree.stores._results import Hit, Page, UsageRow
-from convtree.stores._search import hits_of
-from convtree.stores._usage import lone_tasks, totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
+from convtree.stores._search import hits_of, matches_in
+from convtree.stores._short_ids import FEWEST, short_ids
+from convtree.stores._usage import lone_tasks, totals_with_tasks, usage_by_branch, usage_rows
 from convtree.stores.base import Catalogue, StoreBackend
 
 T = TypeVar("T")
@@ -148,6 +153,58 @@ class StoreReader(Uncopyable, ForkAware):
             raise SessionNotFound(f"{self.location}: there is no session {id!r}")
         return found[0].info
 
+    def resolve(self, text: str) -> str:
+        """Returns the id of the session that a text stands for: what people type in place of an id.
+
+        In this order: an id; the beginning of one id, from 4 characters on; `@latest` for the session that `latest`
+        returns. Archived sessions, those of sub-agents and damaged ones are found as well. Other calls take whole ids
+        only. A prefix costs one query, which a database answers by a look at every id.
+
+        Raises:
+            SessionNotFound: it stands for none.
+            AmbiguousId: several ids begin with it.
+        """
+        if text == LATEST:
+            latest = self.latest()
+            if latest is None:
+                raise SessionNotFound(f"{self.location}: {LATEST}: there is no session that is not archived")
+            return latest.id
+        if ID.fullmatch(text) and self._has(text):
+            return text
+        found = self._with_prefix(text) if is_prefix(text) and ID.fullmatch(text) else []
+        if not found:
+            shown = repr(text)[:140]
+            raise SessionNotFound(f"{self.location}: there is no session {shown}; {SESSION_FORMS}")
+        return the_only(text, found, f"{self.location}: sessions")
+
+    def _has(self, id: str) -> bool:
+        """Returns whether something is stored under an id, be it damaged or no log."""
+        try:
+            self._log(id, "r").close()
+        except SessionNotFound:
+            return False
+        except NotALog:
+            pass
+        return True
+
+    def _with_prefix(self, prefix: str) -> builtins.list[str]:
+        """Returns the ids that begin with a text, those of the last active sessions first, as many as are shown."""
+        listed = self._listed(Filter(id_prefix=prefix, tasks=True), limit=CANDIDATES + 1)
+        ids = [each.info.id for each in listed]
+        damaged = [each.id for each in self.findings if each.id is not None and each.id.startswith(prefix)]
+        return list(dict.fromkeys([*ids, *damaged]))
+
+    def short_ids(self, ids: Iterable[str], *, fewest: int = FEWEST) -> dict[str, str]:
+        """Returns for each id the shortest beginning that stands for it: no other id in the store begins with it.
+
+        It has at least `fewest` characters. An id that another one begins with stays whole. For lists that people
+        read; a session begun later may make a beginning ambiguous.
+        """
+        wanted = builtins.list(ids)
+        for id in wanted:
+            check_session_id(id)
+        return self._query(lambda catalogue: short_ids(catalogue, wanted, fewest))
+
     def children(self, id: str) -> builtins.list[SessionInfo]:
         """Returns the forks and the sub-agents' sessions of a session, last active first."""
         return [each.info for each in self._listed(Filter(parent=id, tasks=True))]
@@ -214,38 +271,61 @@ class StoreReader(Uncopyable, ForkAware):
             limit: the most messages.
         """
         filters = Filter(cwd=directories.directory(cwd), owner=owner, archived=archived, tasks=tasks)
-        found = self._query(lambda catalogue: catalogue.search(text, filters, limit))
-        return hits_of(found, text, self._read)
+        found, titles = self._query(lambda catalogue: matches_in(catalogue, text, filters, limit))
+        return hits_of(found, titles, text, self._read)
 
     def usage(
         self,
         id: str | None = None,
         *,
-        by: Literal["session", "model", "branch"] = "session",
+        by: Literal["session", "model", "branch", "day", "directory"] = "session",
         cwd: Directory | None = None,
         owner: str | None = None,
+        since: str | datetime | None = None,
+        until: str | datetime | None = None,
+        zone: tzinfo = UTC,
+        progress: Progress | None = None,
     ) -> builtins.list[UsageRow]:
         """Adds up tokens and stored cost, of one session or of all that match.
 
         Sub-agents count in their session, those whose session is gone in a row of their own. Entries that a fork copied
         count in the session they come from, as long as that is in the store. By branch, there is a row for each leaf of
-        one session: the sum over the path to it, without sub-agents.
+        one session: the sum over the path to it, without sub-agents. Days and ranges of time are those of the answers,
+        whenever their session was active last; what a vacuum dropped counts when it was dropped. For them, the logs of
+        sessions are read that the range or a day divides. A range leaves out rows without usage.
+
+        Args:
+            id: of this session only, with its sub-agents.
+            by: what each row is about.
+            cwd: of sessions of this directory.
+            owner: of sessions of this owner.
+            since: of answers at this time or later: a datetime or RFC 3339 text; UTC if it has no zone.
+            until: of answers before this time.
+            zone: where a day begins, by day.
+            progress: called with (done, of) while logs are read.
 
         Raises:
             SessionNotFound: there is no session with this id.
         """
-        check_choice("by", by, ("session", "model", "branch"))
+        check_choice("by", by, ("session", "model", "branch", "day", "directory"))
+        span = Span(time_ms("since", since), time_ms("until", until))
         if by == "branch":
             if id is None:
                 raise ValueError("by='branch' is about the branches of one session; pass its id")
             with self._read(id) as session:
-                return usage_by_branch(session, self._query(lambda catalogue: catalogue.own_records(id)))
+                own = self._query(lambda catalogue: catalogue.own_records(id))
+                return usage_by_branch(session, own, span, self.info(id).title)
         filters = Filter(cwd=directories.directory(cwd), owner=owner)
-        ids = [self.info(id).id] if id is not None else [each.info.id for each in self._listed(filters)]
+        infos = [self.info(id)] if id is not None else [each.info for each in self._listed(filters)]
         if id is None:
-            ids += self._query(lambda found: lone_tasks(found, filters))
-        totals, counted_in = self._query(lambda found: totals_with_tasks(found, ids))
-        return usage_by_model(totals) if by == "model" else usage_by_session(totals, counted_in)
+            infos += self._query(lambda found: lone_tasks(found, filters))
+        totals, counted_in = self._query(lambda found: totals_with_tasks(found, [info.id for info in infos]))
+        spent = [Dated(None, total) for total in totals]
+        if by == "day" or not span.is_all:
+            plan = self._query(lambda found: plan_of(found, totals, span, zone))
+            spent = builtins.list(spent_by_day(plan, span, zone, self._read, progress))
+        rows = usage_rows(by, spent, counted_in, infos)
+        return rows if span.is_all else [row for row in rows if row.usage != Usage()]
 
     def ledger(self, *, owner: str | None = None) -> builtins.list[LedgerRow]:
         """Returns what deleted sessions had used, per day, owner, provider and model; of one owner unless None.

@@ -121,6 +121,7 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         session_id, session_name: the session it is in.
+        session_title: what a list shows as the session's title, see `SessionInfo`.
         entry_id: its id there.
         role: its role.
         timestamp: its time, as stored.
@@ -131,6 +132,7 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True):
 
     session_id: str
     session_name: str | None
+    session_title: str | None = None
     entry_id: str
     role: str | None
     timestamp: str | None
@@ -140,17 +142,22 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens and cost of a session, a model or a branch. Fields that the question was not about are None.
+    """Tokens and cost of a session, a model, a branch, a day or a directory. Other fields are None.
 
     Attributes:
-        session_id: by session and by branch: the session.
+        session_id, session_title: by session and by branch: the session, and its title in lists.
         provider, model: by model: who answered; None if the answers do not say.
         leaf_id: by branch: the end of the branch.
+        day: by day: the day, as in 2026-01-31; None for answers without a time.
+        directory: by directory: the `cwd` of the sessions; None for those without one.
         usage: the sum.
     """
 
     session_id: str | None = None
+    session_title: str | None = None
     provider: str | None = None
     model: str | None = None
     leaf_id: str | None = None
+    day: str | None = None
+    directory: str | None = None
     usage: Usage = Usage()

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from convtree._catalogue.record_summary import snippet_of, words_of
-from convtree._catalogue.types import SearchMatch
+from convtree._catalogue.types import Filter, SearchMatch
 from convtree._model.entries import MessageEntry
 from convtree._model.errors import BrokenPath, ConvtreeError, EntryNotFound
 from convtree._session.session import Session
 from convtree.stores._results import Hit
+from convtree.stores.base import Catalogue
 
 
-def hits_of(matches: Sequence[SearchMatch], text: str, open_reader: Callable[[str], Session]) -> list[Hit]:
+def matches_in(
+    catalogue: Catalogue, text: str, filters: Filter, limit: int
+) -> tuple[list[SearchMatch], dict[str, str | None]]:
+    """Returns the messages that contain all words of a text, best first, and the titles of their sessions."""
+    matches = catalogue.search(text, filters, limit)
+    ids = sorted({each.session_id for each in matches})
+    found = catalogue.sessions(Filter(ids=tuple(ids), tasks=True)) if ids else []
+    return matches, {each.info.id: each.info.title for each in found}
+
+
+def hits_of(
+    matches: Sequence[SearchMatch],
+    titles: Mapping[str, str | None],
+    text: str,
+    open_reader: Callable[[str], Session],
+) -> list[Hit]:
     """Returns a hit for each match, in their order. Leaves out those that changed since the catalogue read them.
 
     `open_reader` opens a session by its id. Each session is opened once.
@@ -23,13 +39,17 @@ def hits_of(matches: Sequence[SearchMatch], text: str, open_reader: Callable[[st
         by_session.setdefault(each.session_id, []).append(each)
     hits = {}
     for id, some in by_session.items():
-        for hit in _hits_in(id, some, words, open_reader):
+        for hit in _hits_in(id, titles.get(id), some, words, open_reader):
             hits[id, hit.entry_id] = hit
     return [hits[each[:2]] for each in matches if each[:2] in hits]
 
 
 def _hits_in(
-    id: str, matches: Sequence[SearchMatch], words: Sequence[str], open_reader: Callable[[str], Session]
+    id: str,
+    title: str | None,
+    matches: Sequence[SearchMatch],
+    words: Sequence[str],
+    open_reader: Callable[[str], Session],
 ) -> Iterator[Hit]:
     """Yields the hits in one session."""
     try:
@@ -44,6 +64,7 @@ def _hits_in(
                 yield Hit(
                     session_id=id,
                     session_name=session.name,
+                    session_title=title,
                     entry_id=entry.id,
                     role=entry.role if isinstance(entry, MessageEntry) else None,
                     timestamp=entry.timestamp,

@@ -47,6 +47,10 @@ class SqlCatalogue(ABC):
         """Returns where entries with these ids are, in all sessions."""
         return self._read(lambda execute: queries.sessions_with(execute, entry_ids))
 
+    def ids_beginning(self, beginnings: Sequence[str], length: int) -> list[str]:
+        """Returns the ids whose first `length` characters are one of these texts."""
+        return self._read(lambda execute: queries.ids_beginning(execute, beginnings, length))
+
     def descendants(self, ids: Sequence[str], kind: Literal["fork", "task"]) -> dict[str, str]:
         """Returns the sessions of a kind below these, at any depth: id to parent id, parents first."""
         return self._read(lambda execute: queries.descendants(execute, ids, kind))

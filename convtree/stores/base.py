@@ -70,6 +70,7 @@ from convtree._catalogue.record_summary import (
     summarise_record,
     words_of,
 )
+from convtree._catalogue.titles import title_of
 from convtree._catalogue.types import (
     Cursor,
     Filter,
@@ -128,6 +129,7 @@ __all__ = [
     "Used",
     "copied_up_to",
     "summarise_record",
+    "title_of",
     "words_of",
 ]
 
@@ -136,11 +138,14 @@ class Catalogue(Protocol):
     """Lists, searches and sums over all sessions of a store, as they were when the backend returned it.
 
     Used by one thread at a time, and only until the backend is asked for its catalogue again. `CatalogueSync` is one.
-    `summarise_record` and `words_of` are what it uses to index records; another implementation should use them, too.
+    `summarise_record` and `words_of` are what it uses to index records, and `title_of` chooses the title of a session;
+    another implementation should use them, too.
     It keeps the text of hidden messages, because a visibility mark may show them later: `HIDDEN_FROM_USER` says whose
     excerpts are not listed, `NOT_SEARCHED` what is not found.
 
-    One more method is optional, for storage that counts faster than it lists: `count(filters: Filter) -> int`.
+    Two more methods are optional, for storage that does them faster than it lists. `count(filters: Filter) -> int`.
+    `ids_beginning(beginnings: Sequence[str], length: int) -> list[str]`: the ids whose first `length` characters are
+    one of these texts.
     """
 
     def sessions(self, filters: Filter, after: Cursor | None = None, limit: int | None = None) -> list[ListedSession]:

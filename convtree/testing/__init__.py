@@ -28,6 +28,7 @@ from convtree.testing._lifecycle import LifecycleTests
 from convtree.testing._lists import ListTests
 from convtree.testing._machine import StoreMachine, store_machine
 from convtree.testing._redacting import RedactingTests
+from convtree.testing._resolving import ResolvingTests
 from convtree.testing._scopes import ScopeTests
 from convtree.testing._search import SearchTests
 from convtree.testing._sessions import NOT_IDS, SessionTests
@@ -72,6 +73,7 @@ class StoreContract(
     TextTests,
     CopiedTests,
     FindingTests,
+    ResolvingTests,
     ScopeTests,
     SearchTests,
     UsageTests,

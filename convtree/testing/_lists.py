@@ -46,6 +46,7 @@ class ListTests(StoreTests):
             last_activity=clock.text(),
             entries=6,
             messages=5,
+            title="Trip",
             first_user_message="where to?",
             last_user_message="thanks",
             models=("gpt", "opus"),
@@ -56,6 +57,23 @@ class ListTests(StoreTests):
         assert list(store.list()) == [expected]
         assert store.info("s") == store.latest() == expected
 
+    def test_short_ids_stand_for_one_session(self, store: SessionStore) -> None:
+        """The shortest beginning of that length that no other id has. An id that others begin with stays whole."""
+        for id in ("abcd-12", "abcd-13", "abcd", "abcd-2", "x", "other"):
+            begin(store, id, owner="ann" if id == "abcd-12" else None)
+        ids = ["abcd-12", "abcd", "abcd-2", "x", "not-there"]
+        assert store.short_ids(ids, fewest=4) == {
+            "abcd-12": "abcd-12",
+            "abcd": "abcd",
+            "abcd-2": "abcd-2",
+            "x": "x",
+            "not-there": "not-",
+        }
+        assert store.short_ids(["other"], fewest=1) == {"other": "o"}
+        assert store.short_ids(["abcd-12", "not-there"]) == {"abcd-12": "abcd-12", "not-there": "not-ther"}
+        assert store.short_ids([]) == {}
+        assert store.scoped(owner="ann").short_ids(["abcd-12"], fewest=2) == {"abcd-12": "ab"}
+
     def test_excerpts_are_short_and_show_what_the_user_sees(self, store: SessionStore) -> None:
         """Long messages are truncated. Messages that only the model sees are not shown."""
         with store.create(id="s") as session:
@@ -63,6 +81,31 @@ class ListTests(StoreTests):
             session.append(user("an hour has passed"), visible_to="model")
         info = store.info("s")
         assert info.first_user_message == info.last_user_message == "é" * 200
+
+    def test_the_title_is_what_a_person_asked(self, store: SessionStore) -> None:
+        """No slash command, no single word, and nothing that the user does not see. A name is the title."""
+        said = {
+            "plain": (["where  to?", "and back?"], "where to?"),
+            "commands": (["/model opus", "continue", "where to?", "and back?"], "where to?"),
+            "a path": (["/home/me is full", "why?"], "/home/me is full"),
+            "by a tool": (
+                ["<environment_context> in /home/me", "# AGENTS.md instructions for /home/me", "东京"],
+                "东京",
+            ),
+            "no request": (["continue", "/mode"], "continue"),
+            "too far below": (["go", *["on"] * 10, "where to?"], "go"),
+            "nothing": ([], None),
+        }
+        for number, (texts, _) in enumerate(said.values()):
+            with store.create(id=f"s{number}") as session:
+                session.append(user("read by the model"), visible_to="model")
+                session.append_many([user(text) for text in texts])
+        titles = {info.id: info.title for info in store.list()}
+        assert titles == {f"s{number}": expected for number, (_, expected) in enumerate(said.values())}
+        with store.open("s0") as session:
+            for name, expected in (("Trip", "Trip"), ("", "where to?")):
+                session.rename(name)
+                assert store.info("s0").title == expected
 
     def test_excerpts_follow_the_visibility(self, store: SessionStore) -> None:
         """A mark hides a message from the user later, or shows it again. The last mark counts."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from convtree._model.entries import MessageEntry, Visibility, VisibilityMark
+from convtree._model.entries import MessageEntry, ParentSession, Visibility, VisibilityMark
 from convtree.stores._results import Hit
 from convtree.stores._session_store import SessionStore
 from convtree.testing._base import Clock, StoreTests, asked, assistant, begin, ids, user
@@ -70,6 +70,7 @@ class SearchTests(StoreTests):
         assert hit == Hit(
             session_id="a",
             session_name="N",
+            session_title="N",
             entry_id=entry.id,
             role="assistant",
             timestamp=entry.timestamp,
@@ -81,6 +82,15 @@ class SearchTests(StoreTests):
         assert hit.snippet[0] == hit.snippet[-1] == "…"
         assert len(hit.snippet) <= 200
         assert clock.text()[:19] in (hit.timestamp or "")
+
+    def test_a_hit_has_the_title_of_its_session(self, store: SessionStore) -> None:
+        """The first question of a session without a name, sessions of sub-agents too."""
+        begin(store, "a", "where to?", "needle")
+        begin(store, "t", "find a needle", parent_session=ParentSession(id="a", kind="task"))
+        assert {hit.session_id: hit.session_title for hit in store.search("needle", tasks=True)} == {
+            "a": "where to?",
+            "t": "find a needle",
+        }
 
     def test_hits_on_side_branches_are_marked(self, store: SessionStore) -> None:
         """`on_path` follows the leaf."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
@@ -106,6 +107,12 @@ PROVIDERS: dict[str, tuple[dict[str, Any], Usage]] = {
 }
 
 
+def answer(id: str, when: str | None, tokens: int) -> MessageEntry:
+    """Returns an answer that was given at a time, and has used some tokens."""
+    usage = {"output_tokens": tokens}
+    return MessageEntry(id=id, parent_id=None, timestamp=when, message=assistant("x"), model="m", usage=usage)
+
+
 class UsageTests(StoreTests):
     """Sums of tokens and cost."""
 
@@ -144,7 +151,83 @@ class UsageTests(StoreTests):
         with pytest.raises(ValueError, match="branches"):
             store.usage(by="branch")
         with pytest.raises(ValueError, match="by"):
-            store.usage(by="day")  # type: ignore[arg-type]
+            store.usage(by="hour")  # type: ignore[arg-type]
+
+    def test_usage_by_day_directory_and_time(self, store: SessionStore) -> None:
+        """Days begin in the given zone. Ranges are those of the answers, not of the sessions."""
+        answers: dict[str, list[str | None]] = {
+            "one day": ["2026-03-01T10:00:00Z", "2026-03-01T22:30:00Z"],
+            "two days": ["2026-03-01T23:00:00Z", "2026-03-03T01:00:00Z", None],
+            "none": [],
+        }
+        for number, (name, times) in enumerate(answers.items()):
+            id = name.replace(" ", "-")
+            with store.create(id=id, name=name, cwd=f"/{number // 2}" if times else None) as session:
+                some = [answer(f"e{at}", when, 10 ** (3 * number + at)) for at, when in enumerate(times)]
+                session.extend(some or [MessageEntry(id="q", parent_id=None, message=user("?"))])
+        task = {"parent_session": ParentSession(id="two-days", kind="task"), "cwd": "/task"}
+        with store.open_or_create(Header(id="task", **task)) as session:  # type: ignore[arg-type]
+            session.extend([answer("t", "2026-03-03T02:00:00Z", 10**6)])
+
+        def rows(by: Any, **options: Any) -> list[tuple[str | None, int]]:
+            found = store.usage(by=by, **options)
+            return [(getattr(row, by, None) or row.session_id, row.usage.output_tokens) for row in found]
+
+        days = [("2026-03-01", 1011), ("2026-03-03", 1_010_000), (None, 100_000)]
+        assert rows("day") == days
+        two_hours_east = timezone(timedelta(hours=2))
+        assert rows("day", zone=two_hours_east) == [
+            ("2026-03-01", 1),
+            ("2026-03-02", 1010),
+            ("2026-03-03", 1_010_000),
+            (None, 100_000),
+        ]
+        assert rows("directory") == [("/0", 1_111_011)]
+        assert {(row.session_id, row.session_title, row.usage.output_tokens) for row in store.usage()} == {
+            ("one-day", "one day", 11),
+            ("two-days", "two days", 1_111_000),
+            ("none", "none", 0),
+        }
+        since = "2026-03-01T22:30:00Z"
+        assert rows("day", since=since) == [("2026-03-01", 1010), ("2026-03-03", 1_010_000)]
+        assert rows("day", until=since) == [("2026-03-01", 1)]
+        assert rows("day", since="2026-03-04") == []
+        assert sorted(rows("session", since=since, until="2026-03-03T02:00:00Z")) == [
+            ("one-day", 10),
+            ("two-days", 11_000),
+        ]
+        assert rows("model", since=since, until="2026-03-02") == [("m", 1010)]
+        assert rows("directory", until=since) == [("/0", 1)]
+        assert rows("day", id="one-day") == [("2026-03-01", 11)]
+        branches = store.usage("two-days", by="branch", since="2026-03-02")
+        assert {(row.leaf_id, row.session_title, row.usage.output_tokens) for row in branches} == {
+            ("e0", "two days", 0),
+            ("e1", "two days", 10_000),
+            ("e2", "two days", 0),
+        }
+        done: list[tuple[int, int]] = []
+        store.usage(by="day", progress=lambda number, of: done.append((number, of)))
+        assert done == [(1, 1)]  # only one log has to be read
+
+    def test_a_day_before_the_calendar(self, store: SessionStore) -> None:
+        """A time that has no local day has none."""
+        with store.create(id="a") as session:
+            session.extend([answer("b", "0001-01-01T00:00:00Z", 1)])
+        assert [row.day for row in store.usage(by="day")] == ["0001-01-01"]
+        assert [row.day for row in store.usage(by="day", zone=timezone(timedelta(hours=-1)))] == [None]
+
+    def test_copied_entries_count_once_on_their_day(self, store: SessionStore) -> None:
+        """In the session they come from; what a vacuum dropped on the day of its entry."""
+        dropped = [{"provider": "p", "model": "m", "answers": 2, "output_tokens": 7}]
+        vacuum = VacuumEntry(id="v", parent_id=None, timestamp="2026-03-02T00:00:00Z", usage=dropped, dropped=9)
+        with store.create(id="a") as session:
+            session.extend([vacuum, answer("b", "2026-03-04T00:00:00Z", 20)])
+        with store.fork("a", new_id="f") as fork:
+            fork.extend([answer("c", "2026-03-05T00:00:00Z", 300)])
+        by_day = [(row.day, row.usage.output_tokens) for row in store.usage(by="day")]
+        assert by_day == [("2026-03-02", 7), ("2026-03-04", 20), ("2026-03-05", 300)]
+        by_session = {row.session_id: row.usage.output_tokens for row in store.usage(since="2026-03-04")}
+        assert by_session == {"a": 20, "f": 300}
 
     def test_sub_agents_count_in_their_session(self, store: SessionStore) -> None:
         """At any depth. A sub-agent's session can also be asked for alone."""

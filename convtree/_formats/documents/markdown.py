@@ -7,13 +7,16 @@ message. Calls and their results are in code blocks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import orjson
 
+from convtree._catalogue.titles import title_in
 from convtree._engine.outline import changed_fields
 from convtree._formats.common.base import Exported, Findings
 from convtree._formats.common.export import entries_of
+from convtree._formats.common.gaps import Gap
 from convtree._formats.common.speech import Call, Image, Part, Result, Text, Thought, speech_of
 from convtree._formats.documents.prose import prose
 from convtree._model.document_text import escape_json, escape_text
@@ -35,22 +38,28 @@ def write(session: Exported, _findings: Findings) -> Iterator[bytes]:
 
 def _paragraphs(session: Exported) -> Iterator[str]:
     header = session.header
-    yield f"# {_inline(session.name or session.id)}"
+    title = title_in(session.name, (record for _, record in session.records())) or session.id
+    yield f"# {_inline(title)}"
     facts = {"Session": session.id, "Begun": header.timestamp, "Directory": header.cwd}
     yield "\n".join(f"- {name}: {_inline(value)}" for name, value in facts.items() if value)
     outline, path = session.outline(), session.path(session.leaf_id)
     replaced = {entry.replaces for entry in path if isinstance(entry, MessageEntry)}
     for entry in path:
         seen_by = changed_fields(outline, outline.row(entry.id)).get("visible_to")
-        yield from _entry(entry, seen_by, session.labels.get(entry.id), is_replaced=entry.id in replaced)
+        yield from paragraphs(entry, seen_by, session.labels.get(entry.id), is_replaced=entry.id in replaced)
     branches = list(_branches(session))
     if branches:
         yield "## Other branches"
         yield "\n".join(branches)
 
 
-def _entry(entry: Entry, seen_by: str | None, label: str | None, *, is_replaced: bool) -> Iterator[str]:
-    """Yields the paragraphs of an entry. `seen_by` is what a mark says of who sees it; None without such a mark."""
+def paragraphs(
+    entry: Entry, seen_by: str | None = None, label: str | None = None, *, is_replaced: bool = False
+) -> Iterator[str]:
+    """Yields the paragraphs of an entry, the heading first; of an entry that says nothing to people, none.
+
+    `seen_by` is what a mark says of who sees it; None without such a mark.
+    """
     mark = f" ({_inline(label)})" if label else ""
     match entry:
         case MessageEntry():
@@ -59,15 +68,22 @@ def _entry(entry: Entry, seen_by: str | None, label: str | None, *, is_replaced:
             state += ", replaced below" if is_replaced else ""
             state += ", interrupted" if entry.status is not None else ""
             yield f"## {_inline((entry.role or 'message').capitalize())}{model}{state}{mark}"
-            yield from _parts(speech_of(entry.message, entry.shape).parts)
+            yield from message_paragraphs(entry.message, entry.shape)
         case CompactionEntry():
             yield f"## Summary of what came before{mark}"
             yield _prose(entry.summary)
         case BranchSummaryEntry() if entry.summary:
             yield f"## Summary of another branch{mark}"
             yield _prose(entry.summary)
+        case Gap():
+            yield f"*{entry.words}*"
         case ModelChangeEntry():
             yield f"*Model: {_inline(' '.join(filter(None, (entry.provider, entry.model))))}*"
+
+
+def message_paragraphs(message: Mapping[str, Any], shape: str | None) -> list[str]:
+    """Returns the paragraphs of a message, without a heading."""
+    return list(_parts(speech_of(message, shape).parts))
 
 
 def _parts(parts: list[Part]) -> Iterator[str]:
@@ -92,12 +108,23 @@ def _part(part: Thought | Image | Call | Result) -> Iterator[str]:
             yield f"*An image ({_inline(kind)})*"
         case Call(_, name, arguments):
             yield f"Calls **{_inline(name)}**:"
-            yield _fenced(escape_json(orjson.dumps(arguments, option=orjson.OPT_INDENT_2).decode()), "json")
+            yield from _arguments(arguments)
         case Result(_, name, said, is_error, images):
             yield f"{'Failed' if is_error else 'Result'}{f' of **{_inline(name)}**' if name else ''}:"
             yield _fenced(escape_text(said, lines=True), "")
             for image in images:
                 yield from _part(image)
+
+
+def _arguments(arguments: dict[str, Any]) -> Iterator[str]:
+    """Yields the arguments of a call: texts of several lines as they are, the others as JSON."""
+    texts = {name: value for name, value in arguments.items() if isinstance(value, str) and "\n" in value}
+    others = {name: value for name, value in arguments.items() if name not in texts}
+    if others or not texts:
+        yield _fenced(escape_json(orjson.dumps(others, option=orjson.OPT_INDENT_2).decode()), "json")
+    for name, text in texts.items():
+        yield f"Argument **{_inline(name)}**:"
+        yield _fenced(escape_text(text, lines=True), "")
 
 
 def _branches(session: Exported) -> Iterator[str]:

@@ -1,0 +1,86 @@
+"""`convtree follow`: prints what is appended to a conversation while an agent writes it. Takes no lock."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import chain, islice
+
+import click
+import msgspec
+
+from convtree._cli import json_output
+from convtree._cli.choosing import open_written_log, with_store_for_log
+from convtree._cli.completing import complete_log
+from convtree._cli.describe import describe
+from convtree._cli.output import write
+from convtree._cli.terminal import Terminal
+from convtree._model.entries import Entry, Mark
+from convtree._model.terminal_text import escape_controls
+from convtree.stores._session_store import SessionStore
+
+_KIND_CELLS, _MIN_TEXT_CELLS = 10, 20
+
+
+@click.command("follow")
+@click.argument("log", shell_complete=complete_log)
+@with_store_for_log
+@click.option(
+    "-n",
+    "--last",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Print the last N entries first.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="End if nothing comes for so long.  [default: go on until Ctrl-C]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each entry and mark.")
+def follow_command(log: str, store: SessionStore | None, last: int, timeout_s: float | None, as_json: bool) -> None:
+    """Print entries as they are appended, a line each.
+
+    The last entries of the log come first, whatever their branch. Ctrl-C ends the command. With --json, marks are
+    printed as well, such as moves of the leaf.
+    """
+    with open_written_log(log, store) as session:
+        news = session.follow(timeout_s=timeout_s)
+        records = (record for _, record in session.records(reverse=True))
+        old = list(islice((each for each in records if as_json or isinstance(each, Entry)), last))[::-1]
+        terminal = Terminal()
+        for line in _lines(chain(old, news), terminal, as_json):
+            write([line])
+            sys.stdout.flush()
+
+
+def _lines(records: Iterable[Entry | Mark], terminal: Terminal, as_json: bool) -> Iterator[str]:
+    for record in records:
+        if as_json:
+            fields = (
+                record.to_dict() if isinstance(record, Entry) else {"type": record.type} | msgspec.to_builtins(record)
+            )
+            yield json_output.to_text(json_output.store_document("follow", record=fields))
+        elif isinstance(record, Entry):
+            yield _line(record, terminal)
+
+
+def _line(entry: Entry, terminal: Terminal) -> str:
+    described = describe(entry)
+    facts = f"{_time_of(entry)}  "
+    kind = terminal.paint(terminal.cut(escape_controls(described.kind), _KIND_CELLS, fill=True), described.kind)
+    room = max(terminal.width - len(facts) - _KIND_CELLS - 1, _MIN_TEXT_CELLS)
+    return f"{terminal.paint(facts, 'dim')}{kind} {terminal.cut(escape_controls(described.gist), room)}"
+
+
+def _time_of(entry: Entry) -> str:
+    """Returns the local time of an entry; blanks if it has none."""
+    try:
+        return datetime.fromisoformat(entry.timestamp or "").astimezone().strftime("%H:%M:%S")
+    except (ValueError, OverflowError):
+        return " " * 8

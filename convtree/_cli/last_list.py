@@ -1,0 +1,56 @@
+"""The last list that was printed of each store, so that a row of it can be named by its number.
+
+A small file in the user's state directory, not in the store: reading a store writes nothing there. It holds ids only.
+Best effort: if it cannot be written or read, numbers are not known, and everything else works.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from convtree._logs.atomic_file import write_atomically
+
+_STORES, _ROWS = 20, 1000  # what is remembered at most: lists, and rows of each
+_Lists = dict[str, list[str]]
+
+
+def remember_list(location: str, ids: Sequence[str]) -> None:
+    """Remembers the ids of the rows of a list, in the order in which they were printed."""
+    lists = _lists()
+    key = _key_of(location)
+    if not ids and key not in lists:
+        return
+    lists.pop(key, None)
+    lists[key] = list(ids[:_ROWS])
+    kept = dict(list(lists.items())[-_STORES:])
+    with suppress(OSError):
+        path = _path()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(path, [msgspec.json.encode(kept)], replace=True)
+
+
+def remembered_list(location: str) -> list[str]:
+    """Returns the ids of the last list of a store; empty if none is known."""
+    return _lists().get(_key_of(location), [])
+
+
+def _lists() -> _Lists:
+    with suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode(_path().read_bytes(), type=_Lists)
+    return {}
+
+
+def _path() -> Path:
+    from platformdirs import user_state_path
+
+    return user_state_path("convtree") / "last-lists.json"
+
+
+def _key_of(location: str) -> str:
+    key = location if "://" in location else os.path.abspath(location)
+    return key.encode(errors="backslashreplace").decode()  # a path may have bytes that are no UTF-8

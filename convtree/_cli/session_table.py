@@ -1,0 +1,122 @@
+"""Sessions as the rows of a table, for `ls` and what asks before it deletes. Pure but for the terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from convtree._catalogue.types import SessionInfo
+from convtree._cli.table import Column, table_lines
+from convtree._cli.terminal import Terminal, readable_size
+from convtree._cli.times import age_since, age_text, time_text
+from convtree._model.terminal_text import escape_controls
+from convtree.stores._results import Judged
+from convtree.stores._session_store import SessionStore
+
+_LEAST_TITLE, _LEAST_DIRECTORY, _LEAST_MODEL = 22, 12, 10
+_CENTS = 0.005  # a smaller cost is not shown as 0.00
+
+
+def session_lines(
+    infos: Sequence[SessionInfo], ids: Mapping[str, str], now: datetime, terminal: Terminal, *, verbose: bool = False
+) -> Iterator[str]:
+    """Yields the header and a line for each session. `ids` has what stands for the id of each session.
+
+    On a terminal, each row has the number that commands take in place of the id.
+    """
+    numbers = [] if terminal.is_piped else [str(number) for number in range(1, len(infos) + 1)]
+    columns = [
+        Column(header="#", texts=numbers or [""] * len(infos), rank=1, style="dim", to_right=True),
+        Column(header="ID", texts=[escape_controls(ids[info.id]) for info in infos], style="dim"),
+        Column(header="AGE", texts=[age_since(info.last_activity, now) for info in infos], style="dim"),
+    ]
+    if verbose:
+        times = [time_text(info.last_activity, now.tzinfo) for info in infos]
+        columns.append(Column(header="LAST ACTIVE", texts=times, rank=1, style="dim"))
+    models = [_models(info, terminal) for info in infos]
+    costs = [cost_text(info.usage.cost) for info in infos]
+    columns += [
+        _directories(infos, rank=3),
+        Column(header="MODEL", texts=models, least=_LEAST_MODEL, rank=4),
+        _messages(infos, rank=1),
+        Column(header="COST", texts=costs, rank=2, style="dim", to_right=True),
+        _titles(infos),
+    ]
+    yield from table_lines(columns, terminal)
+
+
+def judged_lines(
+    infos: Sequence[SessionInfo], judged: Mapping[str, Judged], ids: Mapping[str, str], terminal: Terminal
+) -> Iterator[str]:
+    """Yields the header and a line for each session that would be deleted: its age, its size, and what it is about."""
+    logs = [judged[info.id] for info in infos]
+    ages = ["unknown" if each.age_s is None else age_text(each.age_s) for each in logs]
+    sizes = [f"{each.size:,}" if terminal.is_piped else readable_size(each.size) for each in logs]
+    yield from table_lines(
+        [
+            Column(header="ID", texts=[escape_controls(ids[info.id]) for info in infos], style="dim"),
+            Column(header="AGE", texts=ages),
+            Column(header="BYTES" if terminal.is_piped else "SIZE", texts=sizes, to_right=True),
+            _messages(infos, rank=1),
+            _directories(infos, rank=2),
+            _titles(infos),
+        ],
+        terminal,
+    )
+
+
+def ids_shown(store: SessionStore, ids: Sequence[str], *, whole: bool) -> dict[str, str]:
+    """Returns what a list shows for the id of each session: the beginning that stands for it, or the whole id."""
+    return {id: id for id in ids} if whole else store.short_ids(ids)
+
+
+def _messages(infos: Sequence[SessionInfo], rank: int) -> Column:
+    return Column(header="MSGS", texts=[f"{info.messages:,}" for info in infos], rank=rank, style="dim", to_right=True)
+
+
+def _directories(infos: Sequence[SessionInfo], rank: int) -> Column:
+    texts = [escape_controls(directory_text(info.cwd)) for info in infos]
+    return Column(header="DIRECTORY", texts=texts, least=_LEAST_DIRECTORY, rank=rank, keeps_end=True)
+
+
+def _titles(infos: Sequence[SessionInfo]) -> Column:
+    return Column(header="TITLE", texts=list(map(title_text, infos)), least=_LEAST_TITLE)
+
+
+def title_of(info: SessionInfo) -> str:
+    """Returns the title of a session; empty if it has none."""
+    return info.title or ""
+
+
+def title_text(info: SessionInfo) -> str:
+    """Returns the title, escaped, and what is special about a session."""
+    parent = info.parent_session
+    flags = ["sub-agent"] if parent is not None and parent.kind == "task" else []
+    flags += ["archived"] if info.archived else []
+    flags += ["held"] if info.held else []
+    return " ".join([*(f"({flag})" for flag in flags), escape_controls(title_of(info))]).rstrip()
+
+
+def directory_text(path: str | None) -> str:
+    """Returns a directory as people write it: `~` stands for the home directory."""
+    if path is None:
+        return ""
+    home = os.path.expanduser("~")
+    if home not in ("~", "/") and (path == home or path.startswith(home + os.sep)):
+        return "~" + path[len(home) :]
+    return path
+
+
+def cost_text(cost: float) -> str:
+    """Returns a cost with two decimals; empty if there is none."""
+    if not cost:
+        return ""
+    return f"{cost:,.2f}" if cost >= _CENTS else "<0.01"
+
+
+def _models(info: SessionInfo, terminal: Terminal) -> str:
+    """Returns the model with the most answers, and how many others there are; in a pipe, all of them."""
+    if terminal.is_piped or len(info.models) < 2:
+        return escape_controls(", ".join(info.models))
+    return f"{escape_controls(info.models[0])} +{len(info.models) - 1}"

@@ -1,0 +1,236 @@
+"""Times as people write and read them: "yesterday", "3 days ago", "2026-11", "14:00"; ages; local time.
+
+The grammar is small and strict: a text is understood in one way or refused. A word for a day, week, month or year
+stands for all of it, in the zone of `now`. So `--since yesterday` begins where that day begins, and `--until yesterday`
+ends where it ends. Only `now` asks the clock.
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import monthrange
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta, tzinfo
+from math import isnan
+from typing import NamedTuple
+
+from convtree._catalogue.record_summary import ms_of
+
+EXPECTED = (
+    "expected a time such as yesterday, '3 days ago', 'last week', monday, 2026-11, 2026-11-03, 14:00, "
+    "'2026-11-03 14:00' or 2026-11-03T14:00:00Z"
+)
+_UNITS = {
+    "second": ("s", "sec", "second"),
+    "minute": ("min", "minute"),
+    "hour": ("h", "hour"),
+    "day": ("d", "day"),
+    "week": ("w", "week"),
+    "month": ("month",),
+    "year": ("y", "year"),
+}
+_UNIT_OF = {name + plural: unit for unit, names in _UNITS.items() for name in names for plural in ("", "s")}
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_AMOUNT = re.compile(r"(an?|one|[0-9]{1,6}) ?([a-z]+)(?: ago)?")
+_CLOCK = re.compile(r"(?:(.+?) )??(?:at )?([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
+_DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
+_RFC_3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9:]{5,8}(\.[0-9]+)?( ?(z|[+-][0-9]{2}:?[0-9]{2}))?")
+_LONGEST_S = 2.0**40  # of an age: longer than any calendar
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class LocalTime(tzinfo):
+    """The time zone of this machine, or that of the variable TZ. Its clock changes are those of the system."""
+
+    def utcoffset(self, when: datetime | None, /) -> timedelta | None:
+        """Returns the offset at a local time; none in years that the system does not know."""
+        try:
+            return None if when is None else when.replace(tzinfo=None).astimezone().utcoffset()
+        except (OverflowError, ValueError, OSError):
+            return timedelta(0)
+
+    def dst(self, when: datetime | None, /) -> timedelta | None:
+        """Returns None: it is part of the offset."""
+        del when
+        return None  # mypy asks for it
+
+    def tzname(self, when: datetime | None, /) -> str | None:
+        """Returns the name of the zone at a local time."""
+        return None if when is None else when.replace(tzinfo=None).astimezone().tzname()
+
+    def fromutc(self, when: datetime, /) -> datetime:
+        """Returns the local time of a time in UTC."""
+        try:
+            system = when.replace(tzinfo=UTC).astimezone()
+        except (OverflowError, ValueError, OSError):
+            return when
+        local = system.replace(tzinfo=self)
+        return local if local.utcoffset() == system.utcoffset() else local.replace(fold=1)
+
+
+class Period(NamedTuple):
+    """From a time until before another one. A time of day has no length: both are the same."""
+
+    start: datetime
+    end: datetime
+
+
+def zone_of(utc: bool) -> tzinfo:
+    """Returns UTC, or else the zone of this machine."""
+    return UTC if utc else LocalTime()
+
+
+def now(zone: tzinfo) -> datetime:
+    """Asks the clock."""
+    return datetime.now(zone)
+
+
+# --- reading ---
+
+
+def period_of(text: str, now: datetime) -> Period:
+    """Returns the time that a person means.
+
+    Raises:
+        ValueError: it is none. The message says what was expected.
+    """
+    words = " ".join(text.lower().split())
+    try:
+        found = _moment(words, now) or _whole(words, now)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{text!r} is not a time: {error}") from None
+    if found is None:
+        raise ValueError(f"cannot read {text!r} as a time; {EXPECTED}")
+    return found
+
+
+def age_of(text: str, now: datetime, unit: timedelta) -> timedelta:
+    """Returns how long ago a time began, or a length such as "36 hours". A number alone counts in `unit`; NaN is 0.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        words = " ".join(text.lower().split())
+        amount = _amount(words)
+        try:
+            start = None if amount is None else _before(now, *amount)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{text!r} is not a time: {error}") from None
+        start = start or period_of(text, now).start
+        return now.astimezone(UTC) - start.astimezone(UTC)
+    seconds = 0.0 if isnan(number) else number * unit.total_seconds()
+    return timedelta(seconds=max(min(seconds, _LONGEST_S), -_LONGEST_S))
+
+
+def _moment(words: str, now: datetime) -> Period | None:
+    """Returns a time without length: now, some hours ago, a time of day; None if it is none."""
+    amount = _amount(words)
+    if words == "now":
+        when = now
+    elif amount is not None and amount[1] in ("second", "minute", "hour"):
+        when = _before(now, *amount)
+    elif _RFC_3339.fullmatch(words):
+        read = datetime.fromisoformat(words.upper().replace(" +", "+").replace(" -", "-").replace(" Z", "Z"))
+        when = read if read.tzinfo else read.replace(tzinfo=now.tzinfo)
+    elif (clock := _CLOCK.fullmatch(words)) and (day := _whole(clock[1] or "today", now)) and _is_day(day):
+        hour, minute, second = (int(part or 0) for part in clock.group(2, 3, 4))
+        when = day.start.replace(hour=hour, minute=minute, second=second)
+    else:
+        return None
+    return Period(when, when)
+
+
+def _whole(words: str, now: datetime) -> Period | None:
+    """Returns a day, week, month or year; None if it is none."""
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    if (date := _DATE.fullmatch(words)) is not None:
+        year, month, day = (None if part is None else int(part) for part in date.groups())
+        start = today.replace(year=year or 0, month=1 if month is None else month, day=1 if day is None else day)
+        return _lasting(start, "year" if month is None else "month" if day is None else "day")
+    if words in ("today", "yesterday"):
+        return _lasting(_shifted(today, -int(words == "yesterday"), "day"), "day")
+    amount = _amount(words)
+    if amount is not None:
+        return _lasting(_shifted(today, -amount[0], amount[1]), "day")
+    if (weekday := words.removeprefix("last ")) in _WEEKDAYS:
+        days = (today.weekday() - _WEEKDAYS.index(weekday) - 1) % 7 + 1
+        return _lasting(_shifted(today, -days, "day"), "day")
+    which, _, unit = words.partition(" ")
+    if which not in ("this", "last") or unit not in ("week", "month", "year"):
+        return None
+    starts = {"week": _shifted(today, -today.weekday(), "day"), "month": today.replace(day=1)}
+    start = starts.get(unit, today.replace(month=1, day=1))
+    return _lasting(_shifted(start, -int(which == "last"), unit), unit)
+
+
+def _amount(words: str) -> tuple[int, str] | None:
+    """Returns the number and the unit of "3 days ago" or "3d"."""
+    found = _AMOUNT.fullmatch(words)
+    if found is None or found[2] not in _UNIT_OF:
+        return None
+    return 1 if found[1] in ("a", "an", "one") else int(found[1]), _UNIT_OF[found[2]]
+
+
+def _before(now: datetime, number: int, unit: str) -> datetime:
+    """Returns the time that long ago. Months and years are those of the calendar."""
+    if unit in _SECONDS:
+        return (now.astimezone(UTC) - timedelta(seconds=number * _SECONDS[unit])).astimezone(now.tzinfo)
+    return _shifted(now, -number, unit)
+
+
+def _shifted(start: datetime, number: int, unit: str) -> datetime:
+    """Returns a local time some days, weeks, months or years away. A day that a month lacks becomes its last."""
+    if unit in ("day", "week"):
+        return start + timedelta(days=number * (7 if unit == "week" else 1))
+    months = start.year * 12 + start.month - 1 + number * (12 if unit == "year" else 1)
+    year, month = months // 12, months % 12 + 1
+    if not MINYEAR <= year <= MAXYEAR:
+        raise ValueError(f"year {year} is out of range")
+    return start.replace(year=year, month=month, day=min(start.day, monthrange(year, month)[1]))
+
+
+def _lasting(start: datetime, unit: str) -> Period:
+    return Period(start, _shifted(start, 1, unit))
+
+
+def _is_day(period: Period) -> bool:
+    return _shifted(period.start, 1, "day") == period.end
+
+
+# --- showing ---
+
+
+def age_text(seconds: float) -> str:
+    """Returns an age in a few characters, such as `3 min` or `2 days`, rounded down. A time to come is `now`."""
+    if seconds < 1:
+        return "now"
+    days = int(seconds // 86400)
+    for limit, size, unit in ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "hour")):
+        if seconds < limit:
+            return _number_of(int(seconds // size), unit)
+    for limit, size, unit in ((14, 1, "day"), (60, 7, "week"), (365, 30, "month")):
+        if days < limit:
+            return _number_of(days // size, unit)
+    return _number_of(days // 365, "year")
+
+
+def _number_of(number: int, unit: str) -> str:
+    return f"{number} {unit}" + ("s" if number > 1 and unit not in ("s", "min") else "")
+
+
+def age_since(timestamp: str | None, now: datetime) -> str:
+    """Returns how long ago a stored time was; empty if it cannot be read."""
+    ms = ms_of(timestamp)
+    return "" if ms is None else age_text((now - _EPOCH).total_seconds() - ms / 1000)
+
+
+def time_text(timestamp: str | None, zone: tzinfo | None) -> str:
+    """Returns a stored time as a person reads it, to the minute; empty if it cannot be read. None is local time."""
+    ms = ms_of(timestamp)
+    try:
+        return "" if ms is None else f"{(_EPOCH + timedelta(milliseconds=ms)).astimezone(zone):%Y-%m-%d %H:%M}"
+    except OverflowError:
+        return ""

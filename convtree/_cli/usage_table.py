@@ -1,0 +1,82 @@
+"""Sums of tokens and cost as a table, with a row for the total. Pure but for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from convtree._catalogue.types import LedgerRow
+from convtree._cli.session_table import directory_text
+from convtree._cli.table import Column, table_lines
+from convtree._cli.terminal import Terminal
+from convtree._model.terminal_text import escape_controls
+from convtree._model.usage import Usage
+from convtree.stores._results import UsageRow
+
+_LEAST = 12  # columns of a name or title
+_HEADERS = {"session": "ID", "model": "MODEL", "branch": "LEAF", "day": "DAY", "directory": "DIRECTORY"}
+
+
+def usage_lines(
+    rows: Sequence[UsageRow], deleted: Sequence[LedgerRow], by: str, ids: Mapping[str, str], terminal: Terminal
+) -> Iterator[str]:
+    """Yields the header, a line for each row, one for deleted sessions if there are any, and the total.
+
+    Args:
+        rows: the sums.
+        deleted: what deleted sessions had used.
+        by: what each row is about.
+        ids: what stands for the id of each session.
+        terminal: decides how wide the table is.
+    """
+    named = [(_name_of(row, by, ids), row.session_title or "", row.usage) for row in rows]
+    if deleted:
+        named.append(("deleted sessions", "", sum((row.usage for row in deleted), Usage())))
+    if not named:
+        return
+    named.append(("total", "", sum((usage for _, _, usage in named), Usage())))
+    names, titles, sums = zip(*named, strict=True)
+    least = _LEAST if by in ("model", "directory") else None
+    yield from table_lines(
+        [
+            Column(
+                header=_HEADERS[by],
+                texts=list(map(escape_controls, names)),
+                least=least,
+                keeps_end=by == "directory",
+            ),
+            _numbers("INPUT", (usage.input_tokens for usage in sums), rank=3),
+            _numbers("OUTPUT", (usage.output_tokens for usage in sums), rank=2),
+            _numbers("CACHE READ", (usage.cache_read_tokens for usage in sums), rank=4),
+            _numbers("CACHE WRITE", (usage.cache_write_tokens for usage in sums), rank=5),
+            Column(header="COST", texts=[f"{usage.cost:,.4f}" for usage in sums], to_right=True),
+            Column(header="TITLE", texts=list(map(escape_controls, titles)), least=_LEAST, rank=1),
+        ],
+        terminal,
+    )
+
+
+def deleted_between(deleted: Iterable[LedgerRow], start: datetime | None, end: datetime | None) -> list[LedgerRow]:
+    """Returns the rows of deleted sessions whose day is in a range, in part at least. Their days are in UTC."""
+    first = "" if start is None else start.astimezone(UTC).date().isoformat()
+    last = "9999" if end is None else (end.astimezone(UTC) - timedelta(microseconds=1)).date().isoformat()
+    is_all = start is None and end is None
+    return [row for row in deleted if is_all or (row.day is not None and first <= row.day <= last)]
+
+
+def _numbers(header: str, numbers: Iterable[int], rank: int) -> Column:
+    return Column(header=header, texts=[f"{number:,}" for number in numbers], rank=rank, to_right=True)
+
+
+def _name_of(row: UsageRow, by: str, ids: Mapping[str, str]) -> str:
+    match by:
+        case "model":
+            return " ".join(filter(None, (row.provider, row.model))) or "unknown model"
+        case "branch":
+            return row.leaf_id or ""
+        case "day":
+            return row.day or "unknown day"
+        case "directory":
+            return directory_text(row.directory) or "no directory"
+        case _:
+            return ids[row.session_id or ""]

@@ -1,0 +1,86 @@
+"""`convtree view`: shows a log or a store in a browser, and follows what is appended."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+from contextlib import suppress
+from functools import partial
+from importlib.util import find_spec
+
+import click
+
+from convtree._cli.choosing import open_default_store, open_log, with_store_for_log
+from convtree._cli.completing import complete_log
+from convtree._cli.exporting import open_page
+from convtree._cli.inspect import with_session
+from convtree._cli.output import write
+from convtree.stores._session_store import SessionStore
+
+_NEEDS = ("starlette", "uvicorn", "anyio", "jinja2", "markdown_it", "pygments")
+_HERE = "127.0.0.1"
+
+
+@click.command("view")
+@click.argument("log", required=False, shell_complete=complete_log)
+@with_store_for_log
+@with_session
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port.  [default: a free one]")
+@click.option("--no-open", is_flag=True, help="Print the address only; open no browser.")
+@click.pass_context
+def view_command(
+    ctx: click.Context, log: str | None, store: SessionStore | None, session_id: str | None, port: int, no_open: bool
+) -> None:
+    """Show a log or a store in a browser, live.
+
+    LOG is a convtree log, a session of a store, or a file or folder of another tool. Without LOG, the sessions of the
+    store are listed: --store URL, CONVTREE_URL, or else the one in your data directory. What others append is shown as
+    it comes. Ctrl-C ends it.
+
+    The address is on this machine only, and has a token in it: who knows the address can read everything.
+    Nothing is ever written.
+    """
+    if missing := [name for name in _NEEDS if find_spec(name) is None]:
+        raise ImportError(f"view needs {', '.join(missing)}: pip install 'convtree[view]'")
+    if log is None and store is None:
+        store = open_default_store(ctx)
+    if log is not None:
+        open_log(log, store, session_id).close()  # says what is wrong before there is a server
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((_HERE, port))
+        except OSError as error:
+            raise click.UsageError(f"--port {port}: {os.strerror(error.errno or 0)}; choose another one") from None
+        _serve(listening, log, store, session_id, not no_open)
+
+
+def _serve(
+    listening: socket.socket, log: str | None, store: SessionStore | None, session_id: str | None, is_opened: bool
+) -> None:
+    import uvicorn
+
+    from convtree._tools.view_app import view_app
+
+    port, token = listening.getsockname()[1], secrets.token_urlsafe(24)
+    address = f"http://{_HERE}:{port}/{token}/"
+    opener = None if log is None else partial(open_log, log, store, session_id)
+    app = view_app(token, (f"{_HERE}:{port}", f"localhost:{port}"), opener, store)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=1,
+    )
+    listening.listen(128)
+    write([address])
+    sys.stdout.flush()
+    if is_opened:
+        open_page(address)
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])

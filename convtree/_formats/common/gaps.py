@@ -1,0 +1,69 @@
+"""Where entries are missing from a conversation, and how people are told. Pure.
+
+A log may be damaged, or have lost a line. Then an entry on a path is lost, cannot be read, or has no parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from convtree._model.entries import Finding, LostEntry
+
+_DAMAGED = frozenset({"bad_seal", "bad_line", "nul_bytes", "line_too_long"})
+_NAMED = 3  # lines that are named
+
+
+class Gap(LostEntry, frozen=True, kw_only=True):
+    """Stands for entries that are missing from a path. `words` say so to people."""
+
+    words: str
+
+
+class Gaps(NamedTuple):
+    """What is missing from a log, by the lines of the log as it is.
+
+    Attributes:
+        lost: the lines of lost entries, by their ids.
+        orphans: the lines of entries without a parent, by their ids.
+        loose: the damaged lines whose places in the tree are not known.
+    """
+
+    lost: Mapping[str, int]
+    orphans: Mapping[str, int]
+    loose: Sequence[int]
+
+    def at(self, entry_id: str) -> str:
+        """Returns the words for a lost entry."""
+        return words_at([self.lost[entry_id]] if entry_id in self.lost else [])
+
+    def above(self, entry_id: str) -> str:
+        """Returns the words for what is missing above an entry without its parent."""
+        place = _lines(self.loose)
+        if not place and entry_id in self.orphans:
+            place = f"above {_lines([self.orphans[entry_id]])}"
+        return f"[messages are missing here: {place}]" if place else "[messages are missing here]"
+
+
+def words_at(lines: Sequence[int]) -> str:
+    """Returns the words for a message that is missing; `lines` are what is known of its place."""
+    return f"[1 message is missing here: {_lines(lines)}]" if lines else "[1 message is missing here]"
+
+
+def gaps_in(findings: Iterable[Finding], placed: Iterable[Finding] = ()) -> Gaps:
+    """Returns what is missing by the findings of a log. `placed` are those whose lines have places in the tree."""
+    found, known = list(findings), list(placed)
+    by_id = {finding.entry_id: finding.line for finding in known if finding.entry_id is not None}
+    by_id |= {each.entry_id: each.line for each in found if each.code == "lost_entry" and each.entry_id is not None}
+    orphans = {each.entry_id: each.line for each in found if each.code == "orphan" and each.entry_id is not None}
+    taken = {finding.offset for finding in known}
+    loose = [each.line for each in found if each.code in _DAMAGED and each.offset not in taken]
+    return Gaps(by_id, orphans, loose)
+
+
+def _lines(lines: Sequence[int]) -> str:
+    if not lines:
+        return ""
+    shown = [f"{line:,}" for line in lines[:_NAMED]]
+    more = f" and {len(lines) - _NAMED:,} more" if len(lines) > _NAMED else ""
+    return f"{'lines' if len(lines) > 1 else 'line'} {', '.join(shown)}{more}"

@@ -1,0 +1,362 @@
+// The page: reads its data, and connects the conversation, the side bar, the keys and the address.
+
+const $ = (selector) => document.querySelector(selector);
+const tree = new Tree();
+const blocks = new Blocks();
+const main = $("main");
+let labels = {};
+let current = null;
+let words = [];
+
+function readData() {
+  const data = document.querySelectorAll('script[type="application/json"]');
+  let rows = null, facts = { leaf: -1, labels: {}, certain: true };
+  for (const element of data) {
+    if (element.className === "markup") {
+      blocks.add(rows, element);
+    } else if (element.className === "rows") {
+      rows = JSON.parse(element.textContent);
+      for (const row of rows) tree.add(row);
+      element.remove();
+    } else {
+      facts = JSON.parse(element.textContent);
+    }
+  }
+  return facts;
+}
+
+const facts = readData();
+labels = facts.labels;
+const view = new Conversation(main, tree, blocks, switchTo);
+view.labels = labels;
+
+// --- the side bar ---
+
+const KINDS = { compaction: "Summary", summary: "Branch summary", user: "", lost: "Damaged" };
+
+function goLine(className, entry, text, go) {
+  const line = make("a", `line ${className}`);
+  line.href = `#${encodeURIComponent(entry.id)}`;
+  line.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    go();
+    if (isNarrow()) document.body.classList.remove("with-side");
+  });
+  const words = make("bdi", "words", text);
+  words.dir = "auto";
+  line.append(words);
+  return line;
+}
+
+const prompts = new LongList($('[data-list="prompts"]'), 32, ({ entry, label }) => {
+  const kind = KINDS[entry.kind] ?? "";
+  const text = label !== undefined ? `★ ${label}` : [kind, entry.words].filter(Boolean).join(": ") || "(empty)";
+  const className = (label !== undefined ? "label " : "") + entry.kind + (entry === prompts.active ? " active" : "");
+  const line = goLine(className, entry, text, () => goTo(entry));
+  const siblings = tree.siblings(entry);
+  if (siblings.length > 1) line.append(make("span", "fork", `${siblings.indexOf(entry) + 1}/${siblings.length}`));
+  if (entry === prompts.active) line.setAttribute("aria-current", "true");
+  return line;
+});
+
+const map = new LongList($('[data-list="map"]'), 36, (item) => {
+  const { run, depth } = item;
+  const entry = run.title ?? run.first;
+  const line = goLine(run.isActive ? "run active" : "run", run.first, entry.words || entry.kind, () => {
+    switchTo(run.isActive ? view.path.at(-1) : tree.tip(run.first), run.first);
+  });
+  line.prepend(graphOf(item));
+  line.append(make("span", "fork", compact(run.size)));
+  line.title = `${counted(run.size, "entry", "entries")}; branch depth ${depth}`;
+  return line;
+});
+
+const hits = new LongList($('[data-list="hits"]'), 68, ({ entry, snippet }) => {
+  const line = goLine("hit", entry, "", () => goTo(entry));
+  const text = line.querySelector(".words");
+  appendMarked(text, snippet, words);
+  const when = entry.time ? new Date(entry.time) : null;
+  const branch = view.placeOf.has(entry) ? "" : "other branch";
+  const parts = [entry.kind, when && !Number.isNaN(when.getTime()) ? DATE.format(when) : "", labels[entry.row] ?? "", branch];
+  line.prepend(make("span", "about-hit", parts.filter(Boolean).join(" · ")));
+  return line;
+});
+
+// Draws the lines of the map beside a run. The shapes are made here; no text is in them.
+function graphOf({ run, depth, open, isSide, goesOn }) {
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  const x = (column) => 9 + Math.min(column, 12) * 14;
+  svg.setAttribute("width", x(depth) + 10);
+  svg.setAttribute("height", 36);
+  svg.setAttribute("aria-hidden", "true");
+  const draw = (name, attributes) => {
+    const shape = document.createElementNS(space, name);
+    for (const [key, value] of Object.entries(attributes)) shape.setAttribute(key, value);
+    svg.append(shape);
+  };
+  for (let column = 0; column < depth; column++) {
+    if (open & (1 << column)) draw("path", { d: `M${x(column)} 0V36` });
+  }
+  if (isSide) draw("path", { d: `M${x(depth - 1)} 0C${x(depth - 1)} 12 ${x(depth)} 6 ${x(depth)} 18` });
+  else if (run.parent) draw("path", { d: `M${x(depth)} 0V18` });
+  if (goesOn) draw("path", { d: `M${x(depth)} 18V36` });
+  draw("circle", { cx: x(depth), cy: 18, r: run.isActive ? 5 : 4, class: run.isActive ? "active" : "" });
+  return svg;
+}
+
+const lists = { prompts, map, hits };
+
+function showTab(name) {
+  for (const [each, list] of Object.entries(lists)) {
+    list.box.hidden = each !== name;
+    $(`[data-tab="${each}"]`).setAttribute("aria-pressed", String(each === name));
+  }
+  lists[name].draw();
+  if (name === "map") map.reveal(map.items.findLastIndex((item) => item.run.isActive));
+  about();
+}
+
+const shownTab = () => Object.keys(lists).find((name) => !lists[name].box.hidden);
+let searched = "";
+
+function about() {
+  const tab = shownTab();
+  const text = { prompts: counted(prompts.items.length, "place") + " on this branch", map: counted(map.items.length, "stretch", "stretches"), hits: searched };
+  $(".about").textContent = text[tab];
+}
+
+// --- the branch in view ---
+
+function switchTo(tip, stay) {
+  const path = tree.path(tip);
+  const place = stay && view.placeOf?.has(stay.parent) ? view.elementOf(stay.parent)?.getBoundingClientRect().top : null;
+  view.show(path);
+  prompts.set(path.flatMap((entry) => {
+    const label = labels[entry.row];
+    const lines = entry.kind in KINDS ? [{ entry }] : [];
+    return label === undefined ? lines : [{ entry, label }, ...lines];
+  }));
+  map.set(tree.map(path));
+  sums();
+  about();
+  if (!stay) return;
+  if (place !== null && place > -innerHeight && place < innerHeight) {
+    const element = view.elementOf(stay);
+    if (element) element.scrollIntoView({ block: "nearest" });
+    setCurrent(stay);
+  } else {
+    goTo(stay);
+  }
+}
+
+function sums() {
+  const all = tree.entries.reduce((sum, entry) => sum.add(entry), new Sum());
+  const here = view.path.reduce((sum, entry) => sum.add(entry), new Sum());
+  const asked = view.path.filter((entry) => entry.kind === "user").length;
+  const leaves = tree.entries.filter((entry) => !entry.children.length).length;
+  const parts = [`${counted(view.path.length, "entry", "entries")} on this branch, ${counted(asked, "prompt")}`];
+  if (leaves > 1) parts.push(`${counted(leaves, "branch", "branches")}, ${counted(tree.entries.length, "entry", "entries")} in all`);
+  if (here.text) parts.push(leaves > 1 && all.text !== here.text ? `this branch: ${here.text}` : here.text);
+  if (leaves > 1 && all.text && all.text !== here.text) parts.push(`all: ${all.text}`);
+  if (!facts.certain) parts.push("the leaf is not certain, because of a damaged line");
+  $(".sums").replaceChildren(...parts.map((part) => make("span", "", part)));
+}
+
+function goTo(entry) {
+  if (!view.placeOf.has(entry)) switchTo(tree.tip(entry));
+  if (!view.placeOf.has(entry)) {
+    view.folded.clear();
+    switchTo(view.path.at(-1));
+  }
+  const element = view.goTo(entry);
+  if (element && words.length) highlightIn(element, words)?.scrollIntoView({ block: "center" });
+  setCurrent(entry);
+  history.replaceState(null, "", `#${encodeURIComponent(entry.id)}`);
+}
+
+function setCurrent(entry) {
+  if (current === entry) return;
+  current = entry;
+  for (const each of main.querySelectorAll(".current")) each.classList.remove("current");
+  view.sectionOf(entry)?.querySelector(`article[data-row="${Number(entry.row)}"]`)?.classList.add("current");
+  const at = view.placeOf.get(entry) ?? 0;
+  let low = 0, high = prompts.items.length - 1, found = -1;
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    if ((view.placeOf.get(prompts.items[middle].entry) ?? 0) <= at) [found, low] = [middle, middle + 1];
+    else high = middle - 1;
+  }
+  const active = prompts.items[found]?.entry ?? null;
+  if (prompts.active === active) return;
+  prompts.active = active;
+  prompts.reveal(found);
+  prompts.draw();
+}
+
+let isWaiting = false;
+addEventListener("scroll", () => {
+  if (isWaiting) return;
+  isWaiting = true;
+  requestAnimationFrame(() => {
+    isWaiting = false;
+    const entry = view.atTop();
+    if (entry) setCurrent(entry);
+  });
+}, { passive: true });
+
+// --- search ---
+
+const search = new Search(tree, blocks, (found, count, isDone) => {
+  hits.set(found);
+  const more = count > found.length ? `, the first ${found.length.toLocaleString()} are listed` : "";
+  searched = isDone ? counted(count, "entry found", "entries found") + more : `searching… ${count.toLocaleString()}`;
+  about();
+});
+
+let typing = 0;
+function lookFor(query) {
+  words = search.words(query);
+  $('[data-tab="hits"]').hidden = !words.length;
+  if (!words.length) {
+    window.CSS?.highlights?.clear();
+    showTab("prompts");
+    search.start("");
+    return;
+  }
+  showTab("hits");
+  search.start(query);
+}
+
+$(".query").addEventListener("input", (event) => {
+  clearTimeout(typing);
+  typing = setTimeout(() => lookFor(event.target.value), 120);
+});
+$(".query").addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    event.target.value = "";
+    lookFor("");
+    event.target.blur();
+  } else if (event.key === "Enter" && hits.items.length) {
+    goTo(hits.items[0].entry);
+  }
+});
+
+// --- buttons and keys ---
+
+function step(by, isWanted) {
+  const items = view.items;
+  let at = current ? (view.placeOf.get(current) ?? -1) : -1;
+  for (at += by; at >= 0 && at < items.length; at += by) {
+    const entry = items[at].entry;
+    if (entry && isWanted(entry)) {
+      goTo(entry);
+      return;
+    }
+  }
+}
+
+function stepBranch(by) {
+  for (let entry = current; entry; entry = entry.parent) {
+    const siblings = tree.siblings(entry);
+    if (siblings.length < 2) continue;
+    const other = siblings[siblings.indexOf(entry) + by];
+    if (other) switchTo(tree.tip(other), other);
+    return;
+  }
+}
+
+function isDark() {
+  const theme = document.documentElement.dataset.theme;
+  return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+function toggle(name, what) {
+  const element = $(`[data-do="${name}"]`);
+  const isOn = element.getAttribute("aria-pressed") !== "true";
+  element.setAttribute("aria-pressed", String(isOn));
+  view.unfold(what, isOn);
+}
+
+const help = $("dialog.help");
+const actions = {
+  tools: () => toggle("tools", "call"),
+  thoughts: () => toggle("thoughts", "thought"),
+  theme: () => { document.documentElement.dataset.theme = isDark() ? "light" : "dark"; },
+  help: () => (help.open ? help.close() : help.showModal()),
+};
+for (const element of document.querySelectorAll("[data-do]")) element.addEventListener("click", actions[element.dataset.do]);
+for (const element of document.querySelectorAll("[data-tab]")) element.addEventListener("click", () => showTab(element.dataset.tab));
+const isNarrow = () => matchMedia("(max-width: 60rem)").matches;
+$(".menu").addEventListener("click", () => document.body.classList.toggle(isNarrow() ? "with-side" : "without-side"));
+
+function showSide() {
+  document.body.classList.remove("without-side");
+  if (isNarrow()) document.body.classList.add("with-side");
+}
+
+const isEntry = (entry) => entry.kind !== "tool";
+const keys = {
+  j: () => step(1, isEntry),
+  k: () => step(-1, isEntry),
+  n: () => step(1, (entry) => entry.kind === "user"),
+  p: () => step(-1, (entry) => entry.kind === "user"),
+  "[": () => stepBranch(-1),
+  "]": () => stepBranch(1),
+  "/": () => { showSide(); $(".query").focus(); $(".query").select(); },
+  c: () => { showSide(); showTab("prompts"); },
+  m: () => { showSide(); showTab("map"); },
+  t: actions.tools,
+  e: actions.thoughts,
+  d: actions.theme,
+  g: () => view.path.length && goTo(view.path[0]),
+  G: () => view.path.length && goTo(view.path.at(-1)),
+  "?": actions.help,
+};
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
+  const action = Object.hasOwn(keys, event.key) ? keys[event.key] : null;
+  if (!action || (help.open && event.key !== "?")) return;
+  event.preventDefault();
+  action();
+});
+
+// Paper is white.
+let screenTheme;
+addEventListener("beforeprint", () => {
+  screenTheme = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light";
+  view.fillAll();
+});
+addEventListener("afterprint", () => {
+  if (screenTheme) document.documentElement.dataset.theme = screenTheme;
+  else delete document.documentElement.dataset.theme;
+});
+
+// --- the address ---
+
+function followAddress() {
+  let address = "";
+  try {
+    address = decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return; // not an address of this page
+  }
+  if (address.startsWith("search=")) {
+    $(".query").value = address.slice(7);
+    lookFor(address.slice(7));
+    return;
+  }
+  const entry = tree.byId.get(address);
+  if (entry) goTo(entry);
+}
+
+for (const time of document.querySelectorAll(".facts time")) localise(time);
+const last = tree.byRow.get(facts.leaf) ?? (tree.entries.length ? tree.tip(tree.entries.at(-1)) : null);
+if (last) switchTo(last);
+else main.append(make("p", "gap", "This conversation has no entries."));
+showTab("prompts");
+addEventListener("hashchange", followAddress);
+followAddress();
+document.documentElement.dataset.ready = "true";

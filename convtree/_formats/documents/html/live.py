@@ -1,0 +1,47 @@
+"""What a page gets of a session that grows: the entries since a row, the leaf, the labels, and what marks changed."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from convtree._formats.common.base import Exported
+from convtree._formats.documents.html.entries import EntryMarkup, Shown
+from convtree._formats.documents.html.page import state_of
+from convtree._formats.documents.html.script_data import script_data
+from convtree._model.entries import Entry, VisibilityMark
+
+_MOST = 300  # records in one message
+
+
+class News:
+    """Follows a session from a row on. Each call of `since` returns what is new since the one before."""
+
+    def __init__(self, session: Exported, start: int) -> None:
+        self.session = session
+        self.next = start
+        self._render = EntryMarkup(session.outline())
+        self._state: dict[str, Any] | None = None
+
+    def since(self) -> bytes | None:
+        """Returns the news as JSON; None if there are none. The session must have been refreshed."""
+        found = list(islice(self.session.records(self.next), _MOST))
+        if not found and self._state is not None:
+            return None
+        outline = self._render.outline = self.session.outline()
+        shown = [self._render.of(row, record) for row, record in found if isinstance(record, Entry)]
+        changed = {outline.row(each.target_id) for _, each in found if isinstance(each, VisibilityMark)}
+        again = [self._again(row) for row in sorted(each for each in changed if each is not None and each < self.next)]
+        if found:
+            self.next = found[-1][0] + 1
+        self._state = state_of(self.session)
+        rows, markup = [each.row for each in shown], [each.markup for each in shown]
+        return script_data({"rows": rows, "markup": markup, "again": [each for each in again if each], **self._state})
+
+    def _again(self, row: int) -> list[Any] | None:
+        """Returns the row of an entry that a mark has changed; None if it cannot be read."""
+        record = next(islice(self.session.records(row), 1), None)
+        if record is None or record[0] != row or not isinstance(record[1], Entry):
+            return None
+        shown: Shown = self._render.of(row, record[1])
+        return shown.row

@@ -1,0 +1,158 @@
+"""The sessions of a store as a folder of HTML pages, with a list of them.
+
+A page is written only if its session has changed since, by its last record, or if this version makes other pages. A
+file in the folder, `pages.json`, says for which state each page was written, and which words the list finds it by.
+Pages of sessions that the store no longer has are removed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from convtree._catalogue.types import SessionInfo
+from convtree._engine.redact import Redact, Redactor
+from convtree._formats.common.base import Exported
+from convtree._formats.common.ids import derive_id
+from convtree._formats.documents import html
+from convtree._logs.atomic_file import write_atomically
+from convtree._model.errors import ConvtreeError
+from convtree._tools.exporting import plain_name
+from convtree._tools.redact_log import RedactedSession
+from convtree.stores._session_store import SessionStore
+from convtree.stores.base import Progress
+
+LIST = "index.html"
+_STATE = "pages.json"
+_ENDING = ".html"
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """The page of a session: what it was made of, where it is, and how the list finds it."""
+
+    stamp: str
+    title: str
+    words: list[str]
+
+
+class Pages(msgspec.Struct, frozen=True, kw_only=True):
+    """What `export_pages` did.
+
+    Attributes:
+        index: the list of sessions.
+        written: ids of the sessions whose pages were written.
+        unchanged: how many pages were left as they were.
+        removed: names of pages whose sessions are gone.
+        failed: what is wrong with a session, by its id or its place in the store.
+    """
+
+    index: Path
+    written: list[str]
+    unchanged: int
+    removed: list[str]
+    failed: dict[str, str]
+
+
+def export_pages(
+    store: SessionStore, folder: Path, *, redact: Redact | None = None, progress: Progress | None = None
+) -> Pages:
+    """Writes a page for each session of a store into a folder, and the list of them.
+
+    Reads the sessions without a lock. Each file is replaced as a whole.
+
+    Raises:
+        ImportError: the extra `html` is not installed.
+        OSError: the folder cannot be written to.
+    """
+    html.check_installed()
+    from convtree._formats.documents.html.index_page import Listed, index_page
+
+    folder.mkdir(parents=True, exist_ok=True)
+    before, made = _read_state(folder / _STATE), dict[str, Written]()
+    done = Pages(index=folder / LIST, written=[], unchanged=0, removed=[], failed={})
+    sessions = store.list(archived=None, tasks=True, limit=None).sessions
+    done.failed.update((each.place, each.code) for each in store.findings)
+    listed: list[Listed] = []
+    unchanged = 0
+    for number, info in enumerate(sessions):
+        if progress is not None:
+            progress(number, len(sessions))
+        name = _name_of(info.id, redact)
+        try:
+            page, is_new = _page(store, info.id, folder / name, before.get(name), redact)
+        except (ConvtreeError, ValueError) as error:
+            done.failed[info.id] = str(error)
+            continue
+        made[name] = page
+        unchanged += not is_new
+        done.written.extend([info.id] if is_new else [])
+        listed.append(Listed(name, page.title, _redacted(info, redact), page.words))
+    done.removed.extend(_remove(folder, before.keys() - made.keys()))
+    if progress is not None and sessions:
+        progress(len(sessions), len(sessions))
+    write_atomically(done.index, index_page("Conversations", listed), replace=True)
+    write_atomically(folder / _STATE, [msgspec.json.encode(made)], replace=True)
+    return msgspec.structs.replace(done, unchanged=unchanged)
+
+
+def _page(
+    store: SessionStore, id: str, path: Path, before: Written | None, redact: Redact | None
+) -> tuple[Written, bool]:
+    """Returns the page of a session, and whether it had to be written."""
+    from convtree._formats.documents.html.page import page_of, page_title
+    from convtree._formats.documents.html.words import words_of
+
+    with store.open(id, read_only=True) as opened:
+        stamp = _stamp(opened.revision, redact)
+        if before is not None and before.stamp == stamp and path.is_file():
+            return before, False
+        session: Exported = opened if redact is None else RedactedSession(opened, redact)
+        write_atomically(path, page_of(session, home=LIST), replace=True)
+        title = page_title(session)
+        words = words_of(session.records(), title, *session.labels.values())
+        return Written(stamp=stamp, title=title, words=words), True
+
+
+def _stamp(revision: str | None, redact: Redact | None) -> str:
+    """Returns what a page is made of: the last record, how this version makes pages, and what is redacted."""
+    from convtree._formats.documents.html.page import version
+
+    how = repr(redact)  # of a function, this is another one in every process: its pages are always written again
+    if isinstance(redact, Redactor):
+        how = repr(sorted((kind, each.pattern, each.flags) for kind, each in redact._patterns.items()))
+    return sha256(f"{revision} {version()} {how}".encode()).hexdigest()[:32]
+
+
+def _name_of(id: str, redact: Redact | None) -> str:
+    """Returns the name of a session's page. An id that is a secret is not in it."""
+    return plain_name(f"{id if redact is None or redact(id) == id else derive_id(id)}{_ENDING}")
+
+
+def _redacted(info: SessionInfo, redact: Redact | None) -> SessionInfo:
+    if redact is None:
+        return info
+    models = tuple(map(redact, info.models))
+    return msgspec.structs.replace(info, id=redact(info.id), cwd=info.cwd and redact(info.cwd), models=models)
+
+
+def _read_state(path: Path) -> dict[str, Written]:
+    """Returns what the folder says of its pages; nothing if it says nothing that can be read."""
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=dict[str, Written])
+    except (OSError, msgspec.MsgspecError):
+        return {}
+    return {name: page for name, page in found.items() if name.endswith(_ENDING) and plain_name(name) == name}
+
+
+def _remove(folder: Path, names: Any) -> Iterator[str]:
+    for name in sorted(names):
+        try:
+            os.unlink(folder / name)
+        except FileNotFoundError:
+            continue
+        yield name

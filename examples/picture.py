@@ -1,0 +1,106 @@
+"""Writes a picture of `convtree inspect` as an SVG file: `python examples/picture.py [FILE]`.
+
+Needs `pip install 'convtree[cli]'`. The conversation is made up here, with fixed times and ids, so the picture is the
+same every time.
+"""
+
+import io
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import count
+from os import environ
+from pathlib import Path
+
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
+
+import convtree
+
+COLUMNS = 92  # the picture is made for this width
+START_NS = 1_772_445_600 * 10**9  # 2026-03-02T10:00:00Z
+#: rich's own form asks the web for a font; this one asks for nothing
+SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1160 {terminal_height}">
+<style>
+.{unique_id}-matrix {{ font: {char_height}px "DejaVu Sans Mono", Menlo, Consolas, monospace; }}
+{styles}
+</style>
+<defs>{lines}</defs>
+<rect fill="#0c0c0c" width="100%" height="100%" rx="8"/>
+<g transform="translate(18, 14)">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g>
+</g>
+</svg>
+"""
+
+
+def ticks() -> Iterator[int]:
+    """Yields times, 20 seconds apart."""
+    return (START_NS + number * 20 * 10**9 for number in count())
+
+
+def converse(path: Path) -> None:
+    """Writes a conversation with tools, two answers, another model and a compaction."""
+    clock, ids = ticks(), (f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}" for number in count(1))
+    with convtree.Session.open(
+        path, id="3f1c7a", name="Fix the flaky test", clock=lambda: next(clock), id_source=lambda: next(ids)
+    ) as session:
+
+        def ask(text: str) -> convtree.MessageEntry:
+            return session.append({"role": "user", "content": text})
+
+        def answer(text: str, tokens: int, model: str = "claude-sonnet") -> convtree.MessageEntry:
+            usage = {"input_tokens": tokens, "output_tokens": tokens // 20, "cost": tokens * 4e-6}
+            return session.append({"role": "assistant", "content": text}, model=model, usage=usage)
+
+        def work(*tools: str) -> None:
+            calls = [
+                {"type": "tool_use", "id": f"{name}{at}", "name": name, "input": {}} for at, name in enumerate(tools)
+            ]
+            session.append({"role": "assistant", "content": calls}, model="claude-sonnet")
+            results = [{"type": "tool_result", "tool_use_id": call["id"], "content": "ok"} for call in calls]
+            session.append({"role": "user", "content": results})
+
+        session.set_system("You are a careful engineer.")
+        ask("test_follow fails once in fifty runs. Find out why.")
+        work("read", "read", "bash")
+        found = answer("The test waits for a file, but the watcher reads the folder only every second.", 18_400)
+        session.label(found.id, "the cause")
+        ask("Fix it with a longer timeout.")
+        work("edit", "bash")
+        answer("Done: the timeout is 5 s. 200 runs passed, but the suite takes 40 s longer.", 24_900)
+        session.branch(found.id)
+        ask("No timeout. Make the watcher tell the test when it has read.")
+        work("read", "edit", "edit", "bash")
+        answer("The watcher sets an event after each pass, and the test waits for that. 500 runs passed.", 31_200)
+        session.append(
+            convtree.CompactionEntry(summary="The flaky test waits for an event now.", first_kept_entry_id=None)
+        )
+        ask("Write the changelog entry.")
+        answer("Fixed: `follow` could miss a file that appeared between two passes.", 2_100, "claude-haiku")
+
+
+def picture(path: Path) -> str:
+    """Returns what `convtree inspect` prints, as SVG."""
+    settings = {"COLUMNS": str(COLUMNS), "FORCE_COLOR": "1", "TZ": "UTC", "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-m", "convtree", "inspect", str(path)]
+    printed = subprocess.run(command, env={**environ, **settings}, capture_output=True, check=True).stdout.decode()
+    console = Console(record=True, width=COLUMNS, file=io.StringIO())
+    console.print(Text.from_ansi(printed), no_wrap=True)
+    return console.export_svg(theme=MONOKAI, code_format=SVG, unique_id="t")
+
+
+def main(target: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        converse(Path(folder, "trip.jsonl"))
+        target.write_text(picture(Path(folder, "trip.jsonl")), encoding="utf-8")
+    print(f"{target}: {target.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent / "inspect.svg"))

@@ -1,0 +1,282 @@
+"""The HTML page of a session in a real browser: branches, contents, map, search, keys, what the model saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Opened, address_of, browser  # noqa: F401  # a fixture
+from exported import PIXEL, call
+
+from convtree import BranchSummaryEntry, CompactionEntry, ModelChangeEntry, Session
+from convtree._model.entries import MessageEntry
+from convtree.exchange import export_file
+
+
+def trip() -> Session:
+    """A conversation with a fork of three, tools, a label, a compaction and what no reader knows."""
+    session = Session.memory(name="A trip <b>", cwd="/home/me", id="trip")
+    time = "2026-01-31T20:00:00Z"
+    add = session.append
+    add({"role": "system", "content": "Be brief"}, id="s1")
+    add({"role": "user", "content": "Where to in *June*? می‌خواهم 👩‍💻"}, id="q1")
+    add(
+        {"role": "assistant", "content": "Lisbon"},
+        id="a1",
+        model="gpt-5",
+        usage={"prompt_tokens": 1500, "completion_tokens": 7, "cost": 0.25},
+    )
+    add({"role": "user", "content": "And food?"}, id="q2")
+    add(
+        {"role": "assistant", "content": "I look", "tool_calls": [call("c1"), call("c2", "pwd")]},
+        id="a2",
+        model="gpt-5",
+    )
+    add({"role": "tool", "tool_call_id": "c1", "content": "a.txt"}, id="r1")
+    add({"role": "tool", "tool_call_id": "c2", "content": "/home"}, id="r2")
+    add({"role": "assistant", "content": "Fish"}, id="a3", model="gpt-5")
+    add({"role": "user", "content": "Rather music?"}, id="q3", parent_id="a1")
+    add({"role": "assistant", "content": "Fado"}, id="a4", model="gpt-5")
+    add({"role": "user", "content": "Or walks?"}, id="q4", parent_id="a1")
+    add({"role": "assistant", "content": "Hills"}, id="a5", model="gpt-5")
+    session.branch("a3")
+    session.label("a3", "the <i>best</i> one")
+    picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+    add({"role": "user", "content": [{"type": "text", "text": "What is it?"}, picture]}, id="q5")
+    add(
+        {
+            "role": "assistant",
+            "content": [{"type": "thinking", "thinking": "A dot, I guess"}, {"type": "text", "text": "A pixel"}],
+        },
+        id="a6",
+        model="other",
+    )
+    session.extend(
+        [
+            CompactionEntry(
+                id="c", parent_id="a6", summary="Food was *discussed*.", first_kept_entry_id="q5", timestamp=time
+            )
+        ]
+    )
+    session.extend([BranchSummaryEntry(id="b", parent_id="c", summary="Music was left.", from_id="a4")])
+    session.extend([ModelChangeEntry(id="m", parent_id="b", provider="x", model="new-model")])
+    session.branch("m")
+    add({"strange": {"a": [1, 2]}}, id="u")
+    return session
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of that conversation."""
+    path = tmp_path_factory.mktemp("page") / "trip.html"
+    with trip() as session:
+        assert export_file(session, path, "html") == ()
+    return path
+
+
+@pytest.fixture(scope="module")
+def window(browser: Any, page: Path) -> Iterator[Opened]:  # noqa: F811
+    """The page in the browser."""
+    shown = Opened(browser, address_of(page))
+    yield shown
+    shown.context.close()
+
+
+@pytest.fixture
+def opened(window: Opened, page: Path) -> Iterator[Opened]:
+    """The page, loaded anew."""
+    window.load(address_of(page))
+    yield window
+    assert window.complaints() == []
+
+
+def branch_in_view(opened: Opened) -> list[str]:
+    """The ids of the entries in view, by their links."""
+    opened.show_all()
+    links = opened.ask(
+        "() => [...document.querySelectorAll('main article:not([hidden]) .permalink')].map((each) => each.hash)"
+    )
+    return [link.removeprefix("#") for link in links]
+
+
+def test_the_page_shows_the_branch_of_the_leaf(opened: Opened) -> None:
+    """Every entry of it; results are in their calls. Texts stay as they are."""
+    assert branch_in_view(opened) == ["s1", "q1", "a1", "q2", "a2", "a3", "q5", "a6", "c", "b", "m", "u"]
+    assert opened.texts("article.user .text") == ["Where to in June? می‌خواهم 👩‍💻", "And food?", "What is it?"]
+    assert opened.texts("h1") == ["A trip <b>"]
+    assert opened.texts("details.call > details.result pre") == ["a.txt", "/home"]
+    assert opened.texts(".entry.user .label, .entry.assistant .label") == ["the <i>best</i> one"]
+    assert opened.ask("() => document.querySelector('main img').naturalWidth") == 1
+    assert opened.texts("details.unknown summary") == [
+        "Not understood: a message without a content that is known, but with 'strange'"
+    ]
+
+
+def test_tools_and_thinking_are_folded(opened: Opened) -> None:
+    """Until a button or a key unfolds them."""
+    count = "() => document.querySelectorAll('main :is(details.call, details.thought)[open]').length"
+    assert opened.ask(count) == 0
+    opened.page.keyboard.press("t")
+    assert opened.ask(count) == 2
+    opened.page.click("[data-do=thoughts]")
+    assert opened.ask(count) == 3
+
+
+def test_where_the_conversation_forks_there_is_a_switch(opened: Opened) -> None:
+    """It leads to the end of the next branch. The keys [ and ] do the same from any entry below."""
+    assert opened.texts("article .switch span") == ["1/3"]
+    opened.page.click("article .switch [aria-label='Next branch']")
+    assert branch_in_view(opened) == ["s1", "q1", "a1", "q3", "a4"]
+    opened.page.keyboard.press("]")
+    assert branch_in_view(opened) == ["s1", "q1", "a1", "q4", "a5"]
+    opened.page.keyboard.press("]")
+    assert opened.texts("article .switch span") == ["3/3"]
+    opened.page.keyboard.press("[")
+    assert branch_in_view(opened) == ["s1", "q1", "a1", "q3", "a4"]
+
+
+def test_the_contents_have_prompts_labels_and_summaries(opened: Opened) -> None:
+    """Those of the branch in view, in its order."""
+    assert opened.texts("[data-list=prompts] .words") == [
+        "Where to in *June*? می‌خواهم 👩‍💻", "And food?", "★ the <i>best</i> one", "What is it?",
+        "Summary: Food was *discussed*.", "Branch summary: Music was left.",
+    ]  # fmt: skip
+
+
+def test_the_map_has_all_branches(opened: Opened) -> None:
+    """A line for each stretch without a fork; a click leads there."""
+    opened.page.keyboard.press("m")
+    assert opened.texts("[data-list=map] .line") == [
+        "Where to in *June*? می‌خواهم 👩‍💻\n3", "Rather music?\n2", "Or walks?\n2", "And food?\n11",
+    ]  # fmt: skip
+    opened.page.click("[data-list=map] .line >> nth=2")
+    assert branch_in_view(opened) == ["s1", "q1", "a1", "q4", "a5"]
+
+
+def test_the_search_looks_on_all_branches(opened: Opened) -> None:
+    """A hit on another branch leads there. All words must be in an entry; markup is not searched."""
+    opened.page.keyboard.press("/")
+    opened.page.keyboard.type("MUSIC")
+    opened.wait_for(".about", "2 entries found")
+    assert opened.texts("[data-list=hits] .words") == ["Rather music?", "Music was left."]
+    opened.page.keyboard.press("Enter")
+    assert branch_in_view(opened) == ["s1", "q1", "a1", "q3", "a4"]
+    for query, found in (("fish class", 0), ("in june", 1), ("best", 1), ("strange", 1)):
+        opened.page.fill(".query", query)
+        opened.wait_for(".about", "1 entry found" if found else "0 entries found")
+
+
+def test_a_compaction_shows_what_the_model_saw(opened: Opened) -> None:
+    """The pinned messages, the summary, then what was kept; and the originals again."""
+    opened.show_all()
+    opened.page.click("article.compaction .fold")
+    with trip() as session:
+        seen = [entry.id for entry in session.build_context(leaf="c").entries]
+    assert seen == ["s1", "c", "q5", "a6"]
+    assert branch_in_view(opened) == [*seen, "b", "m", "u"]
+    assert opened.texts(".gap") == ["7 entries that the summary stands for. Show the originals"]
+    opened.page.click(".gap button")
+    assert branch_in_view(opened)[:4] == ["s1", "q1", "a1", "q2"]
+
+
+def test_a_branch_summary_leads_to_its_branch(opened: Opened) -> None:
+    """To the end of the branch that was left."""
+    opened.show_all()
+    opened.page.click("article.summary button")
+    assert branch_in_view(opened) == ["s1", "q1", "a1", "q3", "a4"]
+
+
+def test_an_address_leads_to_an_entry(opened: Opened, page: Path) -> None:
+    """On any branch, also in a result; and to a search."""
+    for id, branch, place in (("a4", ["q3", "a4"], "article"), ("r2", ["q2", "a2"], "details.result")):
+        opened.load(f"{address_of(page)}#{id}")
+        assert branch_in_view(opened)[3:5] == branch
+        assert opened.page.locator(place).first.is_visible()
+    opened.load(f"{address_of(page)}#search=fado")
+    opened.wait_for("[data-list=hits] .words", "Fado")
+
+
+def test_another_entry_is_the_leaf(opened: Opened, tmp_path: Path) -> None:
+    """The page opens there. All branches are in it."""
+    with trip() as session:
+        export_file(session, tmp_path / "leaf.html", "html", leaf="q3")
+    opened.load(address_of(tmp_path / "leaf.html"))
+    assert branch_in_view(opened) == ["s1", "q1", "a1", "q3"]
+    assert opened.texts("article .switch span") == ["2/3"]
+
+
+def test_j_and_k_go_from_entry_to_entry(opened: Opened) -> None:
+    """And n and p from prompt to prompt. The address follows."""
+    opened.page.keyboard.press("g")
+    visited = []
+    for key in "jjjnkpG":
+        opened.page.keyboard.press(key)
+        visited.append(opened.ask("() => location.hash"))
+    assert visited == ["#q1", "#a1", "#q2", "#q5", "#a3", "#q2", "#u"]
+    opened.page.keyboard.press("?")
+    assert opened.page.locator("dialog.help").is_visible()
+
+
+def test_times_are_those_of_the_reader(opened: Opened) -> None:
+    """20:00 in UTC is 5:00 on the next day in Tokyo."""
+    opened.show_all()
+    assert opened.texts("article.compaction time") == ["1 Feb 2026, 05:00"]
+
+
+def test_usage_is_summed_by_turn_and_in_all(opened: Opened) -> None:
+    """A turn is what a prompt started."""
+    opened.show_all()
+    assert opened.texts("article.user .usage")[0].startswith("1.5k in · 7 out · cost 0.25")
+    assert opened.texts(".sums span") == [
+        "14 entries on this branch, 3 prompts", "3 branches, 18 entries in all", "1.5k in · 7 out · cost 0.25",
+    ]  # fmt: skip
+    assert opened.texts("article.user .usage")[1].startswith("2 tool results")
+    assert opened.texts("article.assistant .model") == ["gpt-5", "other"]
+
+
+def test_a_page_of_a_conversation_without_entries(opened: Opened, tmp_path: Path) -> None:
+    """It says so."""
+    with Session.memory() as session:
+        export_file(session, tmp_path / "empty.html", "html")
+    opened.load(address_of(tmp_path / "empty.html"))
+    assert opened.texts("main") == ["This conversation has no entries."]
+
+
+def test_a_long_conversation_is_put_into_the_page_as_it_is_read(opened: Opened, tmp_path: Path) -> None:
+    """Of 5,000 entries, few are elements; an address far below, a search and the end of the contents are found."""
+    with Session.memory() as session:
+        session.extend(
+            MessageEntry(
+                id=f"e{i}", parent_id=f"e{i - 1}" if i else None, message={"role": "user", "content": f"word{i}"}
+            )
+            for i in range(5000)
+        )
+        export_file(session, tmp_path / "long.html", "html")
+    opened.load(f"{address_of(tmp_path / 'long.html')}#e4000")
+    opened.page.wait_for_selector('article[data-row="4000"].current')
+    assert opened.ask("() => document.querySelectorAll('main article').length") < 400
+    assert opened.ask("() => document.querySelectorAll('.side .line').length") < 100
+    assert opened.ask("() => Math.abs(document.querySelector('.current').getBoundingClientRect().top) < innerHeight")
+    opened.page.fill(".query", "word1234")
+    opened.wait_for(".about", "1 entry found")
+    opened.page.keyboard.press("Enter")
+    opened.page.wait_for_selector('article[data-row="1234"].current')
+
+
+def test_a_damaged_line_is_a_gap_in_its_place(opened: Opened, tmp_path: Path) -> None:
+    """The entries above it and below it are in the page."""
+    path = tmp_path / "log.jsonl"
+    with Session.open(path, durability="process") as session:
+        for number in range(4):
+            session.append({"role": "user", "content": f"said {number}"}, id=f"e{number}")
+    path.write_bytes(path.read_bytes().replace(b"said 1", b"said !"))
+    with Session.open(path, mode="r") as session:
+        export_file(session, tmp_path / "damaged.html", "html")
+    opened.load(address_of(tmp_path / "damaged.html"))
+    assert branch_in_view(opened) == ["e2", "e3"]
+    assert opened.texts(".gap") == ["The entry above is missing here: its line is damaged."]
+    opened.page.keyboard.press("m")
+    assert opened.texts("[data-list=map] .words") == ["said 0", "said 2"]
+    assert opened.texts(".sums span")[-1] == "2 branches, 3 entries in all"

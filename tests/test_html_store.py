@@ -1,0 +1,169 @@
+"""The pages of a store in a folder: which are written, and the list of them in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Opened, address_of, browser  # noqa: F401  # a fixture
+from click.testing import CliRunner, Result
+from test_html_hostile import ALL
+
+from convtree import open_store
+from convtree._cli.app import app
+from convtree.stores._session_store import SessionStore
+
+SECRET = "ghp_" + "a1B2c3D4e5F6" * 3
+
+
+def fill(store: SessionStore) -> None:
+    """Puts three conversations into a store, one of them hostile, and the session of a sub-agent."""
+    for id, cwd, said, answer in (
+        ("trip", "/home/me/travel", "Where to in June?", "Lisbon is warm"),
+        ("code", "/home/me/code", "Rename the function", "Done, با احترام"),
+        ("bad", f"/{ALL}", ALL, ALL),
+    ):
+        with store.create(id=id, cwd=cwd) as session:
+            session.append({"role": "user", "content": said})
+            session.append(
+                {"role": "assistant", "content": answer}, model=f"model-{id}"[:200], usage={"prompt_tokens": 9}
+            )
+    with store.create_task("code", id="task") as session:
+        session.append({"role": "user", "content": "Look for callers"})
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionStore]:
+    """A store in a folder."""
+    place = tmp_path_factory.mktemp("store") / "store"
+    with open_store(place) as opened:
+        fill(opened)
+        yield opened
+
+
+def export(store: SessionStore, folder: Path, *more: str) -> Result:
+    """Runs the command."""
+    arguments = ["export", "--store", store.location, "--to", "html", "-o", f"{folder}/", *more]
+    return CliRunner(env={"NO_COLOR": "1"}).invoke(app, arguments)
+
+
+def test_only_what_changed_is_written(tmp_path: Path) -> None:
+    """A page again after an append, and after a mark; none of a session that is gone, and all if the file is lost."""
+    with open_store(tmp_path / "store") as store:
+        fill(store)
+        pages = tmp_path / "pages"
+        assert (export(store, pages).stderr, export(store, pages).stderr) == (
+            "4 pages written, 0 unchanged\n", "0 pages written, 4 unchanged\n",
+        )  # fmt: skip
+        names = ["bad.html", "code.html", "index.html", "pages.json", "task.html", "trip.html"]
+        assert sorted(path.name for path in pages.iterdir()) == names
+        with store.open("trip") as session:
+            session.append({"role": "user", "content": "And by train?"})
+        store.rename("code", "Another name")
+        store.delete("bad")
+        (pages / "notes.html").write_text("mine")
+        assert export(store, pages).stderr == "2 pages written, 1 unchanged, 1 removed\n"
+        assert "And by train?" in (pages / "trip.html").read_text()
+        assert "Another name" in (pages / "code.html").read_text()
+        names = ["code.html", "index.html", "notes.html", "pages.json", "task.html", "trip.html"]
+        assert sorted(path.name for path in pages.iterdir()) == names
+        for content in ("", "[]", '{"../../notes.html":{"stamp":"x","title":"","words":[]}}', '{"x.html":3}'):
+            (pages / "pages.json").write_text(content)
+            assert export(store, pages).stderr == "3 pages written, 0 unchanged\n"
+
+
+def test_a_secret_is_in_no_page(tmp_path: Path) -> None:
+    """Nor in the list, with --redact; a change of what is redacted writes all pages again."""
+    with open_store(tmp_path / "store") as store:
+        with store.create(id="s", name=f"about {SECRET}", cwd=f"/{SECRET}") as session:
+            session.label(session.append({"role": "user", "content": SECRET}), SECRET)
+            session.append({"role": "assistant", "content": "mail a@example.org"}, model=SECRET)
+        assert "1 page written, 0 unchanged\n" in export(store, tmp_path / "pages", "--redact").stderr
+        assert b"".join(path.read_bytes() for path in (tmp_path / "pages").iterdir()).count(SECRET.encode()) == 0
+        assert "0 pages written, 1 unchanged\n" in export(store, tmp_path / "pages", "--redact").stderr
+        assert "1 page written, 0 unchanged\n" in export(store, tmp_path / "pages", "--redact", "--email").stderr
+        assert b"example.org" not in (tmp_path / "pages" / "s.html").read_bytes()
+
+
+def test_what_is_wrong_in_the_store_is_named(tmp_path: Path) -> None:
+    """The page of a session without a readable header is written all the same."""
+    with open_store(tmp_path / "store") as store:
+        fill(store)
+        store.list(tasks=True)
+        path = tmp_path / "store" / "trip.jsonl"
+        path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":9'))
+        done = export(store, tmp_path / "pages")
+        first, second = done.stderr.splitlines()
+        assert (done.exit_code, first, second) == (0, "4 pages written, 0 unchanged", "trip: bad_header")
+
+
+def test_what_the_command_refuses(store: SessionStore) -> None:
+    """A store is written as pages only, into a folder."""
+    for arguments, message in (
+        (["--to", "html"], "the pages of a store need a folder: -o FOLDER/"),
+        (["--to", "json", "--store", store.location], "missing LOG; without it, --to html writes a page for each"),
+        (["--to", "html", "--store", store.location], "the pages of a store need a folder: -o FOLDER/"),
+    ):
+        done = CliRunner().invoke(app, ["export", *arguments])
+        assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Any, store: SessionStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:  # noqa: F811
+    """The list of the store, in the browser."""
+    pages = tmp_path_factory.mktemp("pages")
+    assert export(store, pages).exit_code == 0
+    shown = Opened(browser, address_of(pages / "index.html"))
+    yield shown
+    shown.context.close()
+
+
+def titles(opened: Opened) -> list[str]:
+    """The titles that are listed, without the hostile one, which is long."""
+    return [text if len(text) < 50 else "bad" for text in opened.texts(".line .words")]
+
+
+def test_the_list_of_sessions(opened: Opened) -> None:
+    """It is filtered by directory, model and kind, and searched by words in any message; parts of words are enough."""
+    assert sorted(titles(opened)) == ["Rename the function", "Where to in June?", "bad"]
+    opened.page.select_option("[data-filter=directory]", "/home/me/travel")
+    assert titles(opened) == ["Where to in June?"]
+    opened.page.select_option("[data-filter=directory]", "")
+    opened.page.select_option("[data-filter=model]", "model-code")
+    assert titles(opened) == ["Rename the function"]
+    opened.page.select_option("[data-filter=model]", "")
+    opened.page.select_option("[data-filter=time]", "1")
+    assert len(titles(opened)) == 3
+    opened.page.select_option("[data-filter=kind]", "all")
+    assert "Look for callers" in titles(opened)
+    opened.page.select_option("[data-filter=kind]", "")
+    for query, found in {"LISB warm": "Where to in June?", "احترام": "Rename the function"}.items():
+        opened.page.fill(".query", query)
+        opened.wait_for(".line .words", found)
+    opened.page.fill(".query", "lisbon احترام")
+    opened.wait_for(".about", "0 sessions")
+    assert opened.complaints() == []
+
+
+def test_the_list_meets_the_rules_of_accessibility(opened: Opened) -> None:
+    """No serious violation, by axe."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="NOT TESTED with axe: it is not installed"
+    )
+    found = axe.Axe().run(opened.page).response["violations"]
+    assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
+
+
+def test_a_hit_opens_the_page_with_its_search(opened: Opened) -> None:
+    """And the page leads back to the list. No hostile text does anything in the list."""
+    opened.page.fill(".query", "lisbon")
+    opened.wait_for(".about", "1 session · 9 tokens")
+    opened.page.click(".line")
+    opened.page.wait_for_selector("[data-list=hits] .line")
+    assert opened.texts("[data-list=hits] .words") == ["Lisbon is warm"]
+    opened.page.click(".home")
+    opened.page.wait_for_selector(".sessions .line")
+    assert (opened.complaints(), {url.partition(":")[0] for url in opened.requests}) == ([], {"file"})
+    assert opened.ask("() => document.querySelectorAll('.list script, .list img, .list [style*=none]').length") == 0

@@ -1,0 +1,204 @@
+"""`convtree view` in a real browser: it follows what is appended, answers nobody else, and writes nothing."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+from browser import Opened, browser  # noqa: F401  # a fixture
+from click.testing import CliRunner
+
+from convtree import Session, open_store
+from convtree._cli.app import app
+
+pytest.importorskip("uvicorn", reason="NOT TESTED: uvicorn is not installed")
+
+
+class Server(NamedTuple):
+    """A running `convtree view`."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+    def get(self, path: str, method: str = "GET", host: str | None = None) -> tuple[int, str]:
+        """The status and the text of an answer."""
+        place = urlsplit(self.address)
+        connection = http.client.HTTPConnection(place.netloc, timeout=10)
+        connection.request(method, path, headers={"Host": place.netloc if host is None else host})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return answer.status, text
+
+    @property
+    def base(self) -> str:
+        """The part of the address behind the host."""
+        return urlsplit(self.address).path
+
+
+@contextmanager
+def served(*arguments: object) -> Iterator[Server]:
+    """Runs the command until the block ends."""
+    command = [sys.executable, "-m", "convtree", "view", "--no-open", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield Server(process, process.stdout.readline().strip())
+        finally:
+            process.send_signal(signal.SIGINT)
+            ended = process.wait(15)
+        assert ended == 0
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The logs of a folder."""
+    return {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log with a question and an answer."""
+    path = tmp_path_factory.mktemp("view") / "log.jsonl"
+    with Session.open(path, durability="process") as session:
+        session.append({"role": "user", "content": "Where to?"}, id="q1")
+        session.append({"role": "assistant", "content": "Lisbon"}, id="a1")
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(log: Path) -> Iterator[Server]:
+    """That log, shown."""
+    with served(log) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with two sessions."""
+    place = tmp_path_factory.mktemp("view") / "store"
+    with open_store(place) as opened:
+        for id, said in (("trip", "Where to go?"), ("code", "Rename the function")):
+            with opened.create(id=id) as session:
+                session.append({"role": "user", "content": said}, id=f"{id}-q")
+                session.append({"role": "assistant", "content": f"{id} answer"}, id=f"{id}-a")
+    return place
+
+
+@pytest.fixture(scope="module")
+def shop(store: Path) -> Iterator[Server]:
+    """That store, shown."""
+    with served("--store", store) as running:
+        yield running
+
+
+def test_an_entry_of_another_process_appears_within_a_second(browser: Any, server: Server, log: Path) -> None:  # noqa: F811
+    """In the conversation, in the contents, and in the sums. What is unfolded stays so."""
+    opened = Opened(browser, server.address)
+    opened.wait_for(".live", "live")
+    with Session.open(log, durability="process") as session:
+        session.append({"role": "user", "content": "By train?"}, id="q2")
+        begun = time.monotonic()
+        opened.wait_for('article[data-row="2"] .text', "By train?", timeout_ms=1000)
+        assert time.monotonic() - begun < 1
+        call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+        session.append({"role": "assistant", "content": None, "tool_calls": [call]}, id="a2")
+        opened.page.click("details.call > summary", timeout=1000)
+        session.append({"role": "tool", "tool_call_id": "c", "content": "at noon"}, id="r2")
+        opened.wait_for("details.call[open] > details.result pre", "at noon", timeout_ms=1000)
+    assert opened.texts("[data-list=prompts] .words") == ["Where to?", "By train?"]
+    assert opened.texts(".sums span")[0] == "5 entries on this branch, 2 prompts"
+    assert opened.complaints() == []
+    opened.context.close()
+
+
+def test_a_new_branch_appears_in_the_map(browser: Any, server: Server, log: Path) -> None:  # noqa: F811
+    """The branch in view stays, gets a switch, and offers the new one. A label appears, and what a mark hides."""
+    opened = Opened(browser, server.address)
+    opened.wait_for(".live", "live")
+    opened.page.keyboard.press("m")
+    with Session.open(log, durability="process") as session:
+        session.append({"role": "user", "content": "By ship?"}, id="q3", parent_id="a1")
+        opened.wait_for(".news", "New on another branch", timeout_ms=1000)
+        opened.wait_for("article .switch span", "1/2")
+        words = opened.texts("[data-list=map] .words")
+        assert sorted(words) == ["By ship?", "By train?", "Where to?"]
+        session.label("a1", "here")
+        opened.wait_for("article .label", "here", timeout_ms=1000)
+        session.hide("q1", visible_to="user")
+        opened.wait_for("article .state", "not for the model", timeout_ms=1000)
+        opened.page.click(".news")
+        assert opened.texts("article.user .text") == ["Where to?", "By ship?"]
+        session.append({"role": "assistant", "content": "Slow"}, id="a3")
+        opened.wait_for("article.assistant:last-child .text", "Slow", timeout_ms=1000)
+    assert opened.complaints() == []
+    opened.context.close()
+
+
+def test_a_log_that_was_replaced_is_shown_anew(browser: Any, server: Server, log: Path) -> None:  # noqa: F811
+    """A vacuum drops the other branch, and leaves other rows."""
+    opened = Opened(browser, server.address)
+    opened.wait_for(".live", "live")
+    done = CliRunner().invoke(app, ["vacuum", str(log), "--yes"])
+    assert done.exit_code == 0, done.output
+    opened.page.wait_for_selector("article.data", timeout=3000)
+    assert ("By ship?" in opened.ask("() => document.body.textContent"), opened.texts("article .switch")) == (True, [])
+    opened.context.close()
+
+
+def test_the_store_is_listed_and_searched(browser: Any, shop: Server, store: Path) -> None:  # noqa: F811
+    """A session of the list is live, too. Nothing is written to a log."""
+    before = contents(store)
+    opened = Opened(browser, shop.address)
+    assert sorted(opened.texts(".line .words")) == ["Rename the function", "Where to go?"]
+    opened.page.fill(".query", "rename")
+    opened.wait_for(".line .words", "Rename the function")
+    opened.page.click(".line")
+    opened.page.wait_for_selector("[data-list=hits] .line")
+    opened.wait_for(".live", "live")
+    assert contents(store) == before
+    with open_store(store) as other, other.open("code") as session:
+        session.append({"role": "user", "content": "And the tests?"})
+        opened.wait_for("article.user:last-child .text", "And the tests?", timeout_ms=1000)
+    opened.page.click(".home")
+    opened.page.wait_for_selector(".sessions .line")
+    assert (opened.complaints(), len(opened.texts(".line"))) == ([], 2)
+    opened.context.close()
+
+
+@pytest.mark.parametrize("path", ["", "events", "all/", "all/search?q=x", "all/s/trip/", "all/s/trip/events"])
+def test_others_are_refused(shop: Server, path: str) -> None:
+    """Without the token, with another one, under another name, and whoever wants to write."""
+    place = urlsplit(shop.address)
+    answers = [shop.get(f"/{path}"), shop.get(f"/{'x' * 32}/{path}"), shop.get(f"{shop.base[:-2]}/{path}")]
+    assert answers == [(404, "not found")] * 3
+    hosts = ["evil.example", f"evil.example:{place.port}", "127.0.0.1", "", f"127.0.0.1:{place.port}.evil.example"]
+    assert [shop.get(shop.base + path, host=host) for host in hosts] == [(421, "unknown host")] * len(hosts)
+    methods = ["POST", "PUT", "DELETE", "PATCH"]
+    assert [shop.get(shop.base + path, method) for method in methods] == [(405, "only GET is answered")] * len(methods)
+
+
+def test_what_is_not_there(shop: Server) -> None:
+    """A session that the store does not have, and a path that is none."""
+    status, text = shop.get(f"{shop.base}all/s/nothing/")
+    assert (status, "nothing" in text) == (404, True)
+    assert [shop.get(shop.base + path)[0] for path in ("nothing", "all/s/..%2f..%2fx/", "all/s/a/b/")] == [404] * 3
+    assert shop.get(f"{shop.base}all/s/trip/")[0] == 200
+
+
+def test_what_the_command_refuses(tmp_path: Path) -> None:
+    """Before there is a server."""
+    run = CliRunner(env={"CONVTREE_URL": None}).invoke
+    done = run(app, ["view", "--no-open"])
+    assert (done.exit_code, "no sessions in " in done.output) == (3, True)
+    assert run(app, ["view", str(tmp_path / "none.jsonl"), "--no-open"]).exit_code == 3
+    assert os.environ.get("CONVTREE_URL") is None
