@@ -568,7 +568,7 @@ def test_without_a_terminal() -> None:
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names it."""
-    monkeypatch.setattr(browsing_command, "_has_terminal", lambda: True)
+    monkeypatch.setattr(browsing_command, "has_terminal", lambda: True)
     for name in [name for name in sys.modules if name.startswith("convtree._cli.browse.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "textual", None)
