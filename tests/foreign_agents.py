@@ -196,7 +196,7 @@ def write_checkpoint(folder: Path) -> Path:
     result = {"functionResponse": {"id": "call_7", "name": "bash", "response": {"output": "alpha"}}}
     said: list[tuple[str, dict[str, Any]]]
     said = [("user", {"text": "Say alpha"}), ("model", call), ("user", result), ("model", {"text": "Done"})]
-    contents = [{"role": role, "parts": [part | {"shade": "viridian"}]} for role, part in said]
+    contents = [{"role": role, "parts": [part]} for role, part in said]
     return write_json(folder / "checkpoint.json", {"history": contents, "authType": "cerulean", "number": 4711})
 
 

@@ -276,11 +276,12 @@ def _beside(fields: dict[str, Any]) -> dict[str, Any]:
     """Returns what a line says that becomes no entry, beside its time and its number."""
     message = fields.get("message")
     inside = as_object(message)
-    payload = as_object(inside.get("payload"))
+    payload = inside.get("payload")
+    numbered = as_object(payload)
     return {
         "line": without(fields, "timestamp", "message", "protocol_version") | misfits(fields, _OF_LINE),
         "message": without(inside, "payload") if inside else message,
-        "payload": without(payload, "n") | misfits(payload, {"n": int}),
+        "payload": without(numbered, "n") | misfits(numbered, {"n": int}) if numbered else payload,
     }
 
 
