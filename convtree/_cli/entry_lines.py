@@ -19,7 +19,7 @@ from convtree._engine import tree
 from convtree._engine.outline import Changed, changed_fields
 from convtree._formats.documents.markdown import paragraphs
 from convtree._model.batches import batched
-from convtree._model.entries import Entry, LostEntry, MessageEntry
+from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, LostEntry, MessageEntry
 from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import usage_of, usage_stored_in
 
@@ -102,8 +102,9 @@ class EntryLines:
         heading, *body = list(paragraphs(entry, changed, view.labels.get(row))) or [
             f"## {describe(entry).kind.capitalize()}"
         ]
-        if not body and not isinstance(entry, MessageEntry):
-            body = [describe(entry).whole]
+        is_summary = isinstance(entry, CompactionEntry | BranchSummaryEntry)
+        if is_summary or (not body and not isinstance(entry, MessageEntry)):
+            body = [describe(entry).whole]  # a document leaves out what a summary keeps, and who wrote it
         mark = " (leaf)" if row == view.leaf else ""
         lead, below = fit_columns(lead, terminal), fit_columns(below, terminal)
         style = (entry.role or "") if isinstance(entry, MessageEntry) else "entry"
