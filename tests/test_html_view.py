@@ -192,7 +192,20 @@ def test_what_is_not_there(shop: Server) -> None:
     status, text = shop.get(f"{shop.base}all/s/nothing/")
     assert (status, "nothing" in text) == (404, True)
     assert [shop.get(shop.base + path)[0] for path in ("nothing", "all/s/..%2f..%2fx/", "all/s/a/b/")] == [404] * 3
+    assert shop.get(f"{shop.base}all/s/%2e%2e/")[0] == 404  # no id at all
     assert shop.get(f"{shop.base}all/s/trip/")[0] == 200
+
+
+def test_requests_that_no_page_makes(shop: Server) -> None:
+    """A path without a slash, a row that is no number, and a request for the head of what never ends."""
+    events = f"{shop.base}all/s/trip/events"
+    assert shop.get("elsewhere") == (404, "not found")
+    assert shop.get(events, "HEAD") == (200, "")
+    for row in ("--5", "9" * 5000):
+        connection = http.client.HTTPConnection(urlsplit(shop.address).netloc, timeout=10)
+        connection.request("GET", f"{events}?after={row}&id=x")
+        assert connection.getresponse().read(12) == b": following\n"
+        connection.close()
 
 
 def test_what_the_command_refuses(tmp_path: Path) -> None:
