@@ -93,7 +93,7 @@ class Conversation {
       const keptFrom = items.findIndex((item) => item.entry && item.entry.row === entry.link);
       const isKept = (item, at) => item.entry && ((keptFrom >= 0 && at >= keptFrom) || item.entry.flags & PINNED);
       const kept = items.filter(isKept);
-      const pinned = keptFrom < 0 ? kept : kept.filter((item) => items.indexOf(item) < keptFrom);
+      const pinned = keptFrom < 0 ? kept : items.slice(0, keptFrom).filter(isKept);
       const rest = kept.slice(pinned.length);
       const count = items.reduce((sum, item) => sum + (item.count ?? 1), 0) - kept.length;
       items = [{ count, of: entry }, ...pinned, { entry }, ...rest];
