@@ -40,6 +40,7 @@ def view_command(
     it comes. Ctrl-C ends it.
 
     The address is on this machine only, and has a token in it: who knows the address can read everything.
+    Other users of the machine may see it in the command line of the browser: use --no-open there, and paste it.
     Nothing is ever written.
     """
     if missing := [name for name in _NEEDS if find_spec(name) is None]:

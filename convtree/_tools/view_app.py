@@ -1,8 +1,9 @@
 """The pages of a log or a store as a web application for one person on one machine. It only reads.
 
 Every address begins with a token that nobody can guess, and the name of the host is checked. So another user of the
-machine cannot read it, and neither can a web page that the person visits, even if its name is made to lead here. All
-answers are made by the exporter of pages, and hold its policy.
+machine cannot read it, and neither can a web page that the person visits, even if its name is made to lead here. Who
+sees the address can: whatever starts a browser with it shows it to the machine. All answers are made by the exporter of
+pages, and hold its policy.
 """
 
 from __future__ import annotations

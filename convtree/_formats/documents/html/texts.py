@@ -43,7 +43,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 #: a text without any of these is a plain paragraph in Markdown, too
 _MARKED = re.compile(r"[\\`*_\[\]<>#|~&!\t\r\n]|^\s|^(?:[-+=]|\d+[.)])|  $")
 _DIFF = re.compile(r"(?:^|\n)(?:diff --git |@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@|\*\*\* Begin Patch)")
-_LINKS = ("http", "https", "mailto")
+_PAGES = ("http", "https")
 #: names of languages, also as they end file names -> Pygments' lexers
 _LEXERS: dict[str, str] = {
     name: lexer
@@ -158,9 +158,10 @@ def link(url: str) -> Markup | None:
 def is_safe(url: str) -> bool:
     """Returns whether an address leads to a page or to mail."""
     try:
-        return urlsplit(url.strip()).scheme.lower() in _LINKS
+        parts = urlsplit(url.strip())
     except ValueError:
         return False
+    return parts.scheme == "mailto" or (parts.scheme in _PAGES and bool(parts.netloc))  # http:x is relative
 
 
 def one_line(text: str, longest: int) -> str:
