@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -83,5 +84,8 @@ def _serve(
     sys.stdout.flush()
     if is_opened:
         open_page(address)
+    server = uvicorn.Server(config)
+    # Streams are still open when a person ends it. That they are cut off then is no error.
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])
