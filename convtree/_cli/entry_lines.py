@@ -79,10 +79,11 @@ class EntryLines:
             tail = f"  {readable_size(self._view.outline.tree.lengths[row]):>{_SIZE_CELLS}}{tail}"
         clock = self._clock(entry)
         lead = fit_columns(lead, terminal)
-        room = terminal.width - len(lead) - 2 - len(clock) - _KIND_CELLS - 1 - terminal.cells(tail)
-        remarks = terminal.cut(self._remarks(row, described.remarks), max(room, _MIN_TEXT_CELLS))
-        gist = terminal.cut(escape_controls(described.gist), max(room - terminal.cells(remarks), 0), fill=True)
-        kind = terminal.cut(escape_controls(described.kind), _KIND_CELLS, fill=True)
+        room = max(terminal.width - len(lead) - 2 - len(clock) - terminal.cells(tail) - 1, 0)
+        kind = terminal.cut(escape_controls(described.kind), min(_KIND_CELLS, room), fill=True)
+        room -= terminal.cells(kind)
+        remarks = terminal.cut(self._remarks(row, described.remarks), room)
+        gist = terminal.cut(escape_controls(described.gist), room - terminal.cells(remarks), fill=True)
         kind = terminal.paint(kind, described.kind if isinstance(entry, MessageEntry) else "entry")
         said = f"{kind} {terminal.paint(remarks, 'note')}{gist}"
         return f"{lead}{self._sign(row)} {terminal.paint(clock, 'dim')}{said}{terminal.paint(tail.rstrip(), 'dim')}"

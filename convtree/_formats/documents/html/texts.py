@@ -126,8 +126,13 @@ def code(text: str, language: str = "") -> Markup:
 
 def output(text: str, language: str = "") -> Markup:
     """Returns what a tool printed, without the colours of a terminal. Diffs are found by their look."""
-    text = _COLOURS.sub("", text)
+    text = without_colours(text)
     return code(text, "diff" if _DIFF.search(text[:_LINE_LIMIT]) else language)
+
+
+def without_colours(text: str) -> str:
+    """Returns a text without the colours of a terminal."""
+    return _COLOURS.sub("", text)
 
 
 def data(value: Any) -> Markup:
@@ -213,7 +218,7 @@ def _highlighted(text: str, lexer: Lexer) -> Markup | None:
 @lru_cache(maxsize=len(_LEXERS) + 100)
 def _lexer(language: str) -> Lexer | None:
     name = _LEXERS.get(language)
-    return None if name is None else get_lexer_by_name(name, stripnl=False, ensurenl=False)
+    return None if name is None else get_lexer_by_name(name, stripnl=False)
 
 
 class _Renderer(RendererHTML):
