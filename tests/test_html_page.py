@@ -137,6 +137,18 @@ def test_where_the_conversation_forks_there_is_a_switch(opened: Opened) -> None:
     assert branch_in_view(opened) == ["s1", "q1", "a1", "q3", "a4"]
 
 
+def test_brackets_behind_alt_gr(opened: Opened) -> None:
+    """Keyboards send them with Ctrl and Alt, or with Alt alone. Ctrl with a key stays the browser's."""
+    press = "(keys) => document.body.dispatchEvent(new KeyboardEvent('keydown', { bubbles: true, ...keys }))"
+    opened.page.click("article .switch [aria-label='Next branch']")
+    opened.page.evaluate(press, {"key": "]", "ctrlKey": True})
+    assert branch_in_view(opened)[3] == "q3"
+    opened.page.evaluate(press, {"key": "]", "ctrlKey": True, "altKey": True, "modifierAltGraph": True})
+    assert branch_in_view(opened)[3] == "q4"
+    opened.page.evaluate(press, {"key": "[", "altKey": True})
+    assert branch_in_view(opened)[3] == "q3"
+
+
 def test_the_contents_have_prompts_labels_and_summaries(opened: Opened) -> None:
     """Those of the branch in view, in its order."""
     assert opened.texts("[data-list=prompts] .words") == [

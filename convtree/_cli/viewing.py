@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -40,6 +41,7 @@ def view_command(
     it comes. Ctrl-C ends it.
 
     The address is on this machine only, and has a token in it: who knows the address can read everything.
+    Other users of the machine may see it in the command line of the browser: use --no-open there, and paste it.
     Nothing is ever written.
     """
     if missing := [name for name in _NEEDS if find_spec(name) is None]:
@@ -82,5 +84,8 @@ def _serve(
     sys.stdout.flush()
     if is_opened:
         open_page(address)
+    server = uvicorn.Server(config)
+    # Streams are still open when a person ends it. That they are cut off then is no error.
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])
