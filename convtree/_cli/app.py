@@ -12,6 +12,7 @@ import click
 
 from convtree import __version__
 from convtree._cli.adding import append_command, new_command
+from convtree._cli.advice import in_options
 from convtree._cli.browsing import browse_command
 from convtree._cli.changing import (
     branch_command,
@@ -100,7 +101,7 @@ class App(click.Group):
             super().invoke(ctx)
             sys.stdout.flush()
         except click.UsageError as error:
-            raise click.UsageError(escape_controls(error.format_message()), error.ctx) from None
+            raise click.UsageError(escape_controls(in_options(error.format_message())), error.ctx) from None
         except KeyboardInterrupt:
             _discard_stdout()
             raise click.exceptions.Exit(INTERRUPTED) from None
@@ -113,10 +114,10 @@ class App(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Finds the command. Two of its options that choose the same thing exclude each other."""
+        """Finds the command. Options that choose one thing exclude each other; no argument may be empty."""
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and not ctx.resilient_parsing:
-            _refuse_contradictions(command, click.Context(command, parent=ctx, info_name=name), rest)
+            _refuse_arguments(command, click.Context(command, parent=ctx, info_name=name), rest)
         return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's
@@ -132,12 +133,19 @@ class App(click.Group):
             formatter.write_dl([(str(each.code), each.meaning) for each in EXIT_CODES])
 
 
-def _refuse_contradictions(command: click.Command, ctx: click.Context, args: list[str]) -> None:
-    """Raises UsageError if two options set one value: click would take the last one."""
+def _refuse_arguments(command: click.Command, ctx: click.Context, args: list[str]) -> None:
+    """Raises UsageError if two options set one value, or an argument is empty.
+
+    click would take the last of two options. An empty path would be the current directory.
+    """
     try:
-        _, _, order = command.make_parser(ctx).parse_args(list(args))
+        values, _, order = command.make_parser(ctx).parse_args(list(args))
     except click.UsageError:
         return  # reported when the command parses them
+    for param in order:
+        value = values.get(param.name)
+        if isinstance(param, click.Argument) and (value == "" or (isinstance(value, tuple) and "" in value)):
+            raise click.UsageError(f"{param.make_metavar(ctx).strip('[].')} is empty", ctx)
     given: dict[str | None, click.Parameter] = {}
     for param in order:
         if isinstance(param, click.Option) and given.setdefault(param.name, param) is not param:
@@ -151,7 +159,7 @@ def _fail(error: Exception, code: int) -> NoReturn:
     elif isinstance(error, OSError) and error.errno in NO_SPACE:  # every file that is written has a name
         text = f"standard output: {error.strerror}"
         _discard_stdout()
-    write_stderr(f"convtree: {escape_controls(text)}")
+    write_stderr(f"convtree: {escape_controls(in_options(text))}")
     raise click.exceptions.Exit(code) from None
 
 

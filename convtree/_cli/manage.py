@@ -96,6 +96,8 @@ def move_command(store: SessionStore, old: str, new: str, as_json: bool) -> None
         write([json_output.to_text(json_output.store_document("move", ids=ids))])
     else:
         write(map(escape_controls, ids))
+        if not ids:
+            write_stderr(f"{escape_controls(store.location)}: no sessions of {escape_controls(old)}, or below it")
 
 
 @click.command("rm")

@@ -119,11 +119,12 @@ def guard() -> None:
 def guarded() -> Iterator[None]:
     """Guards standard output and standard error until the end of the block."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(_guard, before)
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = before
+    with open(os.devnull, "w", encoding="utf-8") as null:  # a stream that the caller has closed is None
+        sys.stdout, sys.stderr = (_guard(null if stream is None else stream) for stream in before)
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = before
 
 
 def _guard(stream: Any) -> Any:

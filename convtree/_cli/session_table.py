@@ -26,12 +26,13 @@ def session_lines(
     On a terminal, each row has the number that commands take in place of the id.
     """
     numbers = [] if terminal.is_piped else [str(number) for number in range(1, len(infos) + 1)]
+    ages = [age_since(info.last_activity, now) for info in infos]
     columns = [
         Column(header="#", texts=numbers or [""] * len(infos), rank=1, style="dim", to_right=True),
         Column(header="ID", texts=[escape_controls(ids[info.id]) for info in infos], style="dim"),
-        Column(header="AGE", texts=[age_since(info.last_activity, now) for info in infos], style="dim"),
+        Column(header="AGE", texts=ages, rank=2 if verbose else 0, style="dim"),
     ]
-    if verbose:
+    if verbose:  # the time stays longer than what it makes up for
         times = [time_text(info.last_activity, now.tzinfo) for info in infos]
         columns.append(Column(header="LAST ACTIVE", texts=times, rank=1, style="dim"))
     models = [_models(info, terminal) for info in infos]
@@ -39,7 +40,7 @@ def session_lines(
     columns += [
         _directories(infos, rank=3),
         Column(header="MODEL", texts=models, least=_LEAST_MODEL, rank=4),
-        _messages(infos, rank=1),
+        _messages(infos, rank=2 if verbose else 1),
         Column(header="COST", texts=costs, rank=2, style="dim", to_right=True),
         _titles(infos),
     ]
