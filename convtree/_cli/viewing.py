@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import socket
@@ -63,6 +62,7 @@ def _serve(
     listening: socket.socket, log: str | None, store: SessionStore | None, session_id: str | None, is_opened: bool
 ) -> None:
     import uvicorn
+    from uvicorn.server import logger
 
     from convtree._tools.view_app import view_app
 
@@ -86,6 +86,6 @@ def _serve(
         open_page(address)
     server = uvicorn.Server(config)
     # Streams are still open when a person ends it. That they are cut off then is no error.
-    logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
+    logger.addFilter(lambda _: not server.should_exit)
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
