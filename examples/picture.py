@@ -1,24 +1,30 @@
-"""Writes a picture of `convtree inspect` as an SVG file: `python examples/picture.py [FILE]`.
+"""Writes pictures of a conversation: `python examples/picture.py [FILE.svg | FILE.png]`.
 
-Needs `pip install 'convtree[cli]'`. The conversation is made up here, with fixed times and ids, so the picture is the
-same every time.
+An SVG file shows `convtree inspect`, and needs `pip install 'convtree[cli]'`. A PNG file shows the page that `convtree
+export --to html` makes, in few colours to be small; it needs `pip install 'convtree[cli,html]' pillow`, and Chromium.
+The conversation is made up here, with fixed times and ids, so the first picture is the same every time.
 """
 
 import io
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import count
-from os import environ
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 import convtree
+import convtree.exchange
 
+PAGE = (1200, 760)  # pixels
 COLUMNS = 92  # the picture is made for this width
 START_NS = 1_772_445_600 * 10**9  # 2026-03-02T10:00:00Z
 #: rich's own form asks the web for a font; this one asks for nothing
@@ -89,16 +95,43 @@ def picture(path: Path) -> str:
     """Returns what `convtree inspect` prints, as SVG."""
     settings = {"COLUMNS": str(COLUMNS), "FORCE_COLOR": "1", "TZ": "UTC", "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, "-m", "convtree", "inspect", str(path)]
-    printed = subprocess.run(command, env={**environ, **settings}, capture_output=True, check=True).stdout.decode()
+    printed = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, check=True).stdout.decode()
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
     console.print(Text.from_ansi(printed), no_wrap=True)
     return console.export_svg(theme=MONOKAI, code_format=SVG, unique_id="t")
 
 
+def photograph(log: Path, target: Path) -> None:
+    """Writes a picture of the page of a log, made by Chromium without a window."""
+    image: Any = import_module("PIL.Image")  # not among what the tests need
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        sys.exit("a picture of the page needs Chromium")
+    page = log.with_suffix(".html")
+    convtree.exchange.export_file(convtree.Session.open(log, mode="r"), page, "html")
+    size = f"--window-size={PAGE[0]},{PAGE[1]}"
+    command = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--hide-scrollbars",
+        size,
+        f"--screenshot={target}",
+        page.as_uri(),
+    ]
+    subprocess.run(command, env={**os.environ, "TZ": "UTC"}, capture_output=True, check=True)
+    with image.open(target) as taken:
+        taken.convert("RGB").quantize(32, dither=image.Dither.NONE).save(target, optimize=True)
+
+
 def main(target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        converse(Path(folder, "trip.jsonl"))
-        target.write_text(picture(Path(folder, "trip.jsonl")), encoding="utf-8")
+        log = Path(folder, "trip.jsonl")
+        converse(log)
+        if target.suffix == ".png":
+            photograph(log, target.absolute())
+        else:
+            target.write_text(picture(log), encoding="utf-8")
     print(f"{target}: {target.stat().st_size:,} bytes")
 
 

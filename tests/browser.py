@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +77,12 @@ class Opened:
 def browser() -> Iterator[Any]:
     """A browser for the tests of a module."""
     place = shutil.which("chromium") or shutil.which("chromium-browser")
-    if place is None:
+    if find_spec("playwright") is None or place is None:
+        missing = "there is no chromium (apt-get install chromium)" if place is None else "playwright is not installed"
         if os.environ.get("CONVTREE_REQUIRE_CHROMIUM"):
-            pytest.fail("CONVTREE_REQUIRE_CHROMIUM is set, and there is no chromium")
-        pytest.skip("NOT TESTED in a browser: there is no chromium (apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api")
+            pytest.fail(f"CONVTREE_REQUIRE_CHROMIUM is set, and {missing}")
+        pytest.skip(f"NOT TESTED in a browser: {missing}")
+    playwright = import_module("playwright.sync_api")
     with playwright.sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=place, args=["--no-sandbox"])
         yield started

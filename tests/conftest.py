@@ -32,6 +32,39 @@ settings.register_profile(
 settings.load_profile("ci")  # --hypothesis-profile=long wins over this
 
 
+#: modules whose tests are run without measuring coverage, which doubles their time; the others cover the core
+NOT_MEASURED = (
+    "test_benchmarks",
+    "test_browse",
+    "test_cli_",
+    "test_examples",
+    "test_export",
+    "test_formats_",
+    "test_harness_",
+    "test_hostile_sources",
+    "test_html_",
+    "test_import_",
+    "test_layers",
+    "test_packaging",
+    "test_providers_laws",
+    "test_readme",
+    "test_schema",
+    "test_service",
+    "test_tool_bench",
+    "test_turns",
+    "test_typing",
+    "test_vectors",
+    "test_web_chat",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that are not measured."""
+    for item in items:
+        if item.path.name.startswith(NOT_MEASURED):
+            item.add_marker("no_cover")
+
+
 @pytest.fixture
 def log_path(tmp_path: Path) -> Path:
     """Where a log may be; there is none yet."""

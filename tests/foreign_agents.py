@@ -190,6 +190,24 @@ def count_gemini(path: Path) -> Counts:
     )
 
 
+def write_checkpoint(folder: Path) -> Path:
+    """A call with its result. A checkpoint has no usage."""
+    call = {"functionCall": {"id": "call_7", "name": "bash", "args": {"cmd": "echo alpha"}}}
+    result = {"functionResponse": {"id": "call_7", "name": "bash", "response": {"output": "alpha"}}}
+    said: list[tuple[str, dict[str, Any]]]
+    said = [("user", {"text": "Say alpha"}), ("model", call), ("user", result), ("model", {"text": "Done"})]
+    contents = [{"role": role, "parts": [part]} for role, part in said]
+    return write_json(folder / "checkpoint.json", {"history": contents, "authType": "cerulean", "number": 4711})
+
+
+def count_checkpoint(path: Path) -> Counts:
+    """By its contents."""
+    contents = json.loads(path.read_text())["history"]
+    parts = [part for content in contents for part in content["parts"]]
+    calls, results = (sum(name in part for part in parts) for name in ("functionCall", "functionResponse"))
+    return Counts(messages=len(contents), calls=calls, results=results)
+
+
 def write_pydantic(folder: Path) -> Path:
     """A call with its result."""
     return write_json(folder / "pydantic.json", messages.PYDANTIC)
@@ -379,6 +397,7 @@ AGENTS = {
     "vscode": Sample(write_vscode, count_vscode, words("copilot/gpt-5")),
     "qwen-code": Sample(write_qwen, count_qwen, words("assistant", "tool_result")),
     "gemini-cli": Sample(write_gemini, count_gemini),
+    "gemini-checkpoint": Sample(write_checkpoint, count_checkpoint),
     "pydantic-ai": Sample(write_pydantic, count_pydantic),
     "message-list": Sample(write_messages, count_messages),
     "crush": Sample(write_crush, count_crush, words("reasoning", "binary", "tool_call")),

@@ -232,6 +232,15 @@ def test_every_kind_of_entry(tmp_path: Path) -> None:
     ]
 
 
+def test_images_are_named(tmp_path: Path) -> None:
+    """Beside a text, too."""
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
+    message = {"role": "user", "content": [image, {"type": "text", "text": "What is this?"}]}
+    stored(tmp_path / "log", MessageEntry(id="a", message=message))
+    for options in ([], ["-v"], ["--context"], ["--dot"]):
+        assert "[image] What is this?" in inspect(tmp_path / "log", *options).output
+
+
 def test_marks_that_hide_or_pin_are_shown(tmp_path: Path) -> None:
     """The remarks say what is so now. As JSON, an entry has its own fields and what marks changed."""
     path = tmp_path / "log"

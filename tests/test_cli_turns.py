@@ -208,6 +208,7 @@ def test_a_deep_tree_keeps_half_of_the_width(tmp_path: Path) -> None:
     lines = [line for line in inspect(tmp_path / "log", columns=40) if "wo" in line]
     assert len(lines) == 2 + 4 + 8 + 16 + 32 + 64 + 128
     assert max(map(len, lines)) == 40
+    assert max(map(len, inspect(tmp_path / "log", "-v", columns=40)[4:])) == 40
 
 
 def test_messages_of_no_prompt(tmp_path: Path) -> None:

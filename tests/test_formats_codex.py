@@ -227,6 +227,21 @@ def test_a_fork_of_an_older_version_counts_its_own_lines(tmp_path: Path, store: 
         assert fork.header.copied_to == fork.path()[4].id
 
 
+def test_the_ids_of_turns_say_where_a_fork_begins(tmp_path: Path) -> None:
+    """Without the parent's file: its turns are older than the session, those of the fork are newer."""
+    fork, older, newer = (f"01a2272f-{time}-7abc-9b5e-e8804af6d549" for time in ("7bd2", "7aba", "7be5"))
+    copied = [meta(0, HOME), line(1, "turn_context", {"turn_id": older}), said(2, "user", "Name a city")]
+    copied += [said(3, "assistant", "Rome"), counted(4, 10, 10)]
+    begun = meta(0, fork, forked_from_id=HOME, timestamp="2026-11-28T11:00:05.000Z")
+    own = [line(5, "turn_context", {"turn_id": newer}), said(6, "user", "In the fork"), counted(7, 14, 4)]
+    for lines, number in (([*copied, *own], 5), (copied, 5), ([*copied[:1], *copied[2:]], None)):
+        path = write(tmp_path, fork, old([begun, *lines], 9))
+        imported(path, store := open_store("memory:"))
+        with store.open(fork) as session:
+            expected = None if number is None else session.path(session.leaf_id)[number].id
+            assert session.header.copied_to == expected
+
+
 def test_a_fork_may_have_copied_nothing(tmp_path: Path, store: SessionStore) -> None:
     """A parent that begins with other lines says nothing about the fork."""
     write(tmp_path, HOME, old([meta(0, HOME, cwd="/elsewhere")], 1))

@@ -132,6 +132,21 @@ def test_a_compaction_of_kimi_cli(tmp_path: Path, store: SessionStore) -> None:
     assert (store.info(ID).name, store.info(ID).archived) == ("Lists", True)
 
 
+def test_a_clear_of_kimi_cli_begins_again(tmp_path: Path, store: SessionStore) -> None:
+    """The model sees the system prompt and what is said from there on."""
+    cleared = [
+        wire("TurnBegin", 9, user_input="/clear"),
+        wire("ContentPart", type="text", text="The context has been cleared."),
+        wire("TurnEnd"),
+        wire("TurnBegin", 10, user_input="Afresh"),
+    ]
+    cli(tmp_path, TURN + cleared, contexts=(OLD,))
+    imported(tmp_path, store)
+    with store.open(ID) as session:
+        assert shown(session) == ["system: You are Kimi.", "user: Afresh"]
+        assert len(session.leaves()) == 2
+
+
 def test_a_wire_alone(tmp_path: Path, store: SessionStore) -> None:
     """Without the context files a compaction has no summary, which is said."""
     path = write_lines(tmp_path / "kept.jsonl", TURN + COMPACTED)
@@ -321,7 +336,7 @@ def test_a_step_that_alone_has_its_usage(tmp_path: Path, store: SessionStore) ->
 
 
 def test_undo_is_a_branch(tmp_path: Path, store: SessionStore) -> None:
-    """Back to before the message of a person, and what was injected for it. A clear begins again."""
+    """Back to before the message of a person, and what was injected for it. A clear keeps the system prompt only."""
     owned = said("<system-reminder>For it.</system-reminder>", "injection")
     owned["message"]["origin"]["ownerPromptId"] = "p2"
     second = [owned, said("More", id="p2"), *step(3, part(3, "No."))]
@@ -334,7 +349,7 @@ def test_undo_is_a_branch(tmp_path: Path, store: SessionStore) -> None:
     code(tmp_path, lines + more)
     imported(tmp_path, store)
     with store.open(CODE_ID) as session:
-        assert shown(session) == ["user: Afresh"]
+        assert shown(session) == ["system: You are Kimi.", "user: Afresh"]
 
 
 def test_a_prompt_behind_a_clear_replaces_nothing(tmp_path: Path, store: SessionStore) -> None:

@@ -14,11 +14,13 @@ from browser import Opened, address_of, browser  # noqa: F401  # a fixture
 from exported import PIXEL
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markupsafe import Markup
 
 from convtree import BranchSummaryEntry, CompactionEntry, ExtensionDataEntry, ModelChangeEntry, Session
 from convtree._formats.documents.html.entries import EntryMarkup
 from convtree._formats.documents.html.images import image_source
 from convtree._formats.documents.html.script_data import script_data
+from convtree._formats.documents.html.texts import code, is_safe, markdown
 from convtree._model.entries import MessageEntry, OpaqueEntry
 from convtree.exchange import export_file
 
@@ -245,6 +247,32 @@ def test_any_text_becomes_safe_markup(text: str) -> None:
         for row, record in session.records():
             if hasattr(record, "parent_id"):
                 assert wrong_with(render.of(row, record).markup) == []  # type: ignore[arg-type]  # an entry
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("csharp", "a\n" * 4000),
+        ("csharp", "a[]\n" * 2500),
+        ("css", ('\\"' * 990 + "\n") * 15),
+        ("go", ('\\"' * 990 + "\n") * 15),
+    ],
+    ids=["words", "types", "css", "go"],
+)
+def test_code_that_takes_long_to_highlight(language: str, text: str) -> None:
+    """It is shown as it is. Pygments would need many seconds."""
+    assert code(text, language) == Markup('<pre class="code" dir="ltr" tabindex="0">%s</pre>') % text
+    assert 'class="h-' in code("a { b: 1 }" if language == "css" else 'var a = "b"; // c', language)
+
+
+def test_which_links_lead_away() -> None:
+    """Whole addresses of pages and of mail. `http:x` would be relative to the page, whose address may be a secret."""
+    good = ["http://a", "HTTPS://b/c", "mailto:me@example.org"]
+    bad = ["http:x", "http:/x", "https:", "//a", "x", "http://[", "javascript:x", "ftp://a", "data:image/png;base64,x"]
+    assert ([each for each in [*good, *bad] if is_safe(each)], 'href="http:x"' in markdown("[a](http:x)")) == (
+        good,
+        False,
+    )
 
 
 def test_a_style_is_no_attribute_of_a_table() -> None:

@@ -137,6 +137,18 @@ def test_where_the_conversation_forks_there_is_a_switch(opened: Opened) -> None:
     assert branch_in_view(opened) == ["s1", "q1", "a1", "q3", "a4"]
 
 
+def test_brackets_behind_alt_gr(opened: Opened) -> None:
+    """Keyboards send them with Ctrl and Alt, or with Alt alone. Ctrl with a key stays the browser's."""
+    press = "(keys) => document.body.dispatchEvent(new KeyboardEvent('keydown', { bubbles: true, ...keys }))"
+    opened.page.click("article .switch [aria-label='Next branch']")
+    opened.page.evaluate(press, {"key": "]", "ctrlKey": True})
+    assert branch_in_view(opened)[3] == "q3"
+    opened.page.evaluate(press, {"key": "]", "ctrlKey": True, "altKey": True, "modifierAltGraph": True})
+    assert branch_in_view(opened)[3] == "q4"
+    opened.page.evaluate(press, {"key": "[", "altKey": True})
+    assert branch_in_view(opened)[3] == "q3"
+
+
 def test_the_contents_have_prompts_labels_and_summaries(opened: Opened) -> None:
     """Those of the branch in view, in its order."""
     assert opened.texts("[data-list=prompts] .words") == [
@@ -179,6 +191,30 @@ def test_a_compaction_shows_what_the_model_saw(opened: Opened) -> None:
     assert opened.texts(".gap") == ["7 entries that the summary stands for. Show the originals"]
     opened.page.click(".gap button")
     assert branch_in_view(opened)[:4] == ["s1", "q1", "a1", "q2"]
+
+
+def test_what_the_model_saw_is_its_context(opened: Opened, tmp_path: Path) -> None:
+    """Without messages that are hidden from it or replaced, also where nothing is kept, and over two compactions."""
+    with Session.memory() as session:
+        for number in range(70):
+            session.append(
+                {"role": "user", "content": f"said {number}"}, id=f"e{number}", pinned=number in (3, 66) or None
+            )
+        session.append({"role": "user", "content": "better"}, id="new", replaces="e64")
+        session.hide("e65", visible_to="user")
+        session.extend([CompactionEntry(id="c1", parent_id="new", summary="first", first_kept_entry_id="e60")])
+        session.append({"role": "user", "content": "after"}, id="after", parent_id="c1")
+        session.extend([CompactionEntry(id="c2", parent_id="after", summary="second", first_kept_entry_id=None)])
+        session.branch("c2")
+        seen = {at: [entry.id for entry in session.build_context(leaf=at).entries] for at in ("c1", "c2")}
+        export_file(session, tmp_path / "seen.html", "html")
+    assert seen["c1"] == ["e3", "c1", "e60", "e61", "e62", "e63", "e66", "e67", "e68", "e69", "new"]
+    opened.load(address_of(tmp_path / "seen.html"))
+    opened.show_all()
+    opened.page.click("article.compaction >> nth=0 >> .fold")
+    assert branch_in_view(opened) == [*seen["c1"], "after", "c2"]
+    opened.page.click("article.compaction >> nth=1 >> .fold")
+    assert branch_in_view(opened) == seen["c2"]
 
 
 def test_a_branch_summary_leads_to_its_branch(opened: Opened) -> None:

@@ -13,6 +13,7 @@ from test_html_hostile import ALL
 
 from convtree import open_store
 from convtree._cli.app import app
+from convtree._tools.pages import export_pages
 from convtree.stores._session_store import SessionStore
 
 SECRET = "ghp_" + "a1B2c3D4e5F6" * 3
@@ -72,6 +73,25 @@ def test_only_what_changed_is_written(tmp_path: Path) -> None:
         for content in ("", "[]", '{"../../notes.html":{"stamp":"x","title":"","words":[]}}', '{"x.html":3}'):
             (pages / "pages.json").write_text(content)
             assert export(store, pages).stderr == "3 pages written, 0 unchanged\n"
+
+
+def test_every_session_has_a_page_of_its_own(browser: Any, tmp_path: Path) -> None:  # noqa: F811
+    """Also if its id is that of the list, that of another but for case, or looks like the beginning of an address."""
+    ids = ["index", "Trip", "trip", "javascript:x", "plain"]
+    with open_store("memory:") as store:
+        for id in ids:
+            with store.create(id=id) as session:
+                session.append({"role": "user", "content": f"I am {id}"})
+        export_pages(store, tmp_path)
+    names = [path.name for path in tmp_path.glob("*.html")]
+    assert (len({name.lower() for name in names}), {"index.html", "plain.html"} <= {*names}) == (6, True)
+    opened = Opened(browser, address_of(tmp_path / "index.html"))
+    links = opened.ask("() => [...document.querySelectorAll('.line')].map((each) => [each.innerText, each.href])")
+    for text, link in links:
+        opened.page.goto(link)
+        assert opened.texts("main .text") == [text.partition("\n")[0].strip()]
+    assert sorted(text.partition("\n")[0] for text, _ in links) == sorted(f"I am {id}" for id in ids)
+    opened.context.close()
 
 
 def test_a_secret_is_in_no_page(tmp_path: Path) -> None:

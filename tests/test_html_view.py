@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ from click.testing import CliRunner
 
 from convtree import Session, open_store
 from convtree._cli.app import app
+from convtree._formats.documents.html.live import News
 
 pytest.importorskip("uvicorn", reason="NOT TESTED: uvicorn is not installed")
 
@@ -50,14 +53,15 @@ class Server(NamedTuple):
 def served(*arguments: object) -> Iterator[Server]:
     """Runs the command until the block ends."""
     command = [sys.executable, "-m", "convtree", "view", "--no-open", *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         try:
             yield Server(process, process.stdout.readline().strip())
         finally:
             process.send_signal(signal.SIGINT)
-            ended = process.wait(15)
-        assert ended == 0
+            ended = (process.wait(15), process.stderr.read())
+        assert ended == (0, "")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -192,7 +196,44 @@ def test_what_is_not_there(shop: Server) -> None:
     status, text = shop.get(f"{shop.base}all/s/nothing/")
     assert (status, "nothing" in text) == (404, True)
     assert [shop.get(shop.base + path)[0] for path in ("nothing", "all/s/..%2f..%2fx/", "all/s/a/b/")] == [404] * 3
+    assert shop.get(f"{shop.base}all/s/%2e%2e/")[0] == 404  # no id at all
     assert shop.get(f"{shop.base}all/s/trip/")[0] == 200
+
+
+def test_requests_that_no_page_makes(shop: Server) -> None:
+    """A path without a slash, a row that is no number, and a request for the head of what never ends."""
+    events = f"{shop.base}all/s/trip/events"
+    assert shop.get("elsewhere") == (404, "not found")
+    assert shop.get(events, "HEAD") == (200, "")
+    for row in ("--5", "9" * 5000):
+        connection = http.client.HTTPConnection(urlsplit(shop.address).netloc, timeout=10)
+        connection.request("GET", f"{events}?after={row}&id=x")
+        assert connection.getresponse().read(12) == b": following\n"
+        connection.close()
+
+
+def test_streams_that_are_open_at_the_end(log: Path) -> None:
+    """Ctrl-C cuts them off, and says nothing. One of them was never read."""
+    with served(log) as running, socket.socket() as listening:
+        place = urlsplit(running.address)
+        listening.connect((place.hostname, place.port))
+        listening.sendall(f"GET {place.path}events HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n".encode())
+        assert listening.recv(12) == b"HTTP/1.1 200"
+        time.sleep(0.3)
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(5) == 0
+
+
+def test_news_of_many_large_entries_are_several_messages() -> None:
+    """Each ends after about a megabyte, so that a stream which is not read holds little. None is left out."""
+    with Session.memory() as session:
+        for number in range(5):
+            session.append({"role": "user", "content": f"{number} " + "x" * 600_000}, id=f"e{number}")
+        session.label("e0", "here")
+        news, ids = News(session, 0), []
+        while (found := news.since()) is not None:
+            ids.append([row[2] for row in json.loads(found)["rows"]])
+    assert ids == [["e0", "e1"], ["e2", "e3"], ["e4"]]
 
 
 def test_what_the_command_refuses(tmp_path: Path) -> None:

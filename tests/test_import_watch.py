@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from foreign import CLAUDE, CODEX, KIT, PI, encoded, kit_said, pi_said
+from foreign import CLAUDE, CODEX, KIT, PI, claude_said, encoded, kit_said, pi_said
 
 from convtree import NotALog, open_store
 from convtree._cli.app import app
 from convtree._tools import importing, watching
 from convtree._tools.watching import is_whole
-from convtree.exchange import watch
+from convtree.exchange import import_into, watch
 from convtree.stores._session_store import SessionStore
 
 Step = Callable[[], object]
@@ -416,3 +416,28 @@ def test_an_interrupt_ends_the_command(folder: Path, tmp_path: Path) -> None:
     assert [line.split(":")[0].split()[0] for line in lines] == ["pi", "kit", "pi"]
     with open_store(f"{tmp_path}/store/") as store, store.open("p1", read_only=True) as session:
         assert session.leaf_id == "new"
+
+
+@pytest.mark.parametrize("cut", [0, 40])
+def test_a_watch_that_was_killed_goes_on(cut: int, tmp_path: Path) -> None:
+    """Between two lines, or in the middle of one: what is written later is added, and nothing is there twice."""
+    source, store = tmp_path / "source", tmp_path / "store"
+    source.mkdir()
+    lines = [encoded(claude_said(f"u{at}", None if at == 0 else f"u{at - 1}", f"Say {at}")) for at in range(6)]
+    written = source / "a.jsonl"
+    written.write_bytes(b"".join(lines[:2]))
+    command = [sys.executable, "-m", "convtree", "import", "--watch", "--interval", "0.1", str(source), str(store)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert b"2 records written" in process.stdout.readline()
+        with written.open("ab") as file:
+            file.write(b"".join(lines[2:4]) + lines[4][:cut])
+        assert b"records written" in process.stdout.readline()
+        process.kill()
+    with written.open("ab") as file:
+        file.write(lines[4][cut:] + lines[5])
+    with open_store(str(store)) as again:
+        import_into(source, again)
+        (found,) = again.list()
+        with again.open(found.id) as session:
+            assert [record.id for _, record in session.records()] == [f"u{at}" for at in range(6)]

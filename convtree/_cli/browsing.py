@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +13,7 @@ from convtree._cli.choosing import located, open_chosen_store, refuse_session, w
 from convtree._cli.completing import complete_log
 from convtree._cli.inspect import with_session
 from convtree._cli.opening import open_source
+from convtree._cli.output import has_terminal
 from convtree._model.errors import SeveralSessions
 from convtree.stores._session_store import SessionStore
 
@@ -38,7 +38,7 @@ def browse_command(ctx: click.Context, log: str | None, store: SessionStore | No
     data directory. `?` shows the keys. Nothing is changed unless you label an entry or fork. Needs a terminal, and the
     extra `browse`.
     """
-    if not _has_terminal():
+    if not has_terminal():
         raise click.UsageError("browse needs a terminal; use `convtree inspect`")
     try:
         from convtree._cli.browse.app import Browser
@@ -72,13 +72,3 @@ def _opened(log: str | None, store: SessionStore | None, session_id: str | None)
         return SessionModel(LogFile(path, session_id), open_source(path, session_id)[0])
     except SeveralSessions:
         return OfOtherTools(path)
-
-
-def _has_terminal() -> bool:
-    """Returns whether an application can draw: it reads from standard input and draws on standard error."""
-    streams = (sys.stdin, sys.stdout, sys.__stdin__, sys.__stderr__)
-    return os.environ.get("TERM") not in (None, "", "dumb") and all(map(_is_terminal, streams))
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and not stream.closed and stream.isatty()

@@ -9,7 +9,8 @@ import orjson
 
 from convtree._engine.outline import Changed
 from convtree._formats.common.gaps import Gap
-from convtree._messages.parts import Result, Text, Unknown
+from convtree._formats.documents.turns import words_of
+from convtree._messages.parts import Media, Result, Text, Unknown
 from convtree._messages.reading import read
 from convtree._model.entries import (
     BranchSummaryEntry,
@@ -70,7 +71,8 @@ def describe_message(message: Any, shape: str | None = None) -> Description:
         return Description("message", [], brief(message), indented(message))
     said = read(message, shape)
     text, results = said.text, said.results
-    gists = [text.lstrip()[:_GIST]] if text.strip() else []
+    shown = words_of(said) if any(isinstance(part, Media) for part in said.parts) else text.lstrip()
+    gists = [shown[:_GIST]] if shown else []
     gists += [f"calls {', '.join(call.name or '?' for call in said.calls)}"] if said.calls else []
     if results:
         names = ", ".join(result.name or result.id or "?" for result in results)

@@ -19,7 +19,7 @@ from convtree._engine import tree
 from convtree._engine.outline import Changed, changed_fields
 from convtree._formats.documents.markdown import paragraphs
 from convtree._model.batches import batched
-from convtree._model.entries import Entry, LostEntry, MessageEntry
+from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, LostEntry, MessageEntry
 from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import usage_of, usage_stored_in
 
@@ -79,10 +79,11 @@ class EntryLines:
             tail = f"  {readable_size(self._view.outline.tree.lengths[row]):>{_SIZE_CELLS}}{tail}"
         clock = self._clock(entry)
         lead = fit_columns(lead, terminal)
-        room = terminal.width - len(lead) - 2 - len(clock) - _KIND_CELLS - 1 - terminal.cells(tail)
-        remarks = terminal.cut(self._remarks(row, described.remarks), max(room, _MIN_TEXT_CELLS))
-        gist = terminal.cut(escape_controls(described.gist), max(room - terminal.cells(remarks), 0), fill=True)
-        kind = terminal.cut(escape_controls(described.kind), _KIND_CELLS, fill=True)
+        room = max(terminal.width - len(lead) - 2 - len(clock) - terminal.cells(tail) - 1, 0)
+        kind = terminal.cut(escape_controls(described.kind), min(_KIND_CELLS, room), fill=True)
+        room -= terminal.cells(kind)
+        remarks = terminal.cut(self._remarks(row, described.remarks), room)
+        gist = terminal.cut(escape_controls(described.gist), room - terminal.cells(remarks), fill=True)
         kind = terminal.paint(kind, described.kind if isinstance(entry, MessageEntry) else "entry")
         said = f"{kind} {terminal.paint(remarks, 'note')}{gist}"
         return f"{lead}{self._sign(row)} {terminal.paint(clock, 'dim')}{said}{terminal.paint(tail.rstrip(), 'dim')}"
@@ -101,8 +102,9 @@ class EntryLines:
         heading, *body = list(paragraphs(entry, changed, view.labels.get(row))) or [
             f"## {describe(entry).kind.capitalize()}"
         ]
-        if not body and not isinstance(entry, MessageEntry):
-            body = [describe(entry).whole]
+        is_summary = isinstance(entry, CompactionEntry | BranchSummaryEntry)
+        if is_summary or (not body and not isinstance(entry, MessageEntry)):
+            body = [describe(entry).whole]  # a document leaves out what a summary keeps, and who wrote it
         mark = " (leaf)" if row == view.leaf else ""
         lead, below = fit_columns(lead, terminal), fit_columns(below, terminal)
         style = (entry.role or "") if isinstance(entry, MessageEntry) else "entry"

@@ -190,3 +190,10 @@ def terminal_stderr() -> TextIO | None:
     """
     stream = sys.stderr._stream if isinstance(sys.stderr, SafeStream) else sys.stderr
     return stream if stream is not None and stream.isatty() else None
+
+
+def has_terminal() -> bool:
+    """Returns whether an application can draw: it reads from standard input and draws on standard error."""
+    streams = (sys.stdin, sys.stdout, sys.__stdin__, sys.__stderr__)
+    can_draw = all(stream is not None and not stream.closed and stream.isatty() for stream in streams)
+    return can_draw and os.environ.get("TERM") not in (None, "", "dumb")

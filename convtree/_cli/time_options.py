@@ -22,7 +22,8 @@ class Range(NamedTuple):
     def understood(self, what: str) -> str:
         """Returns how the options were understood, for the end of a sentence; empty without any."""
         parts = [("from", self.start), ("until", self.end)]
-        texts = [f"{word} {when:%Y-%m-%d %H:%M}" for word, when in parts if when is not None]
+        zone = self.now.tzinfo
+        texts = [f"{word} {when.astimezone(zone):%Y-%m-%d %H:%M}" for word, when in parts if when is not None]
         return f" {what} {' '.join(texts)}" if texts else ""
 
 

@@ -40,6 +40,7 @@ def view_command(
     it comes. Ctrl-C ends it.
 
     The address is on this machine only, and has a token in it: who knows the address can read everything.
+    Other users of the machine may see it in the command line of the browser: use --no-open there, and paste it.
     Nothing is ever written.
     """
     if missing := [name for name in _NEEDS if find_spec(name) is None]:
@@ -61,6 +62,7 @@ def _serve(
     listening: socket.socket, log: str | None, store: SessionStore | None, session_id: str | None, is_opened: bool
 ) -> None:
     import uvicorn
+    from uvicorn.server import logger
 
     from convtree._tools.view_app import view_app
 
@@ -82,5 +84,8 @@ def _serve(
     sys.stdout.flush()
     if is_opened:
         open_page(address)
+    server = uvicorn.Server(config)
+    # Streams are still open when a person ends it. That they are cut off then is no error.
+    logger.addFilter(lambda _: not server.should_exit)
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])

@@ -146,17 +146,18 @@ def export_lines(
 ) -> Iterator[bytes]:
     """Yields a session in another format, piece by piece.
 
-    `redact` (`convtree.redact`, for example) gets every text of a message, summary or extension, and names, labels,
-    directories and the owner; what it returns is written instead. Ids and types are not redacted. True stands for
-    `Redactor()`. "hf-traces", which is made to be published, is redacted unless `redact` is False, with its ids.
-
-    `findings` gets what the format has no place for; it is complete when the iterator is exhausted.
-
-    `leaf` is the entry that is exported as the leaf, if not the session's own: a format that holds one branch holds
-    the one to it, and others are exported as if the leaf had been moved there. Nothing is moved.
-
-    With `allow_gaps`, a damaged session is written as far as it can be read. Where a damaged line still says which
-    entry it was, the conversation goes on above it. Markdown names each gap in its place.
+    Args:
+        session: The session to write.
+        format: The name of the format.
+        redact: A function (`convtree.redact`, for example) that gets every text of a message, summary or extension, and
+            names, labels, directories and the owner; what it returns is written instead. Ids and types are not
+            redacted. True stands for `Redactor()`. "hf-traces", which is made to be published, is redacted unless it is
+            False, with its ids.
+        findings: Gets what the format has no place for; it is complete when the iterator is exhausted.
+        leaf: The entry that is exported as the leaf, if not the session's own: a format that holds one branch holds the
+            one to it, and others are exported as if the leaf had been moved there. Nothing is moved.
+        allow_gaps: Writes a damaged session as far as it can be read. Where a damaged line still says which entry it
+            was, the conversation goes on above it. Markdown names each gap in its place.
 
     Raises:
         ValueError: There is no such format, or it holds the contexts of all leaves, and `leaf` was given.

@@ -8,10 +8,12 @@ Pages of sessions that the store no longer has are removed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -79,10 +81,11 @@ def export_pages(
     done.failed.update((each.place, each.code) for each in store.findings)
     listed: list[Listed] = []
     unchanged = 0
+    names = _names_of([info.id for info in sessions], redact)
     for number, info in enumerate(sessions):
         if progress is not None:
             progress(number, len(sessions))
-        name = _name_of(info.id, redact)
+        name = names[info.id]
         try:
             page, is_new = _page(store, info.id, folder / name, before.get(name), redact)
         except (ConvtreeError, ValueError) as error:
@@ -91,7 +94,7 @@ def export_pages(
         made[name] = page
         unchanged += not is_new
         done.written.extend([info.id] if is_new else [])
-        listed.append(Listed(name, page.title, _redacted(info, redact), page.words))
+        listed.append(Listed(f"./{quote(name)}", page.title, _redacted(info, redact), page.words))
     done.removed.extend(_remove(folder, before.keys() - made.keys()))
     if progress is not None and sessions:
         progress(len(sessions), len(sessions))
@@ -128,9 +131,15 @@ def _stamp(revision: str | None, redact: Redact | None) -> str:
     return sha256(f"{revision} {version()} {how}".encode()).hexdigest()[:32]
 
 
-def _name_of(id: str, redact: Redact | None) -> str:
-    """Returns the name of a session's page. An id that is a secret is not in it."""
-    return plain_name(f"{id if redact is None or redact(id) == id else derive_id(id)}{_ENDING}")
+def _names_of(ids: Sequence[str], redact: Redact | None) -> dict[str, str]:
+    """Returns the names of sessions' pages, by id. An id that is a secret is in no name.
+
+    No two names differ only by case, which some file systems do not tell apart, and none is that of the list.
+    """
+    plain = {id: plain_name(f"{id}{_ENDING}") for id in ids}
+    taken = Counter([LIST, *(name.casefold() for name in plain.values())])
+    is_used = {id: taken[plain[id].casefold()] == 1 and (redact is None or redact(id) == id) for id in ids}
+    return {id: name if is_used[id] else f"{derive_id(id)}{_ENDING}" for id, name in plain.items()}
 
 
 def _redacted(info: SessionInfo, redact: Redact | None) -> SessionInfo:

@@ -1,12 +1,14 @@
 """The pages of a log or a store as a web application for one person on one machine. It only reads.
 
 Every address begins with a token that nobody can guess, and the name of the host is checked. So another user of the
-machine cannot read it, and neither can a web page that the person visits, even if its name is made to lead here. All
-answers are made by the exporter of pages, and hold its policy.
+machine cannot read it, and neither can a web page that the person visits, even if its name is made to lead here. Who
+sees the address can: whatever starts a browser with it shows it to the machine. All answers are made by the exporter of
+pages, and hold its policy.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -23,13 +25,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from convtree._formats.documents.html.index_page import Listed, index_page
 from convtree._formats.documents.html.live import News
 from convtree._formats.documents.html.page import page_of
-from convtree._model.errors import ConvtreeError, SessionNotFound
+from convtree._model.errors import ConvtreeError, InvalidMessage, SessionNotFound
 from convtree._session.session import Session
 from convtree.stores._session_store import SessionStore
 
 POLL_S = 0.2  # between two looks at a log
 _QUIET_S = 15.0  # after which a connection gets a sign of life
 _HITS = 1000  # that a search over the store reads
+_ROW = re.compile(r"[0-9]{1,15}")
 _RELOAD = b'{"reload":true}'
 _HEADERS = {
     b"cache-control": b"no-store",
@@ -92,7 +95,7 @@ class Guard:
             return PlainTextResponse("unknown host", 421)
         if scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("only GET is answered", 405, {"allow": "GET, HEAD"})
-        given = scope["path"].split("/")[1].encode()
+        given = scope["path"].removeprefix("/").partition("/")[0].encode()
         if not secrets.compare_digest(given, self._token):
             return PlainTextResponse("not found", 404)
         return None
@@ -141,9 +144,11 @@ class Viewer:
 
     async def events(self, request: Request) -> Response:
         """Answers with what is appended to a session, as it is appended."""
+        if request.method == "HEAD":  # it has no body, so nothing would ever end it
+            return Response(media_type="text/event-stream")
         session = await run_sync(self._open, request)
-        last, id = request.query_params.get("after", "-1"), request.query_params.get("id", "")
-        row = int(last) if last.lstrip("-").isdecimal() else -1
+        last, id = request.query_params.get("after", ""), request.query_params.get("id", "")
+        row = int(last) if _ROW.fullmatch(last) else -1
         is_same = row < 0 or session.outline().row(id) == row
         headers = {"x-accel-buffering": "no"}
         return StreamingResponse(
@@ -202,4 +207,4 @@ def _address(id: str) -> str:
 
 async def _failed(_request: Request, error: Exception) -> Response:
     """Answers with what is wrong with a log."""
-    return PlainTextResponse(str(error), 404 if isinstance(error, SessionNotFound) else 500)
+    return PlainTextResponse(str(error), 404 if isinstance(error, SessionNotFound | InvalidMessage) else 500)

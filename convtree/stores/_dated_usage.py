@@ -1,7 +1,8 @@
 """When tokens and cost were spent: sums of a session by day, and in a range of time.
 
-The catalogue has one sum for a session and model, without times. It also has the times of all entries. If they are on
-one day, the sum belongs to that day. Only the logs of the other sessions are read.
+The catalogue has one sum for a session and model, without times. It also has the times of all entries. If they are in
+the range and on one day, the sum belongs to that day; if none is in the range, nothing does. Only the logs of the other
+sessions are read. Without a zone, days do not matter.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ class Span(NamedTuple):
             return self.is_all
         return (self.since is None or self.since <= ms) and (self.until is None or ms < self.until)
 
+    def is_apart_from(self, first: int, last: int) -> bool:
+        """Returns whether it has no time from `first` to `last`."""
+        return (self.since is not None and last < self.since) or (self.until is not None and first >= self.until)
+
 
 class Dated(NamedTuple):
     """What a session has spent on a day; None for answers without a time."""
@@ -64,7 +69,7 @@ class Plan(NamedTuple):
     own: Mapping[str, OwnRecords]
 
 
-def plan_of(catalogue: Catalogue, totals: Sequence[UsageTotal], span: Span, zone: tzinfo) -> Plan:
+def plan_of(catalogue: Catalogue, totals: Sequence[UsageTotal], span: Span, zone: tzinfo | None) -> Plan:
     """Returns what is known about these totals, and what else has to be read, from one look into the catalogue."""
     times = _times(catalogue, sorted({each.session_id for each in totals}))
     unclear = [id for id, each in times.items() if not _is_clear(each, span, zone)]
@@ -72,9 +77,9 @@ def plan_of(catalogue: Catalogue, totals: Sequence[UsageTotal], span: Span, zone
 
 
 def spent_by_day(
-    plan: Plan, span: Span, zone: tzinfo, open_reader: Callable[[str], Session], progress: Progress | None
+    plan: Plan, span: Span, zone: tzinfo | None, open_reader: Callable[[str], Session], progress: Progress | None
 ) -> Iterator[Dated]:
-    """Yields what sessions have spent in a range of time, by day.
+    """Yields what sessions have spent in a range of time, by day if there is a zone.
 
     `open_reader` opens a session by its id, and `progress` is called with (done, of) after each log. A session that was
     deleted meanwhile is left out.
@@ -122,17 +127,21 @@ def _times(catalogue: Catalogue, ids: Sequence[str]) -> dict[str, Times]:
     return found
 
 
-def _is_clear(times: Times, span: Span, zone: tzinfo) -> bool:
-    """Returns whether all entries of a session are on one day, and all or none in the range."""
+def _is_clear(times: Times, span: Span, zone: tzinfo | None) -> bool:
+    """Returns whether no entry of a session is in the range, or all of them are, and on one day."""
     if times.first is None or times.last is None:
         return False
+    if span.is_apart_from(times.first, times.last):
+        return True
     same_day = _day_of(times.first, zone) == _day_of(times.last, zone)
-    return same_day and span.has(times.first) == span.has(times.last)
+    return same_day and span.has(times.first) and span.has(times.last)
 
 
-def _day_of(ms: int | None, zone: tzinfo) -> str | None:
-    """Returns the day of a time, as in 2026-01-31; None without a time, or out of the years 1 to 9999."""
+def _day_of(ms: int | None, zone: tzinfo | None) -> str | None:
+    """Returns the day of a time, as in 2026-01-31; None without a time or a zone, or out of the years 1 to 9999."""
+    if ms is None or zone is None:
+        return None
     try:
-        return None if ms is None else (_EPOCH + timedelta(milliseconds=ms)).astimezone(zone).date().isoformat()
+        return (_EPOCH + timedelta(milliseconds=ms)).astimezone(zone).date().isoformat()
     except OverflowError:
         return None

@@ -322,8 +322,9 @@ class StoreReader(Uncopyable, ForkAware):
         totals, counted_in = self._query(lambda found: totals_with_tasks(found, [info.id for info in infos]))
         spent = [Dated(None, total) for total in totals]
         if by == "day" or not span.is_all:
-            plan = self._query(lambda found: plan_of(found, totals, span, zone))
-            spent = builtins.list(spent_by_day(plan, span, zone, self._read, progress))
+            days = zone if by == "day" else None
+            plan = self._query(lambda found: plan_of(found, totals, span, days))
+            spent = builtins.list(spent_by_day(plan, span, days, self._read, progress))
         rows = usage_rows(by, spent, counted_in, infos)
         return rows if span.is_all else [row for row in rows if row.usage != Usage()]
 

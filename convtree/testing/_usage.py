@@ -209,6 +209,28 @@ class UsageTests(StoreTests):
         store.usage(by="day", progress=lambda number, of: done.append((number, of)))
         assert done == [(1, 1)]  # only one log has to be read
 
+    def test_a_range_within_a_session(self, store: SessionStore) -> None:
+        """What was said before it and after it does not count, by whatever, on one day or on several."""
+        times = [f"2026-03-0{day}T{hour}:00:00Z" for day in (1, 2) for hour in (10, 12, 14)]
+        with store.create(id="a") as session:
+            session.extend([answer(f"e{at}", when, 10**at) for at, when in enumerate(times[:3])])
+        with store.create(id="b") as session:
+            session.extend([answer(f"e{at}", when, 10**at) for at, when in enumerate(times[3:], 3)])
+        with store.create(id="c") as session:
+            session.extend([answer(f"f{at}", when, 10**6) for at, when in enumerate(times)])
+        for since, until, expected, logs in (
+            ("2026-03-01T11", "2026-03-01T13", {"a": 10, "c": 10**6}, 2),
+            ("2026-03-01T12", "2026-03-02T12", {"a": 110, "b": 1000, "c": 3 * 10**6}, 3),
+            ("2026-03-01", "2026-03-03", {"a": 111, "b": 111_000, "c": 6 * 10**6}, 0),
+            ("2026-03-02", None, {"b": 111_000, "c": 3 * 10**6}, 1),
+        ):
+            done: list[tuple[int, int]] = []
+            found = store.usage(since=since, until=until, progress=lambda *each: done.append(each))  # noqa: B023
+            assert {row.session_id: row.usage.output_tokens for row in found} == expected
+            assert len(done) == logs
+            by_day = store.usage(by="day", since=since, until=until)
+            assert sum(row.usage.output_tokens for row in by_day) == sum(expected.values())
+
     def test_a_day_before_the_calendar(self, store: SessionStore) -> None:
         """A time that has no local day has none."""
         with store.create(id="a") as session:

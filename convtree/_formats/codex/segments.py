@@ -23,6 +23,7 @@ from convtree._model.errors import NotALog
 _KEPT_IN = ("sessions", "archived_sessions")
 _NAME = re.compile(r"rollout-.{19}-([0-9a-f-]{36})(?:_[0-9a-f-]{36})?\.jsonl(?:\.zst)?")
 _ORDINAL = re.compile(rb'"ordinal"\s*:\s*(\d+)')
+_TIMED = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")  # a UUID of version 7
 _START = 200  # bytes of a line in which its ordinal is
 _PLACE = ("timestamp", "ordinal")  # in which a copied line differs
 _DEPTH = 1000  # files that one continues another
@@ -91,13 +92,15 @@ def last_copied(source: Source, segments: Segments) -> int | None:
     """Returns the ordinal, or the number, of the last line that a fork has copied; None if it has copied none.
 
     Older versions copy the history into the file of the fork, behind its own first line and with the time of the fork.
-    It is found by a comparison with the file of the parent.
+    It is found by a comparison with the file of the parent; without that, by the ids of the turns.
     """
     own = segments.own[0]
     parent = key(own.about.meta.get("forked_from_id"))
     if segments.above or parent is None:
         return None
     files = source.see(_home_of(own.path), _by_thread).get(parent, [])
+    if not files:
+        return _last_of_older_turns(own.path, own.about.thread)
     found = (last for each in files if each != own.path and (last := _last_common(own.path, each)) is not None)
     return max(found, default=None)
 
@@ -114,6 +117,28 @@ def _last_common(path: Path, parent: Path) -> int | None:
             ordinal = fields.get("ordinal")
             last = ordinal if isinstance(ordinal, int) else number
     return last
+
+
+def _last_of_older_turns(path: Path, thread: str) -> int | None:
+    """Returns the last line before the first turn of a fork's own; None if that cannot be told.
+
+    Behind its own first line a fork has that of its parent. The ids of turns and sessions begin with their time, so the
+    turns of the fork have larger ones than itself. The oldest versions write no turns.
+    """
+    last, has_turns = None, False
+    with suppress(NotALog, OSError, ImportError), SourceFile(path) as file:
+        for number, (fields, _) in enumerate(read_objects(file, Findings(), is_record), 1):
+            payload = as_object(fields.get("payload"))
+            if number == 2 and (fields.get("type") != "session_meta" or payload.get("id") in (None, thread)):
+                return None
+            turn = payload.get("turn_id")
+            if isinstance(turn, str) and _TIMED.fullmatch(turn):
+                has_turns = True
+                if turn > thread:
+                    break
+            ordinal = fields.get("ordinal")
+            last = ordinal if isinstance(ordinal, int) else number
+    return last if has_turns and _TIMED.fullmatch(thread) else None
 
 
 def name_of(source: Source, thread: str) -> str | None:

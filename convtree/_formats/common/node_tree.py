@@ -81,9 +81,17 @@ def make_records(
 ) -> Iterator[Record]:
     """Yields the entries that `make` returns for each node, parents first, and a mark of the leaf if needed.
 
-    `make` returns entries without ids and parents. `leaf` is the source's id of the leaf, None if it is the last node;
-    a function is called after every node was read. What the entries of a node do not say of it is added to the first
-    one, but for the fields named in `elsewhere`, and texts in those named in `words`.
+    What the entries of a node do not say of it is added to the first one.
+
+    Args:
+        nodes: the nodes.
+        make: returns the entries of a node, without ids and parents.
+        ids: the ids of the session.
+        findings: takes what is wrong.
+        leaf: the source's id of the leaf, None if it is the last node; a function is called after all nodes were read.
+        span: where a leaf that is not there is reported.
+        elsewhere: fields of nodes that the format keeps in another record.
+        words: fields of nodes whose texts have another name here.
     """
     ends: dict[str, str] = {}  # of nodes that became several entries
     last, count, has_branches = None, 0, False

@@ -164,7 +164,7 @@ class Turns:
         for call in said.calls:
             turn.tools[call.name] = turn.tools.get(call.name, 0) + 1
         turn.stopped = _stopped(entry)
-        text = "" if is_hidden else _line_of(said)
+        text = "" if is_hidden else words_of(said)
         if not is_hidden and (text or not turn.answered):
             turn.answer, turn.answer_row, turn.answered = entry, row, text
 
@@ -232,7 +232,7 @@ def _stopped(entry: MessageEntry) -> str | None:
 
 def line_of_message(entry: MessageEntry) -> str:
     """Returns the text of a message for one line, with images, documents and what is not understood named."""
-    return _line_of(read(entry.message, entry.shape))
+    return words_of(read(entry.message, entry.shape))
 
 
 def _asked(said: Source) -> str | None:
@@ -243,11 +243,11 @@ def _asked(said: Source) -> str | None:
         (part.role == "user" and isinstance(part, Text | Media)) or (isinstance(part, Unknown) and said.role == "user")
         for part in said.parts
     )
-    return _line_of(said, "user") if is_asking and said.role != "tool" else None
+    return words_of(said, "user") if is_asking and said.role != "tool" else None
 
 
-def _line_of(said: Source, role: str | None = None) -> str:
-    """Returns what a message says to people; with `role`, only what this one says."""
+def words_of(said: Source, role: str | None = None) -> str:
+    """Returns what a message says to people, for one line; with `role`, only what this one says."""
     words = []
     for part in said.parts:
         if role is not None and part.role != role and not isinstance(part, Unknown):

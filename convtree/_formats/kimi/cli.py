@@ -5,6 +5,7 @@ its lines, `session_state.py` for `state.json`, `soul/message.py` for what a mod
 
 - `TurnBegin`, `SteerInput`: messages of the user. A slash command is for the user only, and so is what is said in its
   turn before a step begins. What the tool says in the role of the user, such as a reminder, is for the model only.
+- `/clear`, `/reset`: what comes next is another root, with the system prompt again.
 - `ContentPart`, `ToolCall`: messages of the assistant, one for each. `ToolResult`: the result.
 - `StatusUpdate`: extension data with the usage of its step. The wire does not say which model it was.
 - `CompactionEnd`: a compaction. Its summary is in `context.jsonl`, which Kimi CLI begins anew each time; older ones are
@@ -45,6 +46,7 @@ _WIRE, _STATE, _CONTEXT = "wire.jsonl", "state.json", "context.jsonl"
 _AGENTS = "subagents"
 _START = SourceSpan(1, 0, 0)
 _SILENT = ("StepBegin", "TurnEnd", "CompactionBegin")  # what they say is in the order of the lines
+_CLEAR = re.compile(r"\s*/(clear|reset)(\s|$)")
 _OF_LINE: Kinds = {"timestamp": NUMBER, "protocol_version": str}
 _COMMAND = re.compile(r"\s*/[a-zA-Z0-9_-]+(:[a-zA-Z0-9_-]+)*(\s|$)")
 #: how a text begins that the tool says in the role of the user (soul/message.py, notifications/llm.py)
@@ -180,6 +182,8 @@ class _Reader:
                 self._is_in_step, self._has_said = True, False
             elif kind == "TurnBegin":
                 self._is_in_step = False
+                if _is_clear(fields):
+                    yield from self._cleared(number, span)
             if kind in _SILENT or fields.get("type") == "metadata":
                 name_unsaid(_beside(fields), None, span, self._findings)
             else:
@@ -189,6 +193,13 @@ class _Reader:
         node = Node(self._ids.derive(number), self._tip, None, span, fields)
         self._tip = node.id
         return node
+
+    def _cleared(self, number: int, span: SourceSpan) -> Iterator[Node]:
+        """Begins another root, with the system prompt again. The command that cleared the context is below it."""
+        self._tip, self._starts = None, []
+        for prompt in self._prompts():
+            self._tip = self._ids.derive("cleared", number)
+            yield Node(self._tip, None, None, span, prompt)
 
     def _prompts(self) -> Iterator[dict[str, Any]]:
         for path in self._contexts[:1]:
@@ -265,11 +276,12 @@ def _beside(fields: dict[str, Any]) -> dict[str, Any]:
     """Returns what a line says that becomes no entry, beside its time and its number."""
     message = fields.get("message")
     inside = as_object(message)
-    payload = as_object(inside.get("payload"))
+    payload = inside.get("payload")
+    numbered = as_object(payload)
     return {
         "line": without(fields, "timestamp", "message", "protocol_version") | misfits(fields, _OF_LINE),
         "message": without(inside, "payload") if inside else message,
-        "payload": without(payload, "n") | misfits(payload, {"n": int}),
+        "payload": without(numbered, "n") | misfits(numbered, {"n": int}) if numbered else payload,
     }
 
 
@@ -286,6 +298,11 @@ def _result(payload: dict[str, Any], time: str | None) -> list[Entry]:
     rest = without(payload, "tool_call_id", "return_value", "result")
     rest |= without(value, "is_error", "message", "output")
     return make_messages(NAME, "user", [block], rest, time=time)
+
+
+def _is_clear(fields: dict[str, Any]) -> bool:
+    said = as_object(as_object(fields.get("message")).get("payload")).get("user_input")
+    return isinstance(said, str) and _CLEAR.match(said) is not None
 
 
 def _seen_by(content: Any) -> Visibility:

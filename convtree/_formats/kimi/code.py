@@ -12,7 +12,8 @@ a model is sent. Mapping:
 - `usage.record`: extension data with the usage, for the model of the `llm.request` before it.
 - `context.apply_compaction`: a compaction, then the messages of the user that it keeps, again, for the model only. One
   of the older kind keeps what follows `compactedCount` messages.
-- `context.undo`: what comes next is a branch. `context.clear`: what comes next is another root.
+- `context.undo`: what comes next is a branch. `context.clear`: what comes next is another root, with the system prompt
+  again, which is none of the context there.
 - `state.json` of the session: name, directory, `forkedFrom`, archived; other members are metadata under `kimi-code`.
 
 All other records: extension data `kimi-code.<type>`. The main agent is the session, any other agent a task of it. An id
@@ -56,6 +57,7 @@ _START = SourceSpan(1, 0, 0)
 _SEEN = ("id", "cwd", "title", "archived", "forkedFrom", "createdAt", "updatedAt", "agents", "version")
 _OF_LINE: Kinds = {"type": str, "created_at": NUMBER, "protocol_version": str}  # of the first one
 _FORKED = "forked"
+_PROMPTING = ("profile.bind", "config.update")  # records that may have a system prompt
 _BY_HAND = ("skill_activation", "plugin_command")  # origins of a message that a person may have begun
 _EMPTY = "Tool output is empty."
 #: tools whose results say to the model how long they took
@@ -139,6 +141,7 @@ class _Reader:
         self._findings = findings
         self._tip: str | None = None
         self._context: list[_Said] = []
+        self._prompting: dict[str, Any] = {}  # the record that the system prompt comes from
         self._systems: dict[str, str] = {}  # by node: the system message above it, or itself
         self._request: dict[str, Any] = {}
         self._step: str | None = None
@@ -169,6 +172,11 @@ class _Reader:
             above, id = self._tip, self._ids.derive(number)
             yield Node(id, above, None, span, fields)
             self._tip = id
+            if kind in _PROMPTING and text(fields.get("systemPrompt")):
+                self._prompting = fields
+            elif kind == "context.clear" and self._prompting:
+                self._tip = self._ids.derive(id, "prompt")
+                yield Node(self._tip, id, None, span, without(self._prompting, "time"))
             self._continue(id, above, fields)
             for place, said in enumerate(kept):
                 node = Node(self._ids.derive(id, "kept", place), self._tip, None, span, {"kept": said.message})

@@ -9,9 +9,10 @@ from convtree._formats.common.base import Exported
 from convtree._formats.documents.html.entries import EntryMarkup, Shown
 from convtree._formats.documents.html.page import state_of
 from convtree._formats.documents.html.script_data import script_data
-from convtree._model.entries import Entry, VisibilityMark
+from convtree._model.entries import Entry, Mark, VisibilityMark
 
 _MOST = 300  # records in one message
+_MOST_SIZE = 1_000_000  # characters of markup after which a message ends
 
 
 class News:
@@ -25,18 +26,32 @@ class News:
 
     def since(self) -> bytes | None:
         """Returns the news as JSON; None if there are none. The session must have been refreshed."""
-        found = list(islice(self.session.records(self.next), _MOST))
+        found = self._read()
         if not found and self._state is not None:
             return None
         outline = self._render.outline = self.session.outline()
-        shown = [self._render.of(row, record) for row, record in found if isinstance(record, Entry)]
-        changed = {outline.row(each.target_id) for _, each in found if isinstance(each, VisibilityMark)}
+        changed = {outline.row(each.target_id) for _, each, _ in found if isinstance(each, VisibilityMark)}
         again = [self._again(row) for row in sorted(each for each in changed if each is not None and each < self.next)]
         if found:
             self.next = found[-1][0] + 1
         self._state = state_of(self.session)
+        shown = [each for _, _, each in found if each is not None]
         rows, markup = [each.row for each in shown], [each.markup for each in shown]
         return script_data({"rows": rows, "markup": markup, "again": [each for each in again if each], **self._state})
+
+    def _read(self) -> list[tuple[int, Entry | Mark, Shown | None]]:
+        """Returns the next records by their rows, and what is shown of entries, up to the size of a message."""
+        found: list[tuple[int, Entry | Mark, Shown | None]] = []
+        size = 0
+        for row, record in islice(self.session.records(self.next), _MOST):
+            if not found:
+                self._render.outline = self.session.outline()
+            shown = self._render.of(row, record) if isinstance(record, Entry) else None
+            found.append((row, record, shown))
+            size += 0 if shown is None else len(shown.markup)
+            if size > _MOST_SIZE:
+                break
+        return found
 
     def _again(self, row: int) -> list[Any] | None:
         """Returns the row of an entry that a mark has changed; None if it cannot be read."""

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from convtree._formats.documents.html import texts
 from convtree._formats.documents.html.images import image_source
 from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking, Unknown
-from convtree._providers.writing import as_object, named
+from convtree._providers.writing import as_object, as_text, named
 
 _GIST = 160  # characters of arguments beside the name of a tool
 _NAME = 120  # characters of a name
@@ -87,11 +87,15 @@ class Pieces:
         if len(self._languages) >= _REMEMBERED:
             self._languages.pop(next(iter(self._languages)))
         self._languages[id] = texts.language_of(path)
-        return Piece("call", texts.one_line(part.name, _NAME), _arguments(arguments, path), _gist(arguments, path), id)
+        try:
+            body = _arguments(arguments, path)
+        except RecursionError:  # a text of arguments may be nested deeper than an entry
+            body = texts.code(as_text(part.arguments))
+        return Piece("call", texts.one_line(part.name, _NAME), body, _gist(arguments, path), id)
 
     def _result(self, part: Result) -> Iterator[Piece]:
         id = part.id or part.name
-        said = "\n".join(each.text for each in part.content if isinstance(each, Text))
+        said = texts.without_colours("\n".join(each.text for each in part.content if isinstance(each, Text)))
         body = texts.output(said, self._languages.get(id) or _look(said)) if said.strip() else Markup()
         name = texts.one_line(part.name, _NAME) if part.name else ""
         yield Piece("result", name, body, texts.one_line(said, _GIST), id, part.is_error)
@@ -146,7 +150,8 @@ def _arguments(arguments: dict[str, Any], path: str) -> Markup:
             shown += texts.output(left.pop(key), _CODE[key])
         elif key in _CONTENTS or (key == "input" and "\n" in value):
             shown += texts.output(left.pop(key), texts.language_of(path))
-    return (texts.data(left) if left else Markup()) + shown
+    is_said = list(left.values()) == [path] and len(path) < _GIST  # beside the name of the tool
+    return (texts.data(left) if left and not is_said else Markup()) + shown
 
 
 def _are_edits(value: Any) -> bool:

@@ -19,10 +19,11 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markupsafe import Markup, escape
-from pygments import highlight  # type: ignore[import-untyped]  # it has no types
+from pygments import format as formatted  # type: ignore[import-untyped]  # it has no types
 from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]  # it has no types
 from pygments.lexer import Lexer  # type: ignore[import-untyped]  # it has no types
 from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]  # it has no types
+from pygments.token import Error  # type: ignore[import-untyped]  # it has no types
 
 from convtree._formats.documents.html.images import image_source
 from convtree._model.document_text import escape_text
@@ -31,16 +32,18 @@ from convtree._model.terminal_text import BIDI_CONTROLS, CONTROLS, visible_escap
 _MARKDOWN_LIMIT = 40_000  # characters of a text that is read as Markdown
 _CODE_LIMIT = 30_000  # characters of code that is highlighted
 _SLOW_LIMIT = 8_000  # the same, where Pygments looks for functions in a time that grows with the square of the length
+_ERRORS = 300  # places that Pygments cannot read, each perhaps after reading all that follows
 _SLOW = ("c", "cpp", "csharp", "java")
 _LINE_LIMIT = 2_000  # characters of a line of code that is highlighted
 _SHOWN = 20_000  # characters of a long text that are shown before it is unfolded
 _NOT_CODE = re.compile(f"[{CONTROLS}{BIDI_CONTROLS}]")
 _EMPTY_LINES = re.compile(r"(?:\n[ \t]*){50}")  # Pygments' lexer of C reads many of them in quadratic time
+_WORDS = re.compile(r"(?:\b\w[\w\[\]]*+\s++){150}")  # its lexer of C# looks through all of them for a method, at each
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 #: a text without any of these is a plain paragraph in Markdown, too
 _MARKED = re.compile(r"[\\`*_\[\]<>#|~&!\t\r\n]|^\s|^(?:[-+=]|\d+[.)])|  $")
 _DIFF = re.compile(r"(?:^|\n)(?:diff --git |@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@|\*\*\* Begin Patch)")
-_LINKS = ("http", "https", "mailto")
+_PAGES = ("http", "https")
 #: names of languages, also as they end file names -> Pygments' lexers
 _LEXERS: dict[str, str] = {
     name: lexer
@@ -111,17 +114,25 @@ def code(text: str, language: str = "") -> Markup:
     """
     text = _NOT_CODE.sub(visible_escape, text.replace("\r\n", "\n"))
     lexer = _lexer(language.lower())
-    limit = _SLOW_LIMIT if _LEXERS.get(language.lower()) in _SLOW else _CODE_LIMIT
-    is_short = len(text) <= limit and max(map(len, text.split("\n"))) <= _LINE_LIMIT
+    is_slow = _LEXERS.get(language.lower()) in _SLOW
+    is_short = len(text) <= (_SLOW_LIMIT if is_slow else _CODE_LIMIT)
+    is_short = is_short and max(map(len, text.split("\n"))) <= _LINE_LIMIT
+    is_short = is_short and not (is_slow and _WORDS.search(text))
     if lexer is None or not is_short or _EMPTY_LINES.search(text) is not None:
         return _folded(text, "code")
-    return Markup('<pre class="code" dir="ltr" tabindex="0">%s</pre>') % Markup(highlight(text, lexer, _HIGHLIGHTED))
+    coloured = _highlighted(text, lexer)
+    return _folded(text, "code") if coloured is None else coloured
 
 
 def output(text: str, language: str = "") -> Markup:
     """Returns what a tool printed, without the colours of a terminal. Diffs are found by their look."""
-    text = _COLOURS.sub("", text)
+    text = without_colours(text)
     return code(text, "diff" if _DIFF.search(text[:_LINE_LIMIT]) else language)
+
+
+def without_colours(text: str) -> str:
+    """Returns a text without the colours of a terminal."""
+    return _COLOURS.sub("", text)
 
 
 def data(value: Any) -> Markup:
@@ -152,9 +163,10 @@ def link(url: str) -> Markup | None:
 def is_safe(url: str) -> bool:
     """Returns whether an address leads to a page or to mail."""
     try:
-        return urlsplit(url.strip()).scheme.lower() in _LINKS
+        parts = urlsplit(url.strip())
     except ValueError:
         return False
+    return parts.scheme == "mailto" or (parts.scheme in _PAGES and bool(parts.netloc))  # http:x is relative
 
 
 def one_line(text: str, longest: int) -> str:
@@ -191,10 +203,22 @@ def _folded(text: str, kind: str) -> Markup:
     return shown % (kind, direction, text[:_SHOWN]) + more % (f"{len(text) - _SHOWN:,}", rest)
 
 
+def _highlighted(text: str, lexer: Lexer) -> Markup | None:
+    """Returns highlighted code; None if too much of it is not of the language."""
+    read: list[tuple[Any, str]] = []
+    errors = 0
+    for kind, value in lexer.get_tokens(text):
+        read.append((kind, value))
+        errors += kind in Error
+        if errors > _ERRORS:
+            return None
+    return Markup('<pre class="code" dir="ltr" tabindex="0">%s</pre>') % Markup(formatted(read, _HIGHLIGHTED))
+
+
 @lru_cache(maxsize=len(_LEXERS) + 100)
 def _lexer(language: str) -> Lexer | None:
     name = _LEXERS.get(language)
-    return None if name is None else get_lexer_by_name(name, stripnl=False, ensurenl=False)
+    return None if name is None else get_lexer_by_name(name, stripnl=False)
 
 
 class _Renderer(RendererHTML):

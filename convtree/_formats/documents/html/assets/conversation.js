@@ -7,7 +7,7 @@ const DOOR = window.trustedTypes
 
 const GROUP = 30;
 const GUESS = 160; // pixels of an entry that was not shown yet
-const PINNED = 2, FAILED = 8; // flags
+const UNSEEN = 1, PINNED = 2, FAILED = 8; // flags
 const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const FULL_DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 
@@ -82,7 +82,8 @@ class Conversation {
     }
   }
 
-  // What is in view: the entries of the path, or what the model saw where a compaction is folded.
+  // What is in view: the entries of the path, or what the model saw where a compaction is folded: pinned messages, the
+  // summary, and what was kept, without what is hidden from the model or replaced.
   itemsOf(path) {
     let items = [];
     for (const entry of path) {
@@ -90,13 +91,17 @@ class Conversation {
         items.push({ entry });
         continue;
       }
+      const pinned = [], kept = [];
       const keptFrom = items.findIndex((item) => item.entry && item.entry.row === entry.link);
-      const isKept = (item, at) => item.entry && ((keptFrom >= 0 && at >= keptFrom) || item.entry.flags & PINNED);
-      const kept = items.filter(isKept);
-      const pinned = keptFrom < 0 ? kept : kept.filter((item) => items.indexOf(item) < keptFrom);
-      const rest = kept.slice(pinned.length);
-      const count = items.reduce((sum, item) => sum + (item.count ?? 1), 0) - kept.length;
-      items = [{ count, of: entry }, ...pinned, { entry }, ...rest];
+      let hidden = 0;
+      items.forEach((item, at) => {
+        const isKept = keptFrom >= 0 && at >= keptFrom;
+        const isSeen = item.entry && !(item.entry.flags & UNSEEN) && !this.replaced.has(item.entry.row);
+        if (isSeen && isKept) kept.push(item);
+        else if (isSeen && item.entry.flags & PINNED) pinned.push(item);
+        else hidden += item.count ?? 1;
+      });
+      items = [{ count: hidden, of: entry }, ...pinned, { entry }, ...kept];
     }
     return items;
   }
@@ -221,12 +226,13 @@ class Conversation {
   sectionOf(entry) {
     const at = this.placeOf.get(entry);
     if (at === undefined) return null;
-    let low = 0, high = this.sections.length - 1, seen = 0;
-    for (; low <= high; low++) {
-      seen += this.sections[low].items.length;
-      if (at < seen) return this.sections[low];
+    let low = 0, high = this.sections.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.placeOf.get(firstOf(this.sections[middle])) <= at) low = middle;
+      else high = middle - 1;
     }
-    return null;
+    return this.sections[low] ?? null;
   }
 
   elementOf(entry) {
@@ -269,6 +275,11 @@ class Conversation {
     this.unfolded[name] = isOpen;
     for (const each of this.main.querySelectorAll(`details.${name}`)) each.open = isOpen;
   }
+}
+
+function firstOf(section) {
+  const [first] = section.items;
+  return first.entry ?? first;
 }
 
 function isSame(items, others) {

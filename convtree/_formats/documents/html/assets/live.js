@@ -28,15 +28,12 @@ function offerBranch(entry) {
   $(".live").after(go);
 }
 
+let events = null;
+
 function follow() {
   const last = tree.entries.at(-1);
   const query = new URLSearchParams(last ? { after: last.row, id: last.id } : { after: -1, id: "" });
-  const events = new EventSource(`${document.body.dataset.live}?${query}`);
-  const status = $(".live");
-  const say = (text, isOff) => {
-    status.textContent = text;
-    status.classList.toggle("off", isOff);
-  };
+  events = new EventSource(`${document.body.dataset.live}?${query}`);
   events.onopen = () => say("live", false);
   events.onmessage = (event) => {
     const news = JSON.parse(event.data);
@@ -49,9 +46,23 @@ function follow() {
   };
   events.onerror = () => {
     events.close();
+    events = null;
     say("not connected", true);
-    setTimeout(follow, 1000);
+    setTimeout(() => document.hidden || events || follow(), 1000);
   };
 }
 
-if (document.body.dataset.live) follow();
+function say(text, isOff) {
+  $(".live").textContent = text;
+  $(".live").classList.toggle("off", isOff);
+}
+
+if (document.body.dataset.live) {
+  follow();
+  // A browser has few connections to one server: a tab that nobody sees needs none.
+  document.addEventListener("visibilitychange", () => {
+    events?.close();
+    events = null;
+    if (!document.hidden) follow();
+  });
+}

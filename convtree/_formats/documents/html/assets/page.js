@@ -315,7 +315,9 @@ const keys = {
   "?": actions.help,
 };
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
+  // Many keyboards have [ and ] behind AltGr, which is Ctrl and Alt on Windows, and Option on a Mac.
+  const isCommand = event.metaKey || (event.ctrlKey && !event.getModifierState("AltGraph")) || (event.altKey && !"[]".includes(event.key));
+  if (isCommand || event.target.closest("input, textarea, select")) return;
   const action = Object.hasOwn(keys, event.key) ? keys[event.key] : null;
   if (!action || (help.open && event.key !== "?")) return;
   event.preventDefault();
