@@ -703,7 +703,7 @@ def test_inspect_during_a_write(log: Path) -> None:
 
 def _grow(path: Path, parents: Iterable[int]) -> None:
     """Writes a log of entries with these parents, without the checks of a session."""
-    ids = [f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}" for number in range(100_000)]
+    ids = [f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}" for number in range(20_000)]
     bodies = (
         f'{{"id":"{ids[number]}","parent_id":{json.dumps(None if parent < 0 else ids[parent])},"type":"message",'
         f'"timestamp":null,"message":{{"role":"user","content":"{number}"}}'.encode()
@@ -713,13 +713,13 @@ def _grow(path: Path, parents: Iterable[int]) -> None:
 
 
 def test_long_chain(tmp_path: Path) -> None:
-    """Of a chain of 100,000 prompts, every one is shown."""
-    _grow(tmp_path / "log", range(-1, 99_999))
+    """Of a chain of 20,000 prompts, every one is shown."""
+    _grow(tmp_path / "log", range(-1, 19_999))
     result = inspect(tmp_path / "log")
     assert result.exit_code == 0
     lines = result.output.splitlines()[3:]
-    assert [line.split()[1] for line in lines[:-3]] == [str(number) for number in range(99_999)]
-    assert [line.split()[:3] for line in lines[-3:]] == [["◉", "(leaf)", "99999"], [], ["100,000", "prompts"]]
+    assert [line.split()[1] for line in lines[:-3]] == [str(number) for number in range(19_999)]
+    assert [line.split()[:3] for line in lines[-3:]] == [["◉", "(leaf)", "19999"], [], ["20,000", "prompts"]]
 
 
 def _comb(forks: int) -> Iterable[int]:
@@ -728,10 +728,10 @@ def _comb(forks: int) -> Iterable[int]:
 
 
 def test_deep_forks(tmp_path: Path) -> None:
-    """A tree with 20,000 branchings along one path is drawn two levels deep."""
-    _grow(tmp_path / "log", _comb(20_000))
+    """A tree with 5,000 branchings along one path is drawn two levels deep."""
+    _grow(tmp_path / "log", _comb(5_000))
     lines = inspect(tmp_path / "log").output.splitlines()[3:]
-    assert len(lines) == 40_003
+    assert len(lines) == 10_003
     assert [line[:2] for line in lines[:3]] == ["○ ", "", "● "]  # the first branching is before the first entry
     assert {line[:2] for line in lines[2:-2]} == {"● ", "├─", "◉ "}
 

@@ -157,7 +157,8 @@ def write_paged(lines: Iterator[str]) -> None:
     starts, so an error leaves the terminal as it was.
     """
     stream = sys.stdout
-    if not isinstance(stream, SafeStream) or not (stream.isatty() and sys.stdin.isatty()):
+    can_page = sys.stdin is not None and sys.stdin.isatty()
+    if not can_page or not isinstance(stream, SafeStream) or not stream.isatty():
         write(lines)
         return
     import click
