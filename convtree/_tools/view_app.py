@@ -149,11 +149,8 @@ class Viewer:
         session = await run_sync(self._open, request)
         last, id = request.query_params.get("after", ""), request.query_params.get("id", "")
         row = int(last) if _ROW.fullmatch(last) else -1
-        is_same = row < 0 or session.outline().row(id) == row
         headers = {"x-accel-buffering": "no"}
-        return StreamingResponse(
-            _news(session, max(row + 1, 0), is_same), media_type="text/event-stream", headers=headers
-        )
+        return StreamingResponse(_news(session, row, id), media_type="text/event-stream", headers=headers)
 
     def _of_store(self) -> SessionStore:
         assert self._store is not None, "routes of a store without one"
@@ -168,18 +165,24 @@ class Viewer:
         return self._log()
 
 
-async def _news(session: Session, start: int, is_same: bool) -> AsyncIterator[bytes]:
-    """Yields events while somebody listens. The page has to be loaded again if the log was replaced."""
+async def _news(session: Session, row: int, id: str) -> AsyncIterator[bytes]:
+    """Yields events while somebody listens, about what comes after a row, which has the entry with this id.
+
+    The page has to be loaded again if the log was replaced, and the row has another entry.
+    """
     replaced = session._client.journal.times_replaced
-    news = News(session, start)
+
+    def begin() -> News | None:
+        is_same = row < 0 or session.outline().row(id) == row
+        return News(session, row + 1) if is_same else None
 
     def look() -> bytes | None:
         session.refresh()
-        if not is_same or session._client.journal.times_replaced != replaced:
-            return _RELOAD
-        return news.since()
+        is_same = news is not None and session._client.journal.times_replaced == replaced
+        return news.since() if news is not None and is_same else _RELOAD
 
     try:
+        news = await run_sync(begin)
         quiet_s = 0.0
         yield b": following\n\n"
         while True:
