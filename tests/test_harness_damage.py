@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DAMAGE = ("damage", "--entries", "60", "--every", "200")
-INDEXED = ("damage", "--entries", "60", "--every", "300", "--indexed")
-FAULTS = ("faults", "--every", "9", "--pairs", "0")
-FUZZ = ("fuzz", "--cases", "150")
+DAMAGE = ("damage", "--entries", "60", "--every", "400")
+INDEXED = ("damage", "--entries", "60", "--every", "600", "--indexed")
+FAULTS = ("faults", "--every", "19", "--pairs", "0")
+FUZZ = ("fuzz", "--cases", "80")
 CATALOGUE = ("catalogue", "--every", "100003", "--states", "1")
 MASSES = ("masses", "--entries", "1500", "--only", "labels,roots,path")
 SWAPPING = ("swapping", "--every", "25")
 REDACTION = ("redaction", "--folder", "tests/harness")
-GROWTH = ("growth", "--every", "4001", "--size", "32768")
+GROWTH = ("growth", "--every", "8009", "--size", "32768")
 OPERATIONS = "append,first append,refresh of a replaced log,open,list,delete,vacuum,a shared session"
-INTERRUPTS = ("interrupts", "--points", "4", "--operations", OPERATIONS)
+INTERRUPTS = ("interrupts", "--points", "2", "--operations", OPERATIONS)
 REPLACED = ("interrupts", "--places", "file", "--operations", "refresh of a replaced log", "--points", "150")
 LOCKED = ("interrupts", "--places", "sqlite", "--operations", "append", "--points", "30")
 

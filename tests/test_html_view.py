@@ -149,13 +149,16 @@ def test_a_new_branch_appears_in_the_map(browser: Any, server: Server, log: Path
 
 
 def test_a_log_that_was_replaced_is_shown_anew(browser: Any, server: Server, log: Path) -> None:  # noqa: F811
-    """A vacuum drops the other branch, and leaves other rows."""
+    """A vacuum drops the other branches, and leaves other rows."""
+    with Session.open(log, durability="process") as session:
+        session.append({"role": "user", "content": "By bus?"}, id="q4", parent_id="a1")
+        session.append({"role": "user", "content": "On foot?"}, id="q5", parent_id="a1", move_leaf=False)
     opened = Opened(browser, server.address)
     opened.wait_for(".live", "live")
     done = CliRunner().invoke(app, ["vacuum", str(log), "--yes"])
     assert done.exit_code == 0, done.output
     opened.page.wait_for_selector("article.data", timeout=3000)
-    assert ("By ship?" in opened.ask("() => document.body.textContent"), opened.texts("article .switch")) == (True, [])
+    assert ("By bus?" in opened.ask("() => document.body.textContent"), opened.texts("article .switch")) == (True, [])
     opened.context.close()
 
 

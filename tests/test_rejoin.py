@@ -631,14 +631,14 @@ def test_inspect_shows_a_lost_entry(log_path: Path) -> None:
     """In the tree, with a finding; a path and a context through it are refused."""
     log_path.write_bytes(log_of(A, node("b", "a", "lost", line_crc="0a1b2c3d"), node("c", "b", "lost"), D))
     shown = run("inspect", log_path)
-    assert "lost       a damaged entry was here" in shown.output
+    assert "[1 message is missing here: line 3]" in shown.output
     assert "error lost_entry: line 3" in shown.output
-    assert "checksum of its line: 0a1b2c3d" in run("inspect", "--full", log_path).output
+    assert "[1 message is missing here: line 4]" in run("inspect", "--full", log_path).output
     for option in ("--path", "--context"):
         refused = run("inspect", option, log_path)
         assert refused.exit_code == 5
         assert "'c', which is lost" in refused.output
-    assert run("inspect", "--path", "--leaf", "a", log_path).output.count("user ") == 1
+    assert "◉ (leaf) a" in run("inspect", "--path", "--leaf", "a", log_path).output
     document = orjson.loads(run("inspect", "--full", "--json", log_path).output)
     assert document["entries"][1]["line_crc"] == "0a1b2c3d"
 

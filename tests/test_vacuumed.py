@@ -253,7 +253,7 @@ def test_inspect_shows_a_vacuum_entry(log_path: Path) -> None:
     vacuumed(log_path, node("a", "v"))
     shown = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "100"}).invoke(app, ["inspect", str(log_path)])
     assert shown.exit_code == 0
-    assert "vacuum     stands for 2 dropped entries" in shown.output
+    assert "vacuum: stands for 2 dropped entries" in shown.output
     assert "anthropic opus" in shown.output
     full = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "100"}).invoke(app, ["inspect", "--full", str(log_path)])
     assert '"effort": "low"' in full.output
