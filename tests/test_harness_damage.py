@@ -30,6 +30,7 @@ def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any],
     command = [sys.executable, "-m", f"tests.harness.{module}", "--seed", "7", *arguments]
     env = os.environ | {"TMPDIR": str(place)}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=110, check=False)
+    assert done.stdout.endswith("}\n"), (done.returncode, done.stdout, done.stderr)
     return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr
 
 
