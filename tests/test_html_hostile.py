@@ -80,7 +80,7 @@ class Elements(HTMLParser):
 
 
 def wrong_with(markup: str) -> list[object]:
-    """What of a markup is not on the list of what foreign content may become."""
+    """The elements of a markup that are not on the list of those that foreign content may become."""
     parser = Elements()
     parser.feed(markup)
     parser.close()

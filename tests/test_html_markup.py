@@ -1,4 +1,4 @@
-"""The markup of entries in HTML pages: diffs, code, long texts, what is said of tools. Without a browser."""
+"""The markup of entries in HTML pages: diffs, code, long texts, calls of tools. Without a browser."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_a_secret_is_in_no_page(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_in_the_store_is_named(tmp_path: Path) -> None:
-    """The page of a session without a readable header is written all the same."""
+    """The page of a session without a readable header is written, too."""
     with open_store(tmp_path / "store") as store:
         fill(store)
         store.list(tasks=True)

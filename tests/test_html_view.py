@@ -202,7 +202,7 @@ def test_others_are_refused(shop: Server, path: str) -> None:
 
 
 def test_what_is_not_there(shop: Server) -> None:
-    """A session that the store does not have, and a path that is none."""
+    """A session that the store does not have, and paths without a route."""
     status, text = shop.get(f"{shop.base}all/s/nothing/")
     assert (status, "nothing" in text) == (404, True)
     assert [shop.get(shop.base + path)[0] for path in ("nothing", "all/s/..%2f..%2fx/", "all/s/a/b/")] == [404] * 3
@@ -329,7 +329,7 @@ def test_a_damaged_log_is_followed(tmp_path: Path) -> None:
 
 
 def test_damage_while_a_log_is_followed(tmp_path: Path) -> None:
-    """A line that is damaged when it is first read: the page is loaded again, or told of it, as is allowed."""
+    """A line that is damaged when it is first read: with gaps the page goes on, without them there is an error."""
     path = tmp_path / "log.jsonl"
     with Session.open(path, durability="process") as writer:
         writer.append({"role": "user", "content": "said 0"}, id="e0")

@@ -53,7 +53,7 @@ class Shown(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What an entry says: its kind, what it is called, what is said beside that, and its pieces."""
+    """What is shown of an entry: its kind, title, a note beside the title, first words, pieces, states and flags."""
 
     kind: str
     title: str

@@ -5,8 +5,8 @@ JSON, in blocks, and its script parses a block and puts its markup into the page
 of 100,000 entries opens as fast as a small one, the entries are written as they are read, and what can get into the
 page is decided by Python alone.
 
-A policy in the page forbids whatever is left: scripts and styles other than these, by their hashes, requests, frames,
-forms. No text of a session is an `id`, a class, a style or a handler.
+A Content-Security-Policy in the page forbids everything else: other scripts and styles than these, which it names by
+their hashes, requests, frames, forms. No text of a session is an `id`, a class, a style or a handler.
 """
 
 from __future__ import annotations

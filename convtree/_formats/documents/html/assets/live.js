@@ -61,7 +61,7 @@ function say(text, isOff) {
 
 if (document.body.dataset.live) {
   follow();
-  // A browser has few connections to one server: a tab that nobody sees needs none.
+  // A browser opens few connections to one server, so a hidden tab closes its own.
   document.addEventListener("visibilitychange", () => {
     events?.close();
     events = null;
