@@ -103,7 +103,7 @@ def picture(path: Path) -> str:
 
 def photograph(log: Path, target: Path) -> None:
     """Writes a picture of the page of a log, made by Chromium without a window."""
-    image: Any = import_module("PIL.Image")  # not among what the tests need
+    image: Any = import_module("PIL.Image")  # not a requirement of the tests
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         sys.exit("a picture of the page needs Chromium")

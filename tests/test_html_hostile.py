@@ -80,7 +80,7 @@ class Elements(HTMLParser):
 
 
 def wrong_with(markup: str) -> list[object]:
-    """What of a markup is not on the list of what foreign content may become."""
+    """The elements of a markup that are not on the list of those that foreign content may become."""
     parser = Elements()
     parser.feed(markup)
     parser.close()
@@ -151,12 +151,19 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def opened(browser: Any, pages: Path) -> Iterator[Opened]:  # noqa: F811
-    """That page, with all entries shown and unfolded."""
+def window(browser: Any, pages: Path) -> Iterator[Opened]:  # noqa: F811
+    """That page in the browser."""
     shown = Opened(browser, address_of(pages / "all.html"))
-    shown.show_all()
     yield shown
     shown.context.close()
+
+
+@pytest.fixture
+def opened(window: Opened, pages: Path) -> Opened:
+    """That page, loaded anew, with all entries shown and unfolded."""
+    window.load(address_of(pages / "all.html"))
+    window.show_all()
+    return window
 
 
 def test_hostile_content_does_nothing(opened: Opened, pages: Path) -> None:

@@ -1,18 +1,27 @@
-"""The markup of entries in HTML pages: diffs, code, long texts, what is said of tools. Without a browser."""
+"""The markup of entries in HTML pages: diffs, code, long texts, calls of tools. Without a browser."""
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import b64decode, b64encode
 from typing import Any
 
 import pytest
 from markupsafe import Markup
 
-from convtree import Session
+from convtree import (
+    BranchSummaryEntry,
+    CompactionEntry,
+    ExtensionDataEntry,
+    ModelChangeEntry,
+    Session,
+)
 from convtree._formats.documents.html import texts
 from convtree._formats.documents.html.entries import EntryMarkup
 from convtree._formats.documents.html.words import words_of
 from convtree._model.entries import Entry
+from convtree.exchange import export_lines
 
 
 def markup_of(message: dict[str, Any]) -> str:
@@ -105,3 +114,55 @@ def test_the_words_of_a_conversation() -> None:
         session.append({"role": "user", "content": "Go to Tehran, go: تهران"})
         session.append({"role": "assistant", "content": "I x " + "y" * 50})
         assert words_of(session.records(), "A Title") == ["go", "tehran", "title", "to", "y" * 40, "تهران"]
+
+
+def test_a_redacted_page_has_no_secret() -> None:
+    """Wherever it was: also in the arguments of tools, in encoded files, in data and in the header."""
+    secrets = [f"ghp_{number:02}aZ9bY8cX7dW6eV5fU4gT3hS2iR1jQ0kP9l" for number in range(40)]
+    left = iter(secrets)
+
+    def secret() -> str:
+        return next(left)
+
+    session = Session.memory(
+        name=secret(), cwd=f"/home/{secret()}", git_root=f"/{secret()}", owner=secret(), metadata={"key": secret()}
+    )
+    encoded = b64encode(f"token {secret()}".encode()).decode()
+    document = {"type": "document", "source": {"type": "base64", "media_type": "text/plain", "data": encoded}}
+    arguments = {"command": f"curl -H 'Authorization: Bearer {secret()}'", "env": {"TOKEN": secret()}, secret(): "x"}
+    edit = {"path": f"/{secret()}/f.py", "oldText": secret(), "newText": secret()}
+    function = {"name": "x", "arguments": json.dumps({"a": secret()})}
+    with session:
+        session.label(session.append({"role": "user", "content": f"key {secret()}"}), secret())
+        session.append({"role": "user", "content": [{"type": "text", "text": "see"}, document]})
+        blocks = [
+            {"type": "thinking", "thinking": secret(), "signature": "s"},
+            {"type": "tool_use", "id": "t1", "name": "bash", "input": arguments},
+            {"type": "tool_use", "id": "t2", "name": "edit", "input": edit},
+        ]
+        session.append({"role": "assistant", "content": blocks}, model=secret(), provider=secret())
+        session.append({"role": "assistant", "tool_calls": [{"id": "t3", "type": "function", "function": function}]})
+        session.append({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": secret()}]})
+        session.append({"role": "tool", "tool_call_id": "t3", "content": secret()})
+        session.append({"strange": {secret(): secret()}})
+        leaf = session.leaf_id
+        session.extend(
+            [
+                CompactionEntry(
+                    id="c",
+                    parent_id=leaf,
+                    summary=secret(),
+                    first_kept_entry_id=leaf,
+                    details={"x": secret()},
+                    read_files=[f"/{secret()}"],
+                ),
+                BranchSummaryEntry(id="b", parent_id="c", from_id="c", summary=secret(), details=secret()),
+                ModelChangeEntry(id="m", parent_id="b", provider="p", model=secret(), settings={"k": secret()}),
+                ExtensionDataEntry(id="x", parent_id="m", ext_type="x", data={"d": [secret()]}),
+            ]
+        )
+        planted = secrets[: secrets.index(secret())]
+        page = b"".join(export_lines(session, "html", redact=True)).decode()
+    shown = [page, *(b64decode(each + "==").decode("latin-1") for each in re.findall(r"[A-Za-z0-9+/]{40,}", page))]
+    assert (len(planted), [each for each in planted if any(each in text for text in shown)]) == (30, [])
+    assert page.count("[REDACTED:github_token]") > 25

@@ -10,7 +10,7 @@ import pytest
 from browser import Opened, address_of, browser  # noqa: F401  # a fixture
 from exported import PIXEL, call
 
-from convtree import BranchSummaryEntry, CompactionEntry, ModelChangeEntry, Session
+from convtree import BranchSummaryEntry, BrokenPath, CompactionEntry, ModelChangeEntry, Session
 from convtree._model.entries import MessageEntry
 from convtree.exchange import export_file
 
@@ -302,17 +302,83 @@ def test_a_long_conversation_is_put_into_the_page_as_it_is_read(opened: Opened, 
 
 
 def test_a_damaged_line_is_a_gap_in_its_place(opened: Opened, tmp_path: Path) -> None:
-    """The entries above it and below it are in the page."""
+    """The conversation goes on above it. Without `allow_gaps` there is no page, wherever the damage is."""
     path = tmp_path / "log.jsonl"
     with Session.open(path, durability="process") as session:
         for number in range(4):
             session.append({"role": "user", "content": f"said {number}"}, id=f"e{number}")
+        session.append({"role": "user", "content": "other"}, id="o", parent_id="e2")
+        session.branch("e3")
     path.write_bytes(path.read_bytes().replace(b"said 1", b"said !"))
     with Session.open(path, mode="r") as session:
-        export_file(session, tmp_path / "damaged.html", "html")
+        with pytest.raises(BrokenPath, match="line 3: checksum mismatch"):
+            export_file(session, tmp_path / "damaged.html", "html")
+        export_file(session, tmp_path / "damaged.html", "html", allow_gaps=True)
+    opened.load(address_of(tmp_path / "damaged.html"))
+    assert branch_in_view(opened) == ["e0", "e1", "e2", "e3"]
+    assert opened.texts("article.lost .note") == ["[1 message is missing here: line 3]"]
+    opened.page.keyboard.press("m")
+    assert opened.texts("[data-list=map] .words") == ["said 0", "other", "said 3"]
+
+
+def test_what_hangs_from_nothing(opened: Opened, tmp_path: Path) -> None:
+    """A damaged line that does not say which entry it was leaves a gap above its child."""
+    path = tmp_path / "log.jsonl"
+    with Session.open(path, durability="process") as session:
+        for number in range(4):
+            session.append({"role": "user", "content": f"said {number}"}, id=f"e{number}")
+    path.write_bytes(path.read_bytes().replace(b'{"id":"e1"', b"0123456789"))
+    with Session.open(path, mode="r") as session:
+        export_file(session, tmp_path / "damaged.html", "html", allow_gaps=True)
     opened.load(address_of(tmp_path / "damaged.html"))
     assert branch_in_view(opened) == ["e2", "e3"]
-    assert opened.texts(".gap") == ["The entry above is missing here: its line is damaged."]
-    opened.page.keyboard.press("m")
-    assert opened.texts("[data-list=map] .words") == ["said 0", "said 2"]
-    assert opened.texts(".sums span")[-1] == "2 branches, 3 entries in all"
+    assert opened.texts(".gap") == ["[messages are missing here: line 3]"]
+
+
+def test_kinds_are_counted_and_hidden(opened: Opened) -> None:
+    """A reader chooses them by mouse or by key; a link to a hidden entry shows all again."""
+    counts = {"user": 3, "answer": 5, "call": 2, "thought": 1, "note": 4}
+    assert opened.texts(".kinds .count") == [""] * 5  # folded
+    opened.page.keyboard.press("f")
+    assert dict(zip(counts, map(int, opened.texts(".kinds .count")), strict=True)) == counts
+    for kind in ("answer", "call", "note"):
+        opened.page.click(f"[data-show={kind}]")
+    assert opened.texts(".kinds summary") == ["Show 2 of 5"]
+    assert branch_in_view(opened) == ["q1", "q2", "q5", "a6"]
+    assert opened.texts("main .text:visible")[1:] == ["And food?", "What is it?", "A dot, I guess"]
+    opened.page.click("[data-show=thought]")
+    assert branch_in_view(opened) == ["q1", "q2", "q5"]
+    opened.page.keyboard.press("Escape")
+    opened.page.click("[data-list=prompts] .line >> nth=2")
+    assert (opened.texts(".kinds summary"), opened.ask("() => location.hash")) == (["Show"], "#a3")
+    assert len(branch_in_view(opened)) == 12
+
+
+def test_the_contents_say_when_a_day_begins(opened: Opened, tmp_path: Path) -> None:
+    """In local time: 15:00 in UTC is midnight in Tokyo."""
+    times = ["2026-03-10T14:00:00Z", "2026-03-10T14:59:00Z", "2026-03-10T15:00:00Z"]
+    with Session.memory() as session:
+        for at, time in enumerate(times):
+            parent, message = f"e{at - 1}" if at else None, {"role": "user", "content": "x"}
+            session.extend([MessageEntry(id=f"e{at}", parent_id=parent, timestamp=time, message=message)])
+        export_file(session, tmp_path / "days.html", "html")
+    opened.load(address_of(tmp_path / "days.html"))
+    assert opened.texts("[data-list=prompts] .line") == ["x\n10 Mar 2026", "x", "x\n11 Mar 2026"]
+
+
+def test_the_contents_on_a_narrow_screen(opened: Opened) -> None:
+    """They lie above the page. A button, a key and a click beside them put them away."""
+    opened.page.set_viewport_size({"width": 390, "height": 800})
+    shown = []
+    for close in ("button", "key", "page"):
+        opened.page.click(".menu")
+        shown.append(opened.page.locator(".side").is_visible())
+        if close == "button":
+            opened.page.click(".close")
+        elif close == "key":
+            opened.page.keyboard.press("Escape")
+        else:
+            opened.page.mouse.click(380, 400)
+        shown.append(opened.page.locator(".side").is_visible())
+    opened.page.set_viewport_size({"width": 1280, "height": 720})
+    assert shown == [True, False] * 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,14 @@ from click.testing import CliRunner, Result
 from test_html_hostile import ALL
 
 from convtree import open_store
+from convtree._catalogue.types import SessionInfo
 from convtree._cli.app import app
+from convtree._formats.documents.html import page
+from convtree._formats.documents.html.index_page import Listed, index_page
 from convtree._tools.pages import export_pages
 from convtree.stores._session_store import SessionStore
 
+HTML = Path(page.__file__).parent
 SECRET = "ghp_" + "a1B2c3D4e5F6" * 3
 
 
@@ -108,7 +113,7 @@ def test_a_secret_is_in_no_page(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_in_the_store_is_named(tmp_path: Path) -> None:
-    """The page of a session without a readable header is written all the same."""
+    """The page of a session without a readable header is written, too."""
     with open_store(tmp_path / "store") as store:
         fill(store)
         store.list(tasks=True)
@@ -116,7 +121,47 @@ def test_what_is_wrong_in_the_store_is_named(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":9'))
         done = export(store, tmp_path / "pages")
         first, second = done.stderr.splitlines()
-        assert (done.exit_code, first, second) == (0, "4 pages written, 0 unchanged", "trip: bad_header")
+        assert (done.exit_code, first, second) == (1, "4 pages written, 0 unchanged", "trip: bad_header")
+
+
+def test_a_damaged_session_keeps_its_page(tmp_path: Path) -> None:
+    """It stays in the list, and the command says what is wrong. With --allow-gaps, a page with the gap is written."""
+    with open_store(tmp_path / "store", durability="process") as store:
+        with store.create(id="s") as session:
+            session.append({"role": "user", "content": "first"}, id="one")
+            session.append({"role": "assistant", "content": "second"}, id="two")
+            session.append({"role": "user", "content": "third"}, id="three")
+        pages, log = tmp_path / "pages", tmp_path / "store" / "s.jsonl"
+        assert export(store, pages).exit_code == 0
+        before = (pages / "s.html").read_bytes()
+        log.write_bytes(log.read_bytes().replace(b"second", b"sec!nd"))
+        done = export(store, pages)
+        assert (done.exit_code, "0 pages written, 0 unchanged\n" in done.stderr) == (1, True)
+        assert "line 3: checksum mismatch" in done.stderr
+        assert ((pages / "s.html").read_bytes(), b"s.html" in (pages / "index.html").read_bytes()) == (before, True)
+        done = export(store, pages, "--allow-gaps")
+        assert "1 page written, 0 unchanged\n" in done.stderr
+        assert "[1 message is missing here: line 3]" in (pages / "s.html").read_text()
+
+
+@pytest.mark.parametrize("name", [*sorted(path.name for path in HTML.iterdir() if path.is_file()), "assets/page.css"])
+def test_pages_are_written_again_when_what_makes_them_changes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every module and every asset counts."""
+    copy = tmp_path / "html"
+    shutil.copytree(HTML, copy)
+    monkeypatch.setattr(page, "files", lambda _: copy)
+    with open_store("memory:") as store:
+        with store.create(id="s") as session:
+            session.append({"role": "user", "content": "x"})
+        written = []
+        for change in (b"", b"", b"\n"):
+            (copy / name).write_bytes((copy / name).read_bytes() + change)
+            page.version.cache_clear()
+            written.append(export_pages(store, tmp_path / "pages").written)
+    page.version.cache_clear()
+    assert written == [["s"], [], ["s"]]
 
 
 def test_what_the_command_refuses(store: SessionStore) -> None:
@@ -131,13 +176,26 @@ def test_what_the_command_refuses(store: SessionStore) -> None:
 
 
 @pytest.fixture(scope="module")
-def opened(browser: Any, store: SessionStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:  # noqa: F811
+def pages(store: SessionStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages of the store."""
+    folder = tmp_path_factory.mktemp("pages")
+    assert export(store, folder).exit_code == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def window(browser: Any, pages: Path) -> Iterator[Opened]:  # noqa: F811
     """The list of the store, in the browser."""
-    pages = tmp_path_factory.mktemp("pages")
-    assert export(store, pages).exit_code == 0
     shown = Opened(browser, address_of(pages / "index.html"))
     yield shown
     shown.context.close()
+
+
+@pytest.fixture
+def opened(window: Opened, pages: Path) -> Opened:
+    """The list, loaded anew."""
+    window.load(address_of(pages / "index.html"))
+    return window
 
 
 def titles(opened: Opened) -> list[str]:
@@ -154,8 +212,6 @@ def test_the_list_of_sessions(opened: Opened) -> None:
     opened.page.select_option("[data-filter=model]", "model-code")
     assert titles(opened) == ["Rename the function"]
     opened.page.select_option("[data-filter=model]", "")
-    opened.page.select_option("[data-filter=time]", "1")
-    assert len(titles(opened)) == 3
     opened.page.select_option("[data-filter=kind]", "all")
     assert "Look for callers" in titles(opened)
     opened.page.select_option("[data-filter=kind]", "")
@@ -165,6 +221,51 @@ def test_the_list_of_sessions(opened: Opened) -> None:
     opened.page.fill(".query", "lisbon احترام")
     opened.wait_for(".about", "0 sessions")
     assert opened.complaints() == []
+
+
+NOW = "2026-03-11T12:00:00Z"  # a Wednesday
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("", "today yesterday Monday Sunday 1st February December 2024"),
+        ("today", "today"),
+        ("yesterday", "yesterday"),
+        ("this week", "today yesterday Monday"),
+        ("last week", "Sunday"),
+        ("this month", "today yesterday Monday Sunday 1st"),
+        ("last month", "February"),
+        ("this year", "today yesterday Monday Sunday 1st February"),
+        ("last year", "December"),
+        ("between", "Sunday 1st February"),
+    ],
+)
+def test_sessions_of_a_time(browser: Any, tmp_path: Path, name: str, found: str) -> None:  # noqa: F811
+    """Days begin at midnight in Tokyo, 15:00 in UTC; weeks on Monday."""
+    times = {
+        "today": "2026-03-10T15:00:00Z",
+        "yesterday": "2026-03-10T14:59:59Z",
+        "Monday": "2026-03-08T15:00:00Z",
+        "Sunday": "2026-03-08T14:59:59Z",
+        "1st": "2026-02-28T15:00:00Z",
+        "February": "2026-02-28T14:59:59Z",
+        "December": "2025-12-31T14:59:59Z",
+        "2024": "2024-06-01T00:00:00Z",
+    }
+    listed = [
+        Listed(f"./{name}", name, SessionInfo(id=name, created=time, last_activity=time, messages=1), [])
+        for name, time in times.items()
+    ]
+    (tmp_path / "index.html").write_bytes(b"".join(index_page("Sessions", listed)))
+    opened = Opened(browser, address_of(tmp_path / "index.html"))
+    opened.page.clock.set_fixed_time(NOW)
+    opened.page.select_option("[data-filter=time]", name)
+    if name == "between":
+        opened.page.fill("[data-filter=from]", "2026-02-28")
+        opened.page.fill("[data-filter=to]", "2026-03-08")
+    assert opened.texts(".line .words") == found.split()
+    opened.context.close()
 
 
 def test_the_list_meets_the_rules_of_accessibility(opened: Opened) -> None:

@@ -1,4 +1,4 @@
-"""`convtree view` in a real browser: it follows what is appended, answers nobody else, and writes nothing."""
+"""`convtree view` in a real browser: it follows what is appended, refuses requests of others, and writes nothing."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from browser import Opened, browser  # noqa: F401  # a fixture
 from click.testing import CliRunner
 
-from convtree import Session, open_store
+from convtree import BrokenPath, Session, open_store
 from convtree._cli.app import app
 from convtree._formats.documents.html.live import News
 
 pytest.importorskip("uvicorn", reason="NOT TESTED: uvicorn is not installed")
+anyio = pytest.importorskip("anyio", reason="NOT TESTED: anyio is not installed")
+
+from convtree._tools.followed import RELOAD, Followed  # noqa: E402  # needs the extra
+from convtree._tools.view_app import view_app  # noqa: E402
 
 
 class Server(NamedTuple):
@@ -69,17 +74,17 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
 
 
-@pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
     """A log with a question and an answer."""
-    path = tmp_path_factory.mktemp("view") / "log.jsonl"
+    path = tmp_path / "log.jsonl"
     with Session.open(path, durability="process") as session:
         session.append({"role": "user", "content": "Where to?"}, id="q1")
         session.append({"role": "assistant", "content": "Lisbon"}, id="a1")
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server(log: Path) -> Iterator[Server]:
     """That log, shown."""
     with served(log) as running:
@@ -131,6 +136,8 @@ def test_a_new_branch_appears_in_the_map(browser: Any, server: Server, log: Path
     opened.wait_for(".live", "live")
     opened.page.keyboard.press("m")
     with Session.open(log, durability="process") as session:
+        session.append({"role": "user", "content": "By train?"}, id="q2")
+        opened.wait_for("article.user:last-child .text", "By train?", timeout_ms=1000)
         session.append({"role": "user", "content": "By ship?"}, id="q3", parent_id="a1")
         opened.wait_for(".news", "New on another branch", timeout_ms=1000)
         opened.wait_for("article .switch span", "1/2")
@@ -184,7 +191,7 @@ def test_the_store_is_listed_and_searched(browser: Any, shop: Server, store: Pat
 
 @pytest.mark.parametrize("path", ["", "events", "all/", "all/search?q=x", "all/s/trip/", "all/s/trip/events"])
 def test_others_are_refused(shop: Server, path: str) -> None:
-    """Without the token, with another one, under another name, and whoever wants to write."""
+    """Without the token, with a wrong token, with another host, and with a method that writes."""
     place = urlsplit(shop.address)
     answers = [shop.get(f"/{path}"), shop.get(f"/{'x' * 32}/{path}"), shop.get(f"{shop.base[:-2]}/{path}")]
     assert answers == [(404, "not found")] * 3
@@ -195,7 +202,7 @@ def test_others_are_refused(shop: Server, path: str) -> None:
 
 
 def test_what_is_not_there(shop: Server) -> None:
-    """A session that the store does not have, and a path that is none."""
+    """A session that the store does not have, and paths without a route."""
     status, text = shop.get(f"{shop.base}all/s/nothing/")
     assert (status, "nothing" in text) == (404, True)
     assert [shop.get(shop.base + path)[0] for path in ("nothing", "all/s/..%2f..%2fx/", "all/s/a/b/")] == [404] * 3
@@ -237,6 +244,104 @@ def test_news_of_many_large_entries_are_several_messages() -> None:
         while (found := news.since()) is not None:
             ids.append([row[2] for row in json.loads(found)["rows"]])
     assert ids == [["e0", "e1"], ["e2", "e3"], ["e4"]]
+
+
+def answer_of(app: Any, path: str) -> tuple[int, str]:
+    """The status and the text of an answer of the application."""
+    path, _, query = path.partition("?")
+    scope = {"type": "http", "method": "GET", "path": f"/token/{path}", "raw_path": path.encode(), "headers": []}
+    scope |= {"query_string": query.encode(), "headers": [(b"host", b"here")], "root_path": ""}
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        await anyio.sleep_forever()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with ThreadPoolExecutor(1) as thread:  # the browser has an event loop in this one
+        thread.submit(anyio.run, app, scope, receive, send).result()
+    return sent[0]["status"], b"".join(each["body"] for each in sent[1:]).decode()
+
+
+@pytest.mark.parametrize("count", [3, 500, 1201])
+def test_the_search_of_the_store_has_pages(count: int) -> None:
+    """Each has 500 sessions at most. Together they have every session with the words, archived and sub-agents' too."""
+    with open_store("memory:") as store:
+        for number in range(count):
+            with store.create(id=f"s{number}", name=None if number else "by name: bananas") as session:
+                session.append({"role": "user", "content": f"bananas {number}" if number else "x"})
+        with store.create(id="other") as session:
+            session.append({"role": "user", "content": "apples"})
+        app, found, cursor, sizes = view_app("token", ("here",), None, store), set(), "", []
+        while cursor is not None:
+            status, text = answer_of(app, f"all/search?q=bananas{cursor and '&cursor=' + quote(cursor)}")
+            answer = json.loads(text)
+            found |= {*answer["found"]}
+            sizes.append(len(answer["found"]))
+            cursor = answer["cursor"]
+        assert (status, found) == (200, {f"s/s{number}/" for number in range(count)})
+        assert sizes == {3: [3], 500: [500], 1201: [500, 500, 201]}[count]
+        assert answer_of(app, "all/search?q=+")[1] == '{"found":[],"cursor":null}'
+        assert answer_of(app, "all/search?q=x&cursor=y")[0] == 400
+
+
+def damaged(path: Path) -> Path:
+    """A log whose second entry is damaged."""
+    with Session.open(path, durability="process") as session:
+        for number in range(3):
+            session.append({"role": "user", "content": f"said {number}"}, id=f"e{number}")
+    path.write_bytes(path.read_bytes().replace(b"said 1", b"said !"))
+    return path
+
+
+def test_a_damaged_log_is_shown_with_its_gaps(tmp_path: Path) -> None:
+    """Without `allow_gaps`, the answer says what is damaged, and what shows the rest."""
+    path = damaged(tmp_path / "log.jsonl")
+    shown = {}
+    for allow_gaps in (False, True):
+        app = view_app("token", ("here",), lambda: Session.open(path, mode="r"), None, allow_gaps=allow_gaps)
+        shown[allow_gaps] = answer_of(app, "")
+    advice = "`convtree view --allow-gaps` shows the rest, with the gaps in their places"
+    checksum = "checksum mismatch: the line has changed since it was written"
+    assert shown[False] == (500, f"{path}: line 3: {checksum}; {advice}")
+    assert (shown[True][0], "[1 message is missing here: line 3]" in shown[True][1]) == (200, True)
+
+
+def rows_of(news: bytes | None) -> list[str] | None:
+    """The ids of the entries in a message."""
+    return None if news is None else [row[2] for row in json.loads(news)["rows"]]
+
+
+def test_a_damaged_log_is_followed(tmp_path: Path) -> None:
+    """From the row that the page ends with, where the gap counts as well."""
+    path = damaged(tmp_path / "log.jsonl")
+    with Session.open(path, mode="r") as reader, Session.open(path, durability="process") as writer:
+        followed = Followed(reader, 2, "e2", allow_gaps=True)
+        assert [rows_of(followed.look()) for _ in range(2)] == [[], None]
+        writer.append({"role": "user", "content": "said 3"}, id="e3")
+        assert [rows_of(followed.look()) for _ in range(2)] == [["e3"], None]
+        writer.label("e3", "here")
+        assert json.loads(followed.look() or b"")["labels"] == {"3": "here"}
+        assert Followed(reader, 1, "e2", allow_gaps=True).look() == RELOAD
+        with pytest.raises(BrokenPath):
+            Followed(reader, 2, "e2")
+
+
+def test_damage_while_a_log_is_followed(tmp_path: Path) -> None:
+    """A line that is damaged when it is first read: with gaps the page goes on, without them there is an error."""
+    path = tmp_path / "log.jsonl"
+    with Session.open(path, durability="process") as writer:
+        writer.append({"role": "user", "content": "said 0"}, id="e0")
+        with Session.open(path, mode="r") as reader, Session.open(path, mode="r") as other:
+            strict, lenient = Followed(reader, 0, "e0"), Followed(other, 0, "e0", allow_gaps=True)
+            assert [rows_of(each.look()) for each in (strict, lenient)] == [[], []]
+            writer.append({"role": "user", "content": "said 1"}, id="e1")
+            writer.append({"role": "user", "content": "said 2"}, id="e2")
+            path.write_bytes(path.read_bytes().replace(b"said 1", b"said !"))
+            assert rows_of(lenient.look()) == ["e1", "e2"]
+            with pytest.raises(BrokenPath, match="line 3"):
+                strict.look()
 
 
 def test_what_the_command_refuses(tmp_path: Path) -> None:

@@ -602,7 +602,7 @@ PNG = "iVBORw0KGgo="
     ],
 )
 def test_parts_of_messages(message: dict[str, Any], content: list[Any]) -> None:
-    """Reasoning, images, files, and what nobody knows."""
+    """Reasoning, images, files, and parts of unknown types."""
     with Session.memory() as session:
         session.append(message, id="a")
         assert thread(session) == [(None, "a", message["role"], content)]

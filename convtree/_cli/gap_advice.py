@@ -7,9 +7,7 @@ from contextlib import contextmanager
 
 from convtree._model.errors import BrokenPath, ConvtreeError, LeafUncertain
 from convtree._session.session import Session
-from convtree._tools.gaps import is_damaged, repair_of
-
-_VERIFY = "; run verify on the log"  # the advice of the library, which does not know of the options
+from convtree._tools.gaps import VERIFY_ADVICE, is_damaged, repair_of
 
 
 @contextmanager
@@ -20,7 +18,7 @@ def explained(session: Session) -> Iterator[None]:
     except LeafUncertain as error:
         raise LeafUncertain(f"{error}; --allow-gaps takes the last one that is known", **vars(error)) from None
     except BrokenPath as error:
-        text = str(error).removesuffix(_VERIFY)
+        text = str(error).removesuffix(VERIFY_ADVICE)
         raise BrokenPath(f"{text}; {_advice(session)}", **vars(error)) from None
 
 

@@ -91,6 +91,11 @@ class Redactor:
         self.places: list[SecretPlace] | None = [] if explain else None
         self._patterns = {**({"email": _email()} if email else {}), **(patterns or {})}
 
+    @property
+    def patterns(self) -> Mapping[str, re.Pattern[str]]:
+        """The patterns that were added to the built-in ones, by kind."""
+        return self._patterns
+
     def again(self, *, explain: bool = False) -> Redactor:
         """Returns a redactor with the same patterns and no counts."""
         return Redactor(patterns=self._patterns, explain=explain)

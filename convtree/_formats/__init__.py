@@ -19,5 +19,7 @@ WRITERS = {
 }
 #: formats that hold the contexts of all leaves, and have no leaf of their own
 ALL_LEAVES = frozenset({"openai-jsonl"})
+#: formats that show every branch to people: damage on any of them is an error, or is shown as a gap
+WHOLE = frozenset({"html"})
 #: formats that are made to be published: secrets are removed unless that is switched off
 PUBLISHED = frozenset({"hf-traces"})

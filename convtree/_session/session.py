@@ -334,6 +334,15 @@ class Session(Described, Uncopyable):
         return self._client.revision()
 
     @property
+    def times_replaced(self) -> int:
+        """How often this session found another log in the place of its log, after a vacuum or a repair for example.
+
+        While the number stays the same, the row numbers of `records` and `outline` stay those of the same records. It
+        changes only in calls that read the log, such as `refresh`.
+        """
+        return self._journal.times_replaced
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """The damage and the remarks found in the log, as far as it was read."""
         return tuple(self._index.state.findings)

@@ -14,7 +14,7 @@ import orjson
 
 from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.redact import Redact, Redactor, redact_value
-from convtree._formats import ALL_LEAVES, PUBLISHED, WRITERS
+from convtree._formats import ALL_LEAVES, PUBLISHED, WHOLE, WRITERS
 from convtree._formats.common.base import Exported, Findings
 from convtree._formats.common.export import line
 from convtree._formats.common.ids import derive_id
@@ -23,7 +23,7 @@ from convtree._logs.directories import path_of
 from convtree._model.arguments import checked
 from convtree._model.entries import Entry, Finding
 from convtree._session.session import Session
-from convtree._tools.gaps import MendedSession
+from convtree._tools.gaps import MendedSession, whole_or_mended
 from convtree._tools.redact_log import RedactedSession
 
 _ENDINGS = {"json": ".json", "markdown": ".md", "html": ".html"}  # of files in a folder
@@ -52,7 +52,7 @@ def export_file(
     Args:
         session: The session to write.
         path: The file to create, or the folder to create it in, under the name by which the tool finds it.
-        format: "pi", "kit", "json", "markdown", "claude-code", "codex", "openai-jsonl", "picoclaw", "atif" or
+        format: "pi", "kit", "json", "markdown", "html", "claude-code", "codex", "openai-jsonl", "picoclaw", "atif" or
             "hf-traces".
         replace: Overwrite the file if it exists.
         redact: Removes secrets from the texts, see `export_lines`.
@@ -157,17 +157,18 @@ def export_lines(
         leaf: The entry that is exported as the leaf, if not the session's own: a format that holds one branch holds the
             one to it, and others are exported as if the leaf had been moved there. Nothing is moved.
         allow_gaps: Writes a damaged session as far as it can be read. Where a damaged line still says which entry it
-            was, the conversation goes on above it. Markdown names each gap in its place.
+            was, the conversation goes on above it. Markdown and HTML name each gap in its place.
 
     Raises:
         ValueError: There is no such format, or it holds the contexts of all leaves, and `leaf` was given.
         EntryNotFound: There is no such entry.
         BrokenPath: `format` is a tool's, and a visibility mark is damaged: the tool would show what it hid. Or `format`
-            holds paths and no tree, and a line of the path is damaged. Not with `allow_gaps`.
+            holds paths and no tree, and a line of the path is damaged. Or it is "html", which shows every branch, and
+            any line is damaged. Not with `allow_gaps`.
         UnknownEntry: `format` is a tool's, and the context depends on a critical record of an unknown type.
     """
     used = _redact_of(format, redact)
-    seen = _mended(session, allow_gaps)
+    seen = whole_or_mended(session, allow_gaps) if format in WHOLE else _mended(session, allow_gaps)
     if leaf is not LEAF:
         if format in ALL_LEAVES:
             raise ValueError(f"leaf: the format {format!r} holds the contexts of all leaves")

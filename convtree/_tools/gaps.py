@@ -15,12 +15,16 @@ from convtree._engine.diff import BranchDelta, Diff, side_of
 from convtree._engine.leaf import LEAF
 from convtree._engine.log import Addition
 from convtree._engine.outline import Outline
-from convtree._formats.common.gaps import Gap, Gaps, gaps_in, words_at
+from convtree._formats.common.base import Exported
+from convtree._formats.common.gaps import Gap, Gaps, first_broken, gaps_in, words_at
 from convtree._logs.memory import MemoryLog
 from convtree._model.entries import Entry, Finding, Header, LostEntry, Mark
-from convtree._model.errors import EntryNotFound
+from convtree._model.errors import BrokenPath, EntryNotFound
+from convtree._model.findings import FINDING_CODES
 from convtree._session.repairing import RepairPlan, plan_repair
 from convtree._session.session import Session
+
+VERIFY_ADVICE = "; run verify on the log"  # the end of a message about damage
 
 
 class MendedSession:
@@ -112,6 +116,22 @@ class MendedSession:
                 Gap(id=entry.id, parent_id=entry.parent_id, words=self.gaps.at(entry.id)) if is_lost else entry
             )
         return found
+
+
+def whole_or_mended(session: Session, allow_gaps: bool) -> Exported:
+    """Returns a session to show with every branch: with its gaps in their places, or as it is.
+
+    Raises:
+        BrokenPath: a line is damaged or missing, and gaps are not allowed.
+    """
+    if allow_gaps:
+        return MendedSession(session)
+    broken = first_broken(session.findings)
+    if broken is not None:
+        _, words = FINDING_CODES[broken.code]
+        text = f"{session.location}: line {broken.line:,}: {words}{VERIFY_ADVICE}"
+        raise BrokenPath(text, missing=broken.entry_id, offset=broken.offset)
+    return session
 
 
 def is_damaged(session: Session) -> bool:

@@ -1,8 +1,8 @@
 """The sessions of a store as a folder of HTML pages, with a list of them.
 
-A page is written only if its session has changed since, by its last record, or if this version makes other pages. A
-file in the folder, `pages.json`, says for which state each page was written, and which words the list finds it by.
-Pages of sessions that the store no longer has are removed.
+A page is written if its session has changed, by its last record, or if this version makes other pages. A file in the
+folder, `pages.json`, says for which state each page was written, and which words the list finds it by. Pages of
+sessions that the store no longer has are removed. The page of a session that cannot be read now is kept.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from convtree._formats.documents import html
 from convtree._logs.atomic_file import write_atomically
 from convtree._model.errors import ConvtreeError
 from convtree._tools.exporting import plain_name
+from convtree._tools.gaps import whole_or_mended
 from convtree._tools.redact_log import RedactedSession
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress
@@ -50,7 +51,7 @@ class Pages(msgspec.Struct, frozen=True, kw_only=True):
         written: ids of the sessions whose pages were written.
         unchanged: how many pages were left as they were.
         removed: names of pages whose sessions are gone.
-        failed: what is wrong with a session, by its id or its place in the store.
+        failed: what is wrong with a session, by its id or its place in the store. An earlier page of it is kept.
     """
 
     index: Path
@@ -61,11 +62,17 @@ class Pages(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def export_pages(
-    store: SessionStore, folder: Path, *, redact: Redact | None = None, progress: Progress | None = None
+    store: SessionStore,
+    folder: Path,
+    *,
+    redact: Redact | None = None,
+    allow_gaps: bool = False,
+    progress: Progress | None = None,
 ) -> Pages:
     """Writes a page for each session of a store into a folder, and the list of them.
 
-    Reads the sessions without a lock. Each file is replaced as a whole.
+    Reads the sessions without a lock. Each file is replaced as a whole. With `allow_gaps`, the page of a damaged
+    session shows the gaps in their places; without it, such a session is one of `failed`.
 
     Raises:
         ImportError: the extra `html` is not installed.
@@ -76,6 +83,7 @@ def export_pages(
 
     folder.mkdir(parents=True, exist_ok=True)
     before, made = _read_state(folder / _STATE), dict[str, Written]()
+    how = _how(redact, allow_gaps)
     done = Pages(index=folder / LIST, written=[], unchanged=0, removed=[], failed={})
     sessions = store.list(archived=None, tasks=True, limit=None).sessions
     done.failed.update((each.place, each.code) for each in store.findings)
@@ -87,13 +95,15 @@ def export_pages(
             progress(number, len(sessions))
         name = names[info.id]
         try:
-            page, is_new = _page(store, info.id, folder / name, before.get(name), redact)
+            page, is_new = _page(store, info.id, folder / name, before.get(name), redact, allow_gaps, how)
+            unchanged += not is_new
+            done.written.extend([info.id] if is_new else [])
         except (ConvtreeError, ValueError) as error:
             done.failed[info.id] = str(error)
-            continue
+            if name not in before:
+                continue
+            page = before[name]
         made[name] = page
-        unchanged += not is_new
-        done.written.extend([info.id] if is_new else [])
         listed.append(Listed(f"./{quote(name)}", page.title, _redacted(info, redact), page.words))
     done.removed.extend(_remove(folder, before.keys() - made.keys()))
     if progress is not None and sessions:
@@ -104,31 +114,38 @@ def export_pages(
 
 
 def _page(
-    store: SessionStore, id: str, path: Path, before: Written | None, redact: Redact | None
+    store: SessionStore,
+    id: str,
+    path: Path,
+    before: Written | None,
+    redact: Redact | None,
+    allow_gaps: bool,
+    how: str,
 ) -> tuple[Written, bool]:
-    """Returns the page of a session, and whether it had to be written."""
+    """Returns the page of a session, and whether it had to be written. `how` says how pages are made."""
     from convtree._formats.documents.html.page import page_of, page_title
     from convtree._formats.documents.html.words import words_of
 
     with store.open(id, read_only=True) as opened:
-        stamp = _stamp(opened.revision, redact)
+        whole = whole_or_mended(opened, allow_gaps)
+        stamp = sha256(f"{opened.revision} {len(opened.findings)} {how}".encode()).hexdigest()[:32]
         if before is not None and before.stamp == stamp and path.is_file():
             return before, False
-        session: Exported = opened if redact is None else RedactedSession(opened, redact)
+        session: Exported = whole if redact is None else RedactedSession(whole, redact)
         write_atomically(path, page_of(session, home=LIST), replace=True)
         title = page_title(session)
         words = words_of(session.records(), title, *session.labels.values())
         return Written(stamp=stamp, title=title, words=words), True
 
 
-def _stamp(revision: str | None, redact: Redact | None) -> str:
-    """Returns what a page is made of: the last record, how this version makes pages, and what is redacted."""
+def _how(redact: Redact | None, allow_gaps: bool) -> str:
+    """Returns how pages are made: by this version, with these patterns of secrets, with gaps or not."""
     from convtree._formats.documents.html.page import version
 
-    how = repr(redact)  # of a function, this is another one in every process: its pages are always written again
+    patterns = repr(redact)  # of a function, this is another one in every process: its pages are always written again
     if isinstance(redact, Redactor):
-        how = repr(sorted((kind, each.pattern, each.flags) for kind, each in redact._patterns.items()))
-    return sha256(f"{revision} {version()} {how}".encode()).hexdigest()[:32]
+        patterns = repr(sorted((kind, each.pattern, each.flags) for kind, each in redact.patterns.items()))
+    return f"{version()} {allow_gaps} {patterns}"
 
 
 def _names_of(ids: Sequence[str], redact: Redact | None) -> dict[str, str]:

@@ -20,6 +20,7 @@ from convtree._engine.outline import Outline
 from convtree._engine.redact import Redact, Redactor, redact_record, redact_value
 from convtree._engine.write_batch import reseal
 from convtree._formats.common.base import Exported
+from convtree._formats.common.gaps import Gaps, gaps_of
 from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
 from convtree._logs.directories import path_of
 from convtree._logs.file_lines import header_at
@@ -96,6 +97,11 @@ class RedactedSession:
     def labels(self) -> dict[str, str]:
         """Labels by entry id, redacted."""
         return {id: self._uncounting(label) for id, label in self._session.labels.items()}
+
+    @property
+    def gaps(self) -> Gaps:
+        """What is missing from the session. It names lines and ids only."""
+        return gaps_of(self._session)
 
     def records(self, start: int = 0) -> Iterator[tuple[int, Entry | Mark]]:
         """Yields entries and marks in the order of the log, with row numbers."""

@@ -1,17 +1,17 @@
 """The pages of a log or a store as a web application for one person on one machine. It only reads.
 
-Every address begins with a token that nobody can guess, and the name of the host is checked. So another user of the
-machine cannot read it, and neither can a web page that the person visits, even if its name is made to lead here. Who
-sees the address can: whatever starts a browser with it shows it to the machine. All answers are made by the exporter of
-pages, and hold its policy.
+Every address begins with a random token, and the `Host` header is checked. So neither another user of the machine nor a
+web page that the person visits can read it; a DNS name that is made to lead here does not help. Anybody who sees the
+address can: a command that starts a browser shows the address in the list of processes. All answers are made by the
+exporter of pages, and have its policy.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from urllib.parse import quote
 
 import anyio
@@ -23,17 +23,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from convtree._formats.documents.html.index_page import Listed, index_page
-from convtree._formats.documents.html.live import News
 from convtree._formats.documents.html.page import page_of
-from convtree._model.errors import ConvtreeError, InvalidMessage, SessionNotFound
+from convtree._model.errors import BrokenPath, ConvtreeError, InvalidMessage, SessionNotFound
 from convtree._session.session import Session
+from convtree._tools.followed import RELOAD, Followed
+from convtree._tools.gaps import VERIFY_ADVICE, whole_or_mended
 from convtree.stores._session_store import SessionStore
 
 POLL_S = 0.2  # between two looks at a log
 _QUIET_S = 15.0  # after which a connection gets a sign of life
-_HITS = 1000  # that a search over the store reads
+_FOUND = 500  # sessions in an answer of the search
+_GAPS = "; `convtree view --allow-gaps` shows the rest, with the gaps in their places"
 _ROW = re.compile(r"[0-9]{1,15}")
-_RELOAD = b'{"reload":true}'
 _HEADERS = {
     b"cache-control": b"no-store",
     b"content-security-policy": b"frame-ancestors 'none'",
@@ -46,16 +47,19 @@ _HEADERS = {
 Open = Callable[[], Session]
 
 
-def view_app(token: str, hosts: tuple[str, ...], log: Open | None, store: SessionStore | None) -> ASGIApp:
+def view_app(
+    token: str, hosts: tuple[str, ...], log: Open | None, store: SessionStore | None, *, allow_gaps: bool = False
+) -> ASGIApp:
     """Returns the application.
 
     Args:
         token: what every address begins with.
-        hosts: names under which it may be asked.
+        hosts: the values of the `Host` header that are accepted.
         log: opens the log that is shown; None shows the store.
         store: the store that is listed and searched; None if there is only the log.
+        allow_gaps: shows damaged sessions with their gaps. Without it, their pages say what is damaged.
     """
-    viewer = Viewer(log, store)
+    viewer = Viewer(log, store, allow_gaps)
     base = f"/{token}"
     routes = [Route(f"{base}/", viewer.first), Route(f"{base}/events", viewer.events)]
     if store is not None:
@@ -69,7 +73,7 @@ def view_app(token: str, hosts: tuple[str, ...], log: Open | None, store: Sessio
 
 
 class Guard:
-    """Refuses every request that does not come from the page: wrong host, wrong token, anything but GET."""
+    """Refuses requests with a wrong host, a wrong token, or a method other than GET and HEAD."""
 
     def __init__(self, app: ASGIApp, token: str, hosts: tuple[str, ...]) -> None:
         self._app, self._token = app, token.encode()
@@ -104,9 +108,10 @@ class Guard:
 class Viewer:
     """Answers requests: each opens what it reads, and closes it again."""
 
-    def __init__(self, log: Open | None, store: SessionStore | None) -> None:
+    def __init__(self, log: Open | None, store: SessionStore | None, allow_gaps: bool) -> None:
         self._log = log
         self._store = store
+        self._allow_gaps = allow_gaps
 
     async def first(self, request: Request) -> Response:
         """Answers with the log, or else with the list of the store."""
@@ -126,19 +131,36 @@ class Viewer:
         return Response(await run_sync(listed), media_type="text/html; charset=utf-8")
 
     async def search(self, request: Request) -> Response:
-        """Answers with the addresses of the sessions that have all words of a query in one message."""
+        """Answers with sessions that have all words of a query in their name, or all in one message, last active first.
+
+        An answer has the addresses of some, and the cursor with which the next ones are asked for; null after the last.
+        Only the catalogue is read.
+        """
         store, query = self._of_store(), request.query_params.get("q", "")
-        hits = await run_sync(lambda: store.search(query, tasks=True, limit=_HITS)) if query.strip() else []
-        return JSONResponse(sorted({_address(hit.session_id) for hit in hits}))
+        cursor = request.query_params.get("cursor")
+        if not query.strip():
+            return JSONResponse({"found": [], "cursor": None})
+        try:
+            page = await run_sync(
+                lambda: store.list(text=query, archived=None, tasks=True, limit=_FOUND, cursor=cursor)
+            )
+        except ValueError as error:
+            return PlainTextResponse(str(error), 400)
+        return JSONResponse({"found": [_address(each.id) for each in page], "cursor": page.cursor})
 
     async def page(self, request: Request) -> Response:
         """Answers with the page of a session."""
         session = await run_sync(self._open, request)
         home = None if self._store is None else "all/" if "id" not in request.path_params else "../../"
+        try:
+            shown = await run_sync(whole_or_mended, session, self._allow_gaps)
+        except BaseException:
+            session.close()
+            raise
 
-        def pieces() -> Any:
+        def pieces() -> Iterator[bytes]:
             with session:
-                yield from page_of(session, connect="events", home=home)
+                yield from page_of(shown, connect="events", home=home)
 
         return StreamingResponse(pieces(), media_type="text/html; charset=utf-8")
 
@@ -150,7 +172,9 @@ class Viewer:
         last, id = request.query_params.get("after", ""), request.query_params.get("id", "")
         row = int(last) if _ROW.fullmatch(last) else -1
         headers = {"x-accel-buffering": "no"}
-        return StreamingResponse(_news(session, row, id), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(
+            _news(session, row, id, self._allow_gaps), media_type="text/event-stream", headers=headers
+        )
 
     def _of_store(self) -> SessionStore:
         assert self._store is not None, "routes of a store without one"
@@ -165,31 +189,17 @@ class Viewer:
         return self._log()
 
 
-async def _news(session: Session, row: int, id: str) -> AsyncIterator[bytes]:
-    """Yields events while somebody listens, about what comes after a row, which has the entry with this id.
-
-    The page has to be loaded again if the log was replaced, and the row has another entry.
-    """
-    replaced = session._client.journal.times_replaced
-
-    def begin() -> News | None:
-        is_same = row < 0 or session.outline().row(id) == row
-        return News(session, row + 1) if is_same else None
-
-    def look() -> bytes | None:
-        session.refresh()
-        is_same = news is not None and session._client.journal.times_replaced == replaced
-        return news.since() if news is not None and is_same else _RELOAD
-
+async def _news(session: Session, row: int, id: str, allow_gaps: bool) -> AsyncIterator[bytes]:
+    """Yields events about what comes after a row, until the connection ends or the page must be loaded again."""
     try:
-        news = await run_sync(begin)
+        followed = await run_sync(partial(Followed, session, row, id, allow_gaps=allow_gaps))
         quiet_s = 0.0
         yield b": following\n\n"
         while True:
-            found = await run_sync(look)
+            found = await run_sync(followed.look)
             if found is not None:
                 yield b"data: " + found + b"\n\n"
-                if found is _RELOAD:
+                if found is RELOAD:
                     return
                 quiet_s = 0.0
                 continue
@@ -198,6 +208,8 @@ async def _news(session: Session, row: int, id: str) -> AsyncIterator[bytes]:
                 yield b": still here\n\n"
                 quiet_s = 0.0
             await anyio.sleep(POLL_S)
+    except BrokenPath:
+        yield b"data: " + RELOAD + b"\n\n"  # the answer says what is damaged
     except ConvtreeError:
         return  # the page asks again, and is answered what is wrong
     finally:
@@ -210,4 +222,7 @@ def _address(id: str) -> str:
 
 async def _failed(_request: Request, error: Exception) -> Response:
     """Answers with what is wrong with a log."""
-    return PlainTextResponse(str(error), 404 if isinstance(error, SessionNotFound | InvalidMessage) else 500)
+    text = str(error)
+    if isinstance(error, BrokenPath):
+        text = text.removesuffix(VERIFY_ADVICE) + _GAPS
+    return PlainTextResponse(text, 404 if isinstance(error, SessionNotFound | InvalidMessage) else 500)

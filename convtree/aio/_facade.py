@@ -306,6 +306,11 @@ class Session(AsyncFacade[SyncSession]):
         return self._sync.findings
 
     @property
+    def times_replaced(self) -> int:
+        """How often this session found another log in the place of its log."""
+        return self._sync.times_replaced
+
+    @property
     def location(self) -> str:
         """Where the log is: a path, a database with the session's id, or "memory"."""
         return self._sync.location

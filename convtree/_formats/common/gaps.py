@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from convtree._formats.common.base import Exported
 from convtree._model.entries import Finding, LostEntry
 
 _DAMAGED = frozenset({"bad_seal", "bad_line", "nul_bytes", "line_too_long"})
+_BROKEN = _DAMAGED | {"orphan", "lost_entry"}
 _NAMED = 3  # lines that are named
 
 
@@ -33,6 +35,9 @@ class Gaps(NamedTuple):
     orphans: Mapping[str, int]
     loose: Sequence[int]
 
+    def __bool__(self) -> bool:
+        return bool(self.lost or self.orphans or self.loose)
+
     def at(self, entry_id: str) -> str:
         """Returns the words for a lost entry."""
         return words_at([self.lost[entry_id]] if entry_id in self.lost else [])
@@ -43,6 +48,15 @@ class Gaps(NamedTuple):
         if not place and entry_id in self.orphans:
             place = f"above {_lines([self.orphans[entry_id]])}"
         return f"[messages are missing here: {place}]" if place else "[messages are missing here]"
+
+
+NO_GAPS = Gaps({}, {}, ())
+
+
+def gaps_of(session: Exported) -> Gaps:
+    """Returns what is missing from a session that is read with its gaps. Of any other session, nothing is known."""
+    found: Gaps = getattr(session, "gaps", NO_GAPS)
+    return found
 
 
 def words_at(lines: Sequence[int]) -> str:
@@ -59,6 +73,11 @@ def gaps_in(findings: Iterable[Finding], placed: Iterable[Finding] = ()) -> Gaps
     taken = {finding.offset for finding in known}
     loose = [each.line for each in found if each.code in _DAMAGED and each.offset not in taken]
     return Gaps(by_id, orphans, loose)
+
+
+def first_broken(findings: Iterable[Finding]) -> Finding | None:
+    """Returns the first finding that says that something is missing from the tree; None if nothing is."""
+    return next((each for each in findings if each.code in _BROKEN), None)
 
 
 def _lines(lines: Sequence[int]) -> str:

@@ -28,10 +28,10 @@ def write(session: Exported, _findings: Findings) -> Iterator[bytes]:
 
 
 def check_installed() -> None:
-    """Checks that what a page is made with is installed.
+    """Checks that the libraries of the extra are installed.
 
     Raises:
-        ImportError: it is not.
+        ImportError: one of them is missing.
     """
     if missing := [name for name in _NEEDS if find_spec(name) is None]:
         raise ImportError(f"HTML pages need {', '.join(missing)}: pip install 'convtree[html]'")

@@ -16,6 +16,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from convtree._engine.outline import Outline, changed_fields
 from convtree._engine.tree import MISSING
 from convtree._formats.common.export import as_data
+from convtree._formats.common.gaps import NO_GAPS, Gaps
 from convtree._formats.documents.html import texts
 from convtree._formats.documents.html.parts import Piece, Pieces
 from convtree._messages.parts import Result, Text, Unknown
@@ -34,6 +35,7 @@ from convtree._model.entries import (
 from convtree._model.usage import usage_of, usage_stored_in
 
 UNSEEN, PINNED, INTERRUPTED, FAILED = 1, 2, 4, 8  # flags: not for the model, pinned, stopped, a tool failed
+_HAS = {"text": 16, "file": 16, "unknown": 16, "call": 32, "result": 32, "thought": 64}  # flags by kind of piece
 
 _WORDS = 140  # characters in the contents and in the map
 _FEW_WORDS = 60  # of an entry that is not in the contents
@@ -51,7 +53,7 @@ class Shown(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What an entry says: its kind, what it is called, what is said beside that, and its pieces."""
+    """What is shown of an entry: its kind, title, a note beside the title, first words, pieces, states and flags."""
 
     kind: str
     title: str
@@ -65,14 +67,15 @@ class Said(NamedTuple):
 class EntryMarkup:
     """Makes markup of entries. Remembers what one entry means for the next."""
 
-    def __init__(self, outline: Outline) -> None:
+    def __init__(self, outline: Outline, gaps: Gaps = NO_GAPS) -> None:
         self.outline = outline
+        self.gaps = gaps
         self._pieces = Pieces()
         self._template = environment().get_template("entry.html")
 
     def of(self, number: int, entry: Entry) -> Shown:
         """Returns an entry. `number` is its row in the log."""
-        said = self._message(number, entry) if isinstance(entry, MessageEntry) else _aside(entry)
+        said = self._said(number, entry)
         model = texts.one_line(getattr(entry, "model", None) or "", _NAME)
         markup = self._template.render(pieces=said.pieces) if said.pieces else ""
         parents = self.outline.tree.parents
@@ -81,6 +84,15 @@ class EntryMarkup:
         row = [number, parent, entry.id, said.kind, entry.timestamp, words, _spent(entry), said.flags, model or None]
         results = sum(piece.kind == "result" for piece in said.pieces)
         return Shown([*row, self._link(entry), said.title, said.note, said.states, results], markup)
+
+    def _said(self, number: int, entry: Entry) -> Said:
+        match entry:
+            case MessageEntry():
+                return self._message(number, entry)
+            case LostEntry():
+                return Said("lost", "Damaged", self.gaps.at(entry.id))
+            case _:
+                return _aside(entry)
 
     def _message(self, number: int, entry: MessageEntry) -> Said:
         source = read(entry.message, entry.shape)
@@ -93,10 +105,13 @@ class EntryMarkup:
         is_result = bool(source.parts) and all(isinstance(part, Result) for part in source.parts)
         kind = "tool" if is_result else _SHOWN_ROLES.get(source.role or "", "other")
         said = (part.text for part in source.parts if isinstance(part, Text | Unknown) and part.text.strip())
+        for piece in pieces:
+            flags |= _HAS[piece.kind]
         first = f"{pieces[0].title} {pieces[0].gist}" if pieces else ""
         return Said(
             kind=kind,
             title=texts.one_line((source.role or "message").capitalize(), _NAME),
+            note="" if pieces else "(empty)",
             words="" if kind == "tool" else next(said, first),
             pieces=pieces,
             states=[state for state, is_so in states.items() if state and is_so],
@@ -132,8 +147,6 @@ def _aside(entry: Entry) -> Said:
             pieces = [Piece("data", "Settings", texts.data(entry.settings))] if entry.settings else []
             name = texts.one_line(" ".join(filter(None, (entry.provider, entry.model))), _NAME)
             said = Said("model", "Model", name, entry.model, pieces)
-        case LostEntry():
-            said = Said("lost", "Damaged", "A line stood here that could not be read")
         case ExtensionDataEntry():
             name = texts.one_line(entry.ext_type, _NAME)
             said = Said("data", "Data of an extension", name, name, [_whole("Content", entry)])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
+from convtree._engine.outline import Outline
 from convtree._formats.common.base import Exported
+from convtree._formats.common.gaps import gaps_of
 from convtree._formats.documents.html.entries import EntryMarkup, Shown
 from convtree._formats.documents.html.page import state_of
 from convtree._formats.documents.html.script_data import script_data
@@ -19,9 +21,9 @@ class News:
     """Follows a session from a row on. Each call of `since` returns what is new since the one before."""
 
     def __init__(self, session: Exported, start: int) -> None:
-        self.session = session
+        self.session = session  # may be replaced by one with the same rows and more
         self.next = start
-        self._render = EntryMarkup(session.outline())
+        self._render = EntryMarkup(session.outline(), gaps_of(session))
         self._state: dict[str, Any] | None = None
 
     def since(self) -> bytes | None:
@@ -29,7 +31,7 @@ class News:
         found = self._read()
         if not found and self._state is not None:
             return None
-        outline = self._render.outline = self.session.outline()
+        outline = self._look_again()
         changed = {outline.row(each.target_id) for _, each, _ in found if isinstance(each, VisibilityMark)}
         again = [self._again(row) for row in sorted(each for each in changed if each is not None and each < self.next)]
         if found:
@@ -45,13 +47,18 @@ class News:
         size = 0
         for row, record in islice(self.session.records(self.next), _MOST):
             if not found:
-                self._render.outline = self.session.outline()
+                self._look_again()
             shown = self._render.of(row, record) if isinstance(record, Entry) else None
             found.append((row, record, shown))
             size += 0 if shown is None else len(shown.markup)
             if size > _MOST_SIZE:
                 break
         return found
+
+    def _look_again(self) -> Outline:
+        """Takes the shape of the tree and its gaps as they are now."""
+        self._render.outline, self._render.gaps = self.session.outline(), gaps_of(self.session)
+        return self._render.outline
 
     def _again(self, row: int) -> list[Any] | None:
         """Returns the row of an entry that a mark has changed; None if it cannot be read."""

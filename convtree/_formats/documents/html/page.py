@@ -5,8 +5,8 @@ JSON, in blocks, and its script parses a block and puts its markup into the page
 of 100,000 entries opens as fast as a small one, the entries are written as they are read, and what can get into the
 page is decided by Python alone.
 
-A policy in the page forbids whatever is left: scripts and styles other than these, by their hashes, requests, frames,
-forms. No text of a session is an `id`, a class, a style or a handler.
+A Content-Security-Policy in the page forbids everything else: other scripts and styles than these, which it names by
+their hashes, requests, frames, forms. No text of a session is an `id`, a class, a style or a handler.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import sha256
+from importlib.metadata import version as library_version
+from importlib.resources import files
 from typing import Any
 
 from markupsafe import Markup
@@ -22,6 +24,7 @@ from markupsafe import Markup
 from convtree import __version__
 from convtree._catalogue.titles import title_in
 from convtree._formats.common.base import Exported
+from convtree._formats.common.gaps import gaps_of
 from convtree._formats.documents.html import texts
 from convtree._formats.documents.html.entries import EntryMarkup, Shown, asset, environment
 from convtree._formats.documents.html.script_data import script_data
@@ -30,6 +33,7 @@ from convtree._model.entries import Entry
 
 SCRIPTS = ("tree.js", "lists.js", "conversation.js", "search.js", "page.js")
 LIVE_SCRIPTS = (*SCRIPTS, "live.js")
+_LIBRARIES = ("jinja2", "markdown-it-py", "pygments")
 _BLOCK = 200  # entries in a block
 _BLOCK_SIZE = 400_000  # characters of markup in a block
 _TITLE = 100  # characters of a title
@@ -42,7 +46,7 @@ def page_of(session: Exported, connect: str | None = None, home: str | None = No
     `connect` is where a live page gets what is appended, `home` where the list of sessions is.
     """
     outline = session.outline()
-    render = EntryMarkup(outline)
+    render = EntryMarkup(outline, gaps_of(session))
     title = page_title(session)
     scripts = LIVE_SCRIPTS if connect else SCRIPTS
     yield shell("page.html", scripts, title=title, facts=facts_of(session), connect=connect, home=home)
@@ -114,12 +118,18 @@ def blocks(shown: Iterable[Shown]) -> Iterator[bytes]:
 
 
 def state_of(session: Exported) -> dict[str, Any]:
-    """Returns what the script needs beside the entries: the leaf and the labels."""
-    outline = session.outline()
+    """Returns what the script needs beside the entries: the leaf, the labels, and what is missing above which rows."""
+    outline, gaps = session.outline(), gaps_of(session)
+    above = {outline.row(id): gaps.above(id) for id in gaps.orphans}
     rows = {outline.row(id): escape_text(label) for id, label in session.labels.items()}
     labels = {str(row): label for row, label in rows.items() if row is not None}
     leaf = None if session.leaf_id is None else outline.row(session.leaf_id)
-    return {"leaf": -1 if leaf is None else leaf, "certain": outline.certain, "labels": labels}
+    return {
+        "leaf": -1 if leaf is None else leaf,
+        "certain": outline.certain,
+        "labels": labels,
+        "gaps": {str(row): words for row, words in above.items() if row is not None},
+    }
 
 
 def facts_of(session: Exported) -> list[tuple[str, str]]:
@@ -143,9 +153,13 @@ def page_title(session: Exported) -> str:
 
 @lru_cache(maxsize=1)
 def version() -> str:
-    """Returns what differs between versions that make other pages of the same session."""
-    assets = [style(), script(SCRIPTS), asset("page.html"), asset("entry.html"), __version__]
-    return sha256("\0".join(assets).encode()).hexdigest()
+    """Returns a hash of what makes pages: this package with its assets, the libraries, and the version of convtree."""
+    parts = [__version__.encode(), *(f"{name} {library_version(name)}".encode() for name in _LIBRARIES)]
+    folder = files("convtree._formats.documents.html")
+    for place in (folder, folder.joinpath("assets")):
+        found = sorted((each for each in place.iterdir() if each.is_file()), key=lambda each: each.name)
+        parts += [each.name.encode() + b"\0" + each.read_bytes() for each in found]
+    return sha256(b"\0\0".join(parts)).hexdigest()
 
 
 def _hash(text: str) -> str:

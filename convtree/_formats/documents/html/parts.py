@@ -32,10 +32,10 @@ class Piece(NamedTuple):
 
     Attributes:
         kind: text, thought, call, result, file or unknown.
-        title: the name of a tool, or what is said instead of a content.
+        title: the name of a tool, or a text in place of content that is not shown.
         body: the content.
         gist: the beginning of the content, as one line.
-        id: what leads from a call to its result.
+        id: connects a call with its result.
         is_error: whether the tool failed.
         image: the source of an image.
     """

@@ -5,11 +5,20 @@ const DOOR = window.trustedTypes
   ? window.trustedTypes.createPolicy("convtree", { createHTML: (markup) => markup })
   : { createHTML: (markup) => markup };
 
+const HIDEABLE = ["user", "answer", "call", "thought", "note"];
 const GROUP = 30;
 const GUESS = 160; // pixels of an entry that was not shown yet
-const UNSEEN = 1, PINNED = 2, FAILED = 8; // flags
+const UNSEEN = 1, PINNED = 2, FAILED = 8, TEXT = 16, CALLS = 32, THOUGHTS = 64; // flags
 const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const FULL_DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+
+// The kinds that a reader can hide: what an entry is, and for messages of a model what they hold.
+function kindsOf(entry) {
+  if (entry.kind === "user" || entry.kind === "lost") return [entry.kind];
+  if (!["assistant", "tool", "other"].includes(entry.kind)) return ["note"];
+  const kinds = [[TEXT, "answer"], [CALLS, "call"], [THOUGHTS, "thought"]].filter(([flag]) => entry.flags & flag);
+  return kinds.length ? kinds.map(([, kind]) => kind) : ["answer"];
+}
 
 class Conversation {
   constructor(main, tree, blocks, switchTo) {
@@ -17,12 +26,15 @@ class Conversation {
     this.tree = tree;
     this.blocks = blocks;
     this.switchTo = switchTo;
-    this.labels = {};
+    this.labels = {}; // texts, by rows
+    this.gaps = {}; // what is missing above rows
     this.path = [];
+    this.onPath = new Set();
     this.items = [];
     this.sections = [];
     this.folded = new Set(); // compactions that show what the model saw
     this.unfolded = { call: false, thought: false };
+    this.hidden = new Set(); // kinds that are not shown
     this.near = new IntersectionObserver((seen) => {
       for (const each of seen) if (each.isIntersecting) this.fill(each.target);
     }, { rootMargin: "1200px 0px" });
@@ -30,9 +42,10 @@ class Conversation {
 
   show(path) {
     this.path = path;
+    this.onPath = new Set(path);
     Object.assign(this, turnsOf(path));
     this.replaced = new Map(path.filter((each) => each.link !== null && "user assistant system tool other".includes(each.kind)).map((each) => [each.link, each]));
-    this.items = this.itemsOf(path);
+    this.items = this.itemsOf(path).filter(({ entry }) => !entry || kindsOf(entry).some((kind) => !this.hidden.has(kind)));
     this.placeOf = new Map(this.items.map((item, at) => [item.entry ?? item, at]));
     const groups = [];
     for (let at = 0; at < this.items.length; ) {
@@ -132,7 +145,7 @@ class Conversation {
       const article = articles.shift();
       this.complete(article, item.entry);
       section.states.set(item.entry, stateOf(item.entry, this));
-      if (item.entry.isOrphan) shown.push(make("p", "gap", "The entry above is missing here: its line is damaged."));
+      if (item.entry.isOrphan) shown.push(make("p", "gap", this.gaps[item.entry.row] ?? "[messages are missing here]"));
       shown.push(article);
     }
     return shown;
@@ -174,16 +187,18 @@ class Conversation {
     if (replacement) header.append(button("", "Replaced below", "", () => this.goTo(replacement)));
     add("room", "");
     if (turn?.text) add("usage", turn.text);
+    const place = make("span", "place");
     if (entry.time) {
       const time = make("time", "", entry.time);
       time.dateTime = entry.time;
       localise(time);
-      header.append(time);
+      place.append(time);
     }
     const link = make("a", "permalink", "#");
     link.href = `#${encodeURIComponent(entry.id)}`;
     link.title = link.ariaLabel = "Link to this entry";
-    header.append(link);
+    place.append(link);
+    header.append(place);
     return header;
   }
 
@@ -269,6 +284,13 @@ class Conversation {
       if (article.getBoundingClientRect().bottom > line) return this.tree.byRow.get(Number(article.dataset.row));
     }
     return section.items[0]?.entry ?? null;
+  }
+
+  // Shows entries and parts of these kinds only.
+  hide(kinds) {
+    this.hidden = new Set(kinds);
+    for (const kind of HIDEABLE) this.main.classList.toggle(`without-${kind}`, this.hidden.has(kind));
+    this.show(this.path);
   }
 
   unfold(name, isOpen) {

@@ -1,6 +1,6 @@
 // A page that follows its session: entries that are appended come as events of the server that made the page.
 
-function extend({ rows, markup, again, leaf, labels: now, certain }) {
+function extend({ rows, markup, again, leaf, labels: now, gaps, certain }) {
   const end = view.path.at(-1) ?? null;
   const atEnd = (view.sections.at(-1)?.getBoundingClientRect().bottom ?? 0) < innerHeight + 100;
   blocks.add(rows, markup);
@@ -8,14 +8,16 @@ function extend({ rows, markup, again, leaf, labels: now, certain }) {
   for (const row of again) tree.change(row);
   for (const key of Object.keys(labels)) delete labels[key];
   Object.assign(labels, now);
-  Object.assign(facts, { leaf, certain });
+  Object.assign(facts, { leaf, gaps, certain });
+  view.gaps = gaps;
   if (!tree.entries.length) return;
   if (!end) main.replaceChildren();
   // The end of the branch in view goes on below itself; another branch is only offered.
   const isFollowed = !end || added.some((entry) => entry.parent === end);
   switchTo(isFollowed ? tree.tip(end ?? tree.entries.at(-1)) : end);
-  if (isFollowed && added.length && atEnd) view.elementOf(view.items.at(-1).entry)?.scrollIntoView({ block: "nearest" });
-  const other = added.findLast((entry) => !view.placeOf.has(entry));
+  const shown = view.items.at(-1)?.entry;
+  if (isFollowed && added.length && atEnd && shown) view.elementOf(shown)?.scrollIntoView({ block: "nearest" });
+  const other = added.findLast((entry) => !view.onPath.has(entry));
   if (other) offerBranch(other);
 }
 
@@ -59,7 +61,7 @@ function say(text, isOff) {
 
 if (document.body.dataset.live) {
   follow();
-  // A browser has few connections to one server: a tab that nobody sees needs none.
+  // A browser opens few connections to one server, so a hidden tab closes its own.
   document.addEventListener("visibilitychange", () => {
     events?.close();
     events = null;

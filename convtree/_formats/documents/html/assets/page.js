@@ -10,7 +10,7 @@ let words = [];
 
 function readData() {
   const data = document.querySelectorAll('script[type="application/json"]');
-  let rows = null, facts = { leaf: -1, labels: {}, certain: true };
+  let rows = null, facts = { leaf: -1, labels: {}, gaps: {}, certain: true };
   for (const element of data) {
     if (element.className === "markup") {
       blocks.add(rows, element);
@@ -20,6 +20,7 @@ function readData() {
       element.remove();
     } else {
       facts = JSON.parse(element.textContent);
+      element.remove();
     }
   }
   return facts;
@@ -29,9 +30,11 @@ const facts = readData();
 labels = facts.labels;
 const view = new Conversation(main, tree, blocks, switchTo);
 view.labels = labels;
+view.gaps = facts.gaps;
 
 // --- the side bar ---
 
+const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 const KINDS = { compaction: "Summary", summary: "Branch summary", user: "", lost: "Damaged" };
 
 function goLine(className, entry, text, go) {
@@ -49,13 +52,14 @@ function goLine(className, entry, text, go) {
   return line;
 }
 
-const prompts = new LongList($('[data-list="prompts"]'), 32, ({ entry, label }) => {
+const prompts = new LongList($('[data-list="prompts"]'), 32, ({ entry, label, day }) => {
   const kind = KINDS[entry.kind] ?? "";
   const text = label !== undefined ? `★ ${label}` : [kind, entry.words].filter(Boolean).join(": ") || "(empty)";
   const className = (label !== undefined ? "label " : "") + entry.kind + (entry === prompts.active ? " active" : "");
   const line = goLine(className, entry, text, () => goTo(entry));
   const siblings = tree.siblings(entry);
   if (siblings.length > 1) line.append(make("span", "fork", `${siblings.indexOf(entry) + 1}/${siblings.length}`));
+  if (day) line.append(make("span", "day", day));
   if (entry === prompts.active) line.setAttribute("aria-current", "true");
   return line;
 });
@@ -77,7 +81,7 @@ const hits = new LongList($('[data-list="hits"]'), 68, ({ entry, snippet }) => {
   const text = line.querySelector(".words");
   appendMarked(text, snippet, words);
   const when = entry.time ? new Date(entry.time) : null;
-  const branch = view.placeOf.has(entry) ? "" : "other branch";
+  const branch = view.onPath.has(entry) ? "" : "other branch";
   const parts = [entry.kind, when && !Number.isNaN(when.getTime()) ? DATE.format(when) : "", labels[entry.row] ?? "", branch];
   line.prepend(make("span", "about-hit", parts.filter(Boolean).join(" · ")));
   return line;
@@ -123,7 +127,7 @@ let searched = "";
 
 function about() {
   const tab = shownTab();
-  const text = { prompts: counted(prompts.items.length, "place") + " on this branch", map: counted(map.items.length, "stretch", "stretches"), hits: searched };
+  const text = { prompts: `${counted(prompts.items.length, "line")} for this branch`, map: counted(map.items.length, "segment"), hits: searched };
   $(".about").textContent = text[tab];
 }
 
@@ -133,11 +137,11 @@ function switchTo(tip, stay) {
   const path = tree.path(tip);
   const place = stay && view.placeOf?.has(stay.parent) ? view.elementOf(stay.parent)?.getBoundingClientRect().top : null;
   view.show(path);
-  prompts.set(path.flatMap((entry) => {
+  prompts.set(withDays(path.flatMap((entry) => {
     const label = labels[entry.row];
     const lines = entry.kind in KINDS ? [{ entry }] : [];
     return label === undefined ? lines : [{ entry, label }, ...lines];
-  }));
+  })));
   map.set(tree.map(path));
   sums();
   about();
@@ -151,6 +155,18 @@ function switchTo(tip, stay) {
   }
 }
 
+// Adds the day, in local time, to the first line of each day.
+function withDays(lines) {
+  let before = "";
+  for (const line of lines) {
+    const time = new Date(line.entry.time ?? "");
+    if (Number.isNaN(time.getTime())) continue;
+    const day = DAY.format(time);
+    if (day !== before) line.day = before = day;
+  }
+  return lines;
+}
+
 function sums() {
   const all = tree.entries.reduce((sum, entry) => sum.add(entry), new Sum());
   const here = view.path.reduce((sum, entry) => sum.add(entry), new Sum());
@@ -162,12 +178,43 @@ function sums() {
   if (leaves > 1 && all.text && all.text !== here.text) parts.push(`all: ${all.text}`);
   if (!facts.certain) parts.push("the leaf is not certain, because of a damaged line");
   $(".sums").replaceChildren(...parts.map((part) => make("span", "", part)));
+  countKinds();
 }
 
+// --- which kinds are shown ---
+
+const choices = [...document.querySelectorAll("[data-show]")];
+
+function countKinds() {
+  const counts = Object.fromEntries(HIDEABLE.map((kind) => [kind, 0]));
+  for (const entry of view.path) {
+    counts.call += entry.results;
+    for (const kind of kindsOf(entry)) if (kind !== "call" && kind in counts) counts[kind]++;
+  }
+  for (const each of choices) each.nextElementSibling.textContent = counts[each.dataset.show].toLocaleString();
+}
+
+function chooseKinds() {
+  const hidden = choices.filter((each) => !each.checked).map((each) => each.dataset.show);
+  $(".kinds > summary").textContent = hidden.length ? `Show ${choices.length - hidden.length} of ${choices.length}` : "Show";
+  const stay = current;
+  view.hide(hidden);
+  if (stay && view.placeOf.has(stay)) view.goTo(stay);
+}
+
+function showAllKinds() {
+  if (!view.hidden.size) return;
+  for (const each of choices) each.checked = true;
+  chooseKinds();
+}
+
+for (const each of choices) each.addEventListener("change", chooseKinds);
+
 function goTo(entry) {
-  if (!view.placeOf.has(entry)) switchTo(tree.tip(entry));
+  if (!view.onPath.has(entry)) switchTo(tree.tip(entry));
   if (!view.placeOf.has(entry)) {
     view.folded.clear();
+    showAllKinds();
     switchTo(view.path.at(-1));
   }
   const element = view.goTo(entry);
@@ -289,7 +336,20 @@ const actions = {
 for (const element of document.querySelectorAll("[data-do]")) element.addEventListener("click", actions[element.dataset.do]);
 for (const element of document.querySelectorAll("[data-tab]")) element.addEventListener("click", () => showTab(element.dataset.tab));
 const isNarrow = () => matchMedia("(max-width: 60rem)").matches;
-$(".menu").addEventListener("click", () => document.body.classList.toggle(isNarrow() ? "with-side" : "without-side"));
+$(".menu").addEventListener("click", (event) => {
+  document.body.classList.toggle(isNarrow() ? "with-side" : "without-side");
+  event.stopPropagation();
+});
+
+function hideSide() {
+  document.body.classList.remove("with-side");
+  $(".kinds").open = false;
+}
+
+$(".close").addEventListener("click", hideSide);
+document.addEventListener("click", (event) => {
+  if (!event.target.closest(".side, .kinds")) hideSide();
+});
 
 function showSide() {
   document.body.classList.remove("without-side");
@@ -309,6 +369,8 @@ const keys = {
   m: () => { showSide(); showTab("map"); },
   t: actions.tools,
   e: actions.thoughts,
+  f: () => { $(".kinds").open = !$(".kinds").open; $(".kinds").open && choices[0].focus(); },
+  Escape: hideSide,
   d: actions.theme,
   g: () => view.path.length && goTo(view.path[0]),
   G: () => view.path.length && goTo(view.path.at(-1)),
@@ -317,7 +379,7 @@ const keys = {
 addEventListener("keydown", (event) => {
   // Many keyboards have [ and ] behind AltGr, which is Ctrl and Alt on Windows, and Option on a Mac.
   const isCommand = event.metaKey || (event.ctrlKey && !event.getModifierState("AltGraph")) || (event.altKey && !"[]".includes(event.key));
-  if (isCommand || event.target.closest("input, textarea, select")) return;
+  if (isCommand || event.target.closest("input:not([type=checkbox]), textarea, select")) return;
   const action = Object.hasOwn(keys, event.key) ? keys[event.key] : null;
   if (!action || (help.open && event.key !== "?")) return;
   event.preventDefault();
