@@ -152,16 +152,30 @@ def test_damage_without_a_place(tmp_path: Path) -> None:
     with Session.open(path, mode="r") as session:
         entries = MendedSession(session).path("g")
         assert [getattr(entry, "words", entry.id) for entry in entries] == [
-            *("[messages are missing here: line 4]", "d", "g")
+            "[messages are missing here: line 4; 2 entries before it stand in the log and cannot be joined to this "
+            "branch]",
+            *("d", "g"),
         ]
         assert MendedSession(session).path(None) == []
+
+
+def test_a_damaged_first_key(tmp_path: Path) -> None:
+    """The id behind it is confirmed by the entry below, so the conversation goes on above the gap, and is rejoined."""
+    path = damaged(tmp_path / "log", b'{"id":"c"', b'{"ix":"c"')
+    with Session.open(path, mode="r") as session:
+        entries = MendedSession(session).path("g")
+        assert [getattr(entry, "words", entry.id) for entry in entries] == ["a", "b", GAP, "d", "g"]
+    assert [each.entry_id for each in repair(path, rejoin=True).rejoined] == ["c"]
 
 
 def test_a_line_that_is_gone(tmp_path: Path) -> None:
     """Then the line below it is named."""
     lines = make(tmp_path / "log").splitlines(keepends=True)
     (tmp_path / "log").write_bytes(b"".join(lines[:3] + lines[4:]))
-    assert "[messages are missing here: above line 4]" in run("inspect", tmp_path / "log", "--allow-gaps").stdout
+    assert (
+        "[messages are missing here: above line 4; 2 entries before it"
+        in run("inspect", tmp_path / "log", "--allow-gaps").stdout
+    )
 
 
 def test_a_log_that_was_repaired(log: Path) -> None:
