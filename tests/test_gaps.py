@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from convtree import Session, redact
 from convtree._cli.app import app
-from convtree._formats import WRITERS
+from convtree._formats import ALL_BRANCHES, WRITERS
 from convtree._formats.common.gaps import Gaps, words_at
 from convtree._model.errors import EntryNotFound
 from convtree._tools.gaps import MendedSession
@@ -21,6 +21,9 @@ from convtree.stores._open import open_store
 
 NOON = 1_769_860_800 * 10**9
 GAP = "[1 message is missing here: line 4]"
+
+
+TREES = [("json", "id", "parent_id"), ("pi", "id", "parentId"), ("claude-code", "uuid", "parentUuid")]
 
 
 def run(*arguments: object) -> Result:
@@ -128,6 +131,38 @@ def test_every_format_is_written(format: str, log: Path) -> None:
     with Session.open(log, mode="r") as session:
         written = b"".join(export_lines(session, format, allow_gaps=True, redact=False))
     assert [text in written for text in (b"text b", b"text d")] == [True, True]
+
+
+@pytest.mark.parametrize("format", sorted(ALL_BRANCHES))
+def test_an_export_leaves_nothing_out_in_silence(format: str, log: Path, tmp_path: Path) -> None:
+    """A format of all branches is refused. With the option, one line on standard error counts what is missing."""
+    target = tmp_path / "exported"
+    refused = run("export", log, "--to", format, "-o", target)
+    assert (refused.exit_code, target.exists()) == (5, False)
+    assert "1 entry is missing: line 4; --allow-gaps shows the rest" in refused.stderr
+    assert "`convtree repair --rejoin` keeps the place" in refused.stderr
+    allowed = run("export", log, "--to", format, "-o", target, "--allow-gaps")
+    assert (allowed.exit_code, allowed.stderr.count("incomplete: 1 entry is missing: line 4\n")) == (0, 1)
+
+
+def test_a_path_beside_the_damage_is_exported(tmp_path: Path) -> None:
+    """The damage lies on another branch, so nothing is missing, and nothing is reported."""
+    path = damaged(tmp_path / "trip.jsonl", b"text e", b"test e")
+    for options in ([], ["--allow-gaps"]):
+        result = run("export", path, "--to", "codex", "--leaf", "g", *options)
+        assert (result.exit_code, result.stderr.count("export_gaps")) == (0, 0)
+    assert run("export", path, "--to", "codex", "--leaf", "f").exit_code == 5
+
+
+@pytest.mark.parametrize(("format", "id", "parent"), TREES)
+def test_no_link_leads_nowhere(format: str, id: str, parent: str, tmp_path: Path) -> None:
+    """Where nothing is left of a parent, a lost entry with its id stands in front of its first child."""
+    path = damaged(tmp_path / "log", b'"id":"c","parent_id"', b'"id":"c","parent_ib"')
+    text = run("export", path, "--to", format, "--allow-gaps").stdout
+    lines = json.loads(text)["entries"] if format == "json" else [json.loads(line) for line in text.splitlines()]
+    ids = [line.get(id) for line in lines]
+    assert [each for each in ids if each in tuple("abcdefg")] == list("abcdefg")
+    assert {line[parent] for line in lines if line.get(parent)} <= set(ids)
 
 
 def test_branches_with_a_gap_are_compared(log: Path) -> None:

@@ -116,7 +116,7 @@ def test_what_is_wrong_in_the_store_is_named(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":9'))
         done = export(store, tmp_path / "pages")
         first, second = done.stderr.splitlines()
-        assert (done.exit_code, first, second) == (0, "4 pages written, 0 unchanged", "trip: bad_header")
+        assert (done.exit_code, first, second) == (1, "4 pages written, 0 unchanged", "trip: bad_header")
 
 
 def test_what_the_command_refuses(store: SessionStore) -> None:

@@ -8,8 +8,10 @@ from tempfile import mkdtemp
 
 import click
 
+from convtree._cli.advice import in_options
 from convtree._cli.choosing import open_default_store, open_log, with_store_for_log
 from convtree._cli.completing import complete_entry, complete_log
+from convtree._cli.exit_codes import FOUND
 from convtree._cli.gap_advice import explained
 from convtree._cli.inspect import with_session
 from convtree._cli.look_options import with_gaps
@@ -24,6 +26,7 @@ from convtree._formats import ALL_LEAVES, PUBLISHED, WRITERS
 from convtree._logs.atomic_file import write_atomically
 from convtree._logs.streams import is_terminal
 from convtree._model.entries import Finding
+from convtree._model.terminal_text import escape_controls
 from convtree.stores._session_store import SessionStore
 
 
@@ -78,7 +81,8 @@ def export_command(
     secrets replaced is printed on standard error. Session traces for Hugging Face (hf-traces) are redacted unless you
     pass --no-redact. On a terminal, controls in the output are shown as escapes.
 
-    With --allow-gaps, a damaged log is written as far as it can be read; markdown names the gaps in their places.
+    If messages are missing from what would be written, because the log is damaged, nothing is. With --allow-gaps, it is
+    written as far as it can be read: markdown and html show the gaps in their places, and standard error counts them.
     """
     from convtree._tools.exporting import export_file, export_lines, place_of
 
@@ -89,7 +93,7 @@ def export_command(
     if is_opened:
         target = target or f"{mkdtemp(prefix='convtree-')}/"
     if log is None:
-        _export_store(store, target, format, redactor, is_opened)
+        _export_store(store, target, format, redactor, is_opened, allow_gaps)
         return
     findings: list[Finding] = []
     with open_log(log, store, session_id) as session, explained(session):
@@ -146,9 +150,14 @@ def open_page(address: str) -> None:
 
 
 def _export_store(
-    store: SessionStore | None, target: str | None, format: str, redactor: Redactor | None, is_opened: bool
+    store: SessionStore | None,
+    target: str | None,
+    format: str,
+    redactor: Redactor | None,
+    is_opened: bool,
+    allow_gaps: bool,
 ) -> None:
-    """Writes a page for each session of a store."""
+    """Writes a page for each session of a store. The exit code says whether some could not be written."""
     from convtree._tools.pages import export_pages
 
     if format != "html":
@@ -157,14 +166,15 @@ def _export_store(
         raise click.UsageError("the pages of a store need a folder: -o FOLDER/")
     source = open_default_store(click.get_current_context()) if store is None else store
     with progress("writing pages") as report:
-        done = export_pages(source, Path(target), redact=redactor, progress=report)
+        done = export_pages(source, Path(target), redact=redactor, allow_gaps=allow_gaps, progress=report)
     counts = [f"{count(len(done.written), 'pages')} written", f"{done.unchanged} unchanged"]
     write_stderr(", ".join(counts + ([f"{len(done.removed)} removed"] if done.removed else [])))
     for place, reason in done.failed.items():
-        write_stderr(f"{place}: {reason}")
+        write_stderr(escape_controls(f"{place}: {in_options(reason)}"))
     if is_opened:
         open_page(done.index.resolve().as_uri())
     report_redacted(redactor)
+    click.get_current_context().exit(FOUND if done.failed else 0)
 
 
 def _place(target: str, *, is_folder: bool) -> Path:

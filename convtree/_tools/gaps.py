@@ -20,12 +20,19 @@ from convtree._engine.leaf import LEAF
 from convtree._engine.log import Addition
 from convtree._engine.outline import Outline
 from convtree._engine.write_batch import reseal
-from convtree._formats.common.gaps import Gap, Gaps, Unplaced, gaps_in, words_at
+from convtree._formats.common.gaps import Gap, Gaps, Unplaced, count_missing, gaps_in, words_at
 from convtree._logs.memory import MemoryLog
 from convtree._model.entries import Entry, Finding, Header, LostEntry, Mark
-from convtree._model.errors import EntryNotFound
+from convtree._model.errors import BrokenPath, EntryNotFound
+from convtree._model.findings import LOST
 from convtree._session.repairing import RepairPlan, plan_repair
 from convtree._session.session import Session
+
+#: the findings that entries or marks are missing, cannot be read, or are ignored
+_MISSING = frozenset(
+    {"line_too_long", "bad_seal", "bad_line", "nul_bytes", "prev_mismatch", "id_conflict", "bad_body", "orphan"}
+    | {"lost_entry", LOST, "wrong_end"}
+)
 
 
 class MendedSession:
@@ -123,6 +130,23 @@ class MendedSession:
 def is_damaged(session: Session) -> bool:
     """Returns whether lines of a log are damaged or missing."""
     return any(finding.severity == "error" for finding in session.findings)
+
+
+def missing_lines(session: Session) -> Finding | None:
+    """Returns the first finding that says that lines of a log are missing or cannot be read, its header apart."""
+    return next((finding for finding in session.findings if finding.code in _MISSING), None)
+
+
+def check_whole(session: Session) -> None:
+    """Checks that nothing is missing from a log, on any branch.
+
+    Raises:
+        BrokenPath: lines are damaged or missing.
+    """
+    damage = missing_lines(session)
+    if damage is not None:
+        said = count_missing(MendedSession(session).gaps) or f"line {damage.line:,} is damaged"
+        raise BrokenPath(f"{session.location}: {said}; run verify on the log", missing=None, offset=damage.offset)
 
 
 def repair_of(session: Session) -> RepairPlan:

@@ -19,12 +19,12 @@ import msgspec
 
 from convtree._catalogue.types import SessionInfo
 from convtree._engine.redact import Redact, Redactor
-from convtree._formats.common.base import Exported
 from convtree._formats.common.ids import derive_id
 from convtree._formats.documents import html
 from convtree._logs.atomic_file import write_atomically
 from convtree._model.errors import ConvtreeError
-from convtree._tools.exporting import plain_name
+from convtree._tools.exporting import plain_name, readable
+from convtree._tools.gaps import missing_lines
 from convtree._tools.redact_log import RedactedSession
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress
@@ -61,11 +61,17 @@ class Pages(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def export_pages(
-    store: SessionStore, folder: Path, *, redact: Redact | None = None, progress: Progress | None = None
+    store: SessionStore,
+    folder: Path,
+    *,
+    redact: Redact | None = None,
+    allow_gaps: bool = False,
+    progress: Progress | None = None,
 ) -> Pages:
     """Writes a page for each session of a store into a folder, and the list of them.
 
-    Reads the sessions without a lock. Each file is replaced as a whole.
+    Reads the sessions without a lock. Each file is replaced as a whole. A session from which entries are missing gets a
+    page of what can be read if `allow_gaps` is set, else it is one of those that failed.
 
     Raises:
         ImportError: the extra `html` is not installed.
@@ -87,7 +93,7 @@ def export_pages(
             progress(number, len(sessions))
         name = names[info.id]
         try:
-            page, is_new = _page(store, info.id, folder / name, before.get(name), redact)
+            page, is_new = _page(store, info.id, folder / name, before.get(name), redact, allow_gaps)
         except (ConvtreeError, ValueError) as error:
             done.failed[info.id] = str(error)
             continue
@@ -104,17 +110,19 @@ def export_pages(
 
 
 def _page(
-    store: SessionStore, id: str, path: Path, before: Written | None, redact: Redact | None
+    store: SessionStore, id: str, path: Path, before: Written | None, redact: Redact | None, allow_gaps: bool
 ) -> tuple[Written, bool]:
     """Returns the page of a session, and whether it had to be written."""
     from convtree._formats.documents.html.page import page_of, page_title
     from convtree._formats.documents.html.words import words_of
 
     with store.open(id, read_only=True) as opened:
-        stamp = _stamp(opened.revision, redact)
+        has_gaps = allow_gaps and missing_lines(opened) is not None
+        stamp = _stamp(f"{opened.revision} with gaps" if has_gaps else opened.revision, redact)
         if before is not None and before.stamp == stamp and path.is_file():
             return before, False
-        session: Exported = opened if redact is None else RedactedSession(opened, redact)
+        whole = readable(opened, "html", allow_gaps=allow_gaps)
+        session = whole if redact is None else RedactedSession(whole, redact)
         write_atomically(path, page_of(session, home=LIST), replace=True)
         title = page_title(session)
         words = words_of(session.records(), title, *session.labels.values())

@@ -5,7 +5,7 @@ A log may be damaged, or have lost a line. Then an entry on a path is lost, cann
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from convtree._model.entries import Finding, LostEntry
@@ -47,6 +47,17 @@ class Gaps(NamedTuple):
     loose: Sequence[int]
     unplaced: Mapping[str, Unplaced] = {}
 
+    def among(self, ids: Container[str]) -> Gaps:
+        """Returns what is missing of some entries."""
+        unplaced = {id: each for id, each in self.unplaced.items() if id in ids}
+        children = {each.child_id for each in unplaced.values()}
+        return Gaps(
+            {id: line for id, line in self.lost.items() if id in ids},
+            {id: line for id, line in self.orphans.items() if id in children},
+            self.loose if unplaced else [],
+            unplaced,
+        )
+
     def at(self, entry_id: str) -> str:
         """Returns the words for a lost entry."""
         if (unplaced := self.unplaced.get(entry_id)) is not None:
@@ -83,7 +94,7 @@ def gaps_in(findings: Iterable[Finding], placed: Iterable[Finding] = ()) -> Gaps
 def count_missing(gaps: Gaps) -> str:
     """Returns how many entries are missing from a log, and where; empty if the damage has cost no entry.
 
-    A damaged line without a place may be the parent that an orphan names, so the larger of both numbers counts.
+    A damaged line without a place may be the parent that an orphan names: the larger of both numbers counts.
     """
     number = len(gaps.lost) + max(len(gaps.loose), len(gaps.unplaced))
     lines = sorted({*gaps.lost.values(), *gaps.loose})
