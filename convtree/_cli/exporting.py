@@ -75,7 +75,8 @@ def export_command(
     it. What the format has no place for is named on standard error.
 
     Without LOG, --to html -o FOLDER/ writes a page for each session of the store, and index.html with a list
-    and a search. Pages of sessions that have not changed are left as they are.
+    and a search. Pages of sessions that have not changed are left as they are. A folder of redacted pages takes
+    redacted pages only.
 
     The output contains the whole conversation. Check it before you share it, or use --redact. Then the number of
     secrets replaced is printed on standard error. Session traces for Hugging Face (hf-traces) are redacted unless you
@@ -158,15 +159,18 @@ def _export_store(
     allow_gaps: bool,
 ) -> None:
     """Writes a page for each session of a store. The exit code says whether some could not be written."""
-    from convtree._tools.pages import export_pages
+    from convtree._tools.pages import PagesRedacted, export_pages
 
     if format != "html":
         raise click.UsageError("missing LOG; without it, --to html writes a page for each session of the store")
     if target is None:
         raise click.UsageError("the pages of a store need a folder: -o FOLDER/")
     source = open_default_store(click.get_current_context()) if store is None else store
-    with progress("writing pages") as report:
-        done = export_pages(source, Path(target), redact=redactor, allow_gaps=allow_gaps, progress=report)
+    try:
+        with progress("writing pages") as report:
+            done = export_pages(source, Path(target), redact=redactor, allow_gaps=allow_gaps, progress=report)
+    except PagesRedacted as error:
+        raise click.UsageError(f"{error}; pass --redact, or choose another folder") from None
     counts = [f"{count(len(done.written), 'pages')} written", f"{done.unchanged} unchanged"]
     write_stderr(", ".join(counts + ([f"{len(done.removed)} removed"] if done.removed else [])))
     for place, reason in done.failed.items():
