@@ -252,6 +252,25 @@ def test_errors_say_what_helps(advice: str, tmp_path: Path) -> None:
         assert "run verify" not in result.stderr
 
 
+def test_a_repair_names_what_keeps_the_place(log: Path) -> None:
+    """The preview names the option, and after a repair without it, the command for the log as it was does."""
+    assert "with --rejoin, the repair keeps the places of them" in run("repair", log).stdout
+    assert "--rejoin" not in run("repair", log, "--rejoin").stdout
+    command = f"`convtree repair {log}.original --rejoin --yes` keeps the place"
+    assert command in run("repair", log, "--yes").stdout
+    refused = run("export", log, "--to", "markdown")
+    assert (refused.exit_code, command in refused.stderr) == (5, True)
+    assert json.loads(run("repair", f"{log}.original", "--json").stdout)["rejoinable"] == 1
+    assert run("repair", f"{log}.original", "--rejoin", "--yes").exit_code == 1  # the lost entry remains
+
+
+def test_errors_of_a_repaired_log_name_no_call_of_python(log: Path) -> None:
+    """The advice is for a terminal: the option, and a copy of the log."""
+    repair(log, dry_run=False, rejoin=True)
+    refused = run("export", log, "--to", "markdown")
+    assert (refused.exit_code, "extend(" in refused.stderr, "--allow-gaps shows" in refused.stderr) == (5, False, True)
+
+
 def test_sessions_of_a_store(tmp_path: Path) -> None:
     """`show` and `export` read a damaged session of a folder as well."""
     with open_store(str(tmp_path / "store")) as store, store.create(id="trip") as session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -172,6 +173,8 @@ def _repair_lines(done: Repair, terminal: Terminal) -> Iterator[str]:
     yield from (f"  {fates[each.offset]}: {finding_line(each, terminal)}" for each in done.removed[:_SHOWN])
     if len(done.removed) > _SHOWN:
         yield f"  and {count(len(done.removed) - _SHOWN, 'more pieces')}"
+    if done.rejoinable:
+        yield f"  {_rejoin_advice(done)}"
     word = "written anew" if done.done else "to write anew"
     yield from (f"  {word}: {row_line(row, terminal)}" for row in done.rows[:_SHOWN])
     if len(done.rows) > _SHOWN:
@@ -179,6 +182,21 @@ def _repair_lines(done: Repair, terminal: Terminal) -> Iterator[str]:
     yield from (f"  remains: {finding_line(finding, terminal)}" for finding in done.remaining)
     if done.leaf_uncertain:
         yield "  remains: a lost line may have moved the leaf; choose it with Session.branch(id)"
+
+
+def _rejoin_advice(done: Repair) -> str:
+    """Returns what keeps the places of removed lines: before they are removed, or afterwards."""
+    number = f"{done.rejoinable:,} of them" if done.rejoinable < len(done.removed) else "them"
+    if not done.done:
+        return f"with --rejoin, the repair keeps the places of {number}, so that the branches below stay joined"
+    if done.original is None:
+        return f"a repair of a copy with --rejoin would have kept the places of {number}"
+    return f"`{rejoin_command(done.original)}` keeps the places of {number} in the log as it was"
+
+
+def rejoin_command(log: str | Path) -> str:
+    """Returns the command that keeps the places of the damaged lines of a log."""
+    return escape_controls(f"convtree repair {shlex.quote(str(log))} --rejoin --yes")
 
 
 def _needs_more(done: Repair) -> bool:
