@@ -271,6 +271,27 @@ def test_errors_of_a_repaired_log_name_no_call_of_python(log: Path) -> None:
     assert (refused.exit_code, "extend(" in refused.stderr, "--allow-gaps shows" in refused.stderr) == (5, False, True)
 
 
+def test_lost_entries_come_back_from_a_copy(log: Path, tmp_path: Path) -> None:
+    """By their ids, into their places. The preview counts them, and the log is whole again."""
+    make(tmp_path / "copy.jsonl")
+    preview = run("repair", log, "--from", tmp_path / "copy.jsonl")
+    assert "1 entry to put back; add --yes from" in preview.stderr
+    done = run("repair", log, "--from", tmp_path / "copy.jsonl", "--yes")
+    assert (done.exit_code, "1 entry put back from" in done.stderr, run("verify", log).exit_code) == (0, True, 0)
+    with Session.open(log, mode="r") as session:
+        assert [entry.id for entry in session.path("f")] == list("abcdef")
+        assert [entry.id for entry in session.path()] == ["a", "b", "c", "d", "g"]
+
+
+def test_another_entry_does_not_come_back(log: Path, tmp_path: Path) -> None:
+    """The copy has other content under the id of the lost entry: its checksum says so."""
+    with Session.open(tmp_path / "other.jsonl", id="trip") as session:
+        for id in "abc":
+            session.append({"role": "user", "content": "another text"}, id=id)
+    refused = run("repair", log, "--from", tmp_path / "other.jsonl", "--yes")
+    assert refused.exit_code == 4
+
+
 def test_sessions_of_a_store(tmp_path: Path) -> None:
     """`show` and `export` read a damaged session of a folder as well."""
     with open_store(str(tmp_path / "store")) as store, store.create(id="trip") as session:

@@ -20,6 +20,7 @@ from convtree._cli.render import count, finding_line, row_line
 from convtree._cli.terminal import Terminal, readable_size
 from convtree._model.errors import NotALog, SessionNotFound
 from convtree._model.terminal_text import escape_controls
+from convtree._tools.repair import found_in, lost_ids, put_back
 from convtree.repair import Repair, Report, repair, verify
 from convtree.stores._session_store import SessionStore
 
@@ -100,6 +101,9 @@ def _verify_files(logs: Sequence[Path], as_json: bool) -> int:
     "--rejoin", is_flag=True, help="Keep the place of a damaged entry in the tree if its id and parent are certain."
 )
 @click.option(
+    "--from", "copy", metavar="COPY", type=click.Path(exists=True), help="Put lost entries back from an intact copy."
+)
+@click.option(
     "--originals",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
@@ -116,6 +120,7 @@ def repair_command(
     store: SessionStore | None,
     yes: bool,
     rejoin: bool,
+    copy: str | None,
     originals: Path | None,
     allow_network: bool,
     as_json: bool,
@@ -128,6 +133,9 @@ def repair_command(
     With --rejoin, the branches below a damaged entry stay in the tree. A lost entry takes its place, until the true one
     is put back from a copy.
 
+    With --from, the log is repaired as with --rejoin, and lost entries come back from a copy of it. An entry of the copy
+    that is not the one that was lost is refused.
+
     With --store, sessions of a store are repaired: the LOGs named, or all that need it. In a database, the tables are
     written anew from the lines as well.
 
@@ -136,8 +144,8 @@ def repair_command(
     if store is None and logs:
         store = default_store_for(logs)
     if store is not None:
-        if allow_network:
-            raise click.UsageError("--allow-network is for a LOG without --store")
+        if allow_network or copy is not None:
+            raise click.UsageError("--allow-network and --from are for a LOG without --store")
         ids = [session_id_or_text(store, log) for log in logs]
         with progress("repairing" if yes else "looking for damage"):
             done = store.repair(ids or None, dry_run=not yes, rejoin=rejoin, originals=originals)
@@ -149,9 +157,17 @@ def repair_command(
             raise click.UsageError("--originals needs --store; a file is kept as LOG.original")
         log = Path(logs[0])
         with progress(f"repairing {log.name}", "bytes") as report:
-            one = repair(log, dry_run=not yes, rejoin=rejoin, allow_network=allow_network, progress=report)
+            options: dict[str, Any] = {"allow_network": allow_network, "progress": report}
+            if copy is not None and yes:
+                one, back = put_back(log, copy, **options)
+            else:
+                one = repair(log, dry_run=not yes, rejoin=rejoin or copy is not None, **options)
+                back = [] if copy is None else [entry.id for entry in found_in(copy, lost_ids(one.remaining))]
         done = [one]
         _write_repairs(done, lambda: json_output.repaired(one), as_json)
+        if copy is not None:
+            said = "put back" if yes else "to put back; add --yes"
+            write_stderr(f"{count(len(back), 'entries')} {said} from {escape_controls(copy)}")
     ctx.exit(FOUND if any(map(_needs_more, done)) else 0)
 
 

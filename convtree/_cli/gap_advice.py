@@ -39,7 +39,10 @@ def _advice(session: Session) -> str:
     if plan is None or not (plan.rejoined or plan.recovered):
         if (original := _original_of(session.location)) is not None:
             return f"{show}; the log as it was before a repair has more: `{rejoin_command(original)}` keeps the place"
-        return f"{show}; a repair cannot bring it back, only a copy of the log can"
+        return (
+            f"{show}; a repair cannot bring it back, only a copy of the log can: "
+            "`convtree repair LOG --from COPY --yes`"
+        )
     if plan.rejoined:
         return f"{show}; `convtree repair --rejoin` keeps the place, so that the conversation can go on"
     return f"only checksums are damaged: `convtree repair --rejoin` brings it back whole; {show}"
