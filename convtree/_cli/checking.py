@@ -133,8 +133,8 @@ def repair_command(
     With --rejoin, the branches below a damaged entry stay in the tree. A lost entry takes its place, until the true one
     is put back from a copy.
 
-    With --from, the log is repaired as with --rejoin, and lost entries come back from a copy of it. An entry of the copy
-    that is not the one that was lost is refused.
+    With --from, the log is repaired as with --rejoin, and lost entries come back from a copy of it. An entry of the
+    copy that is not the one that was lost is refused.
 
     With --store, sessions of a store are repaired: the LOGs named, or all that need it. In a database, the tables are
     written anew from the lines as well.
