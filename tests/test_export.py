@@ -494,7 +494,7 @@ def test_a_log_with_a_damaged_mark_is_not_exported_to_a_tool(format: str, tmp_pa
         assert b"## User, not for the model" in b"".join(export_lines(session, "markdown"))
     path.write_bytes(path.read_bytes().replace(b'"visible_to":"user"', b'"visible_to":"usex"'))
     with Session.open(path, mode="r") as session:
-        with pytest.raises(BrokenPath, match="visibility mark"):
+        with pytest.raises(BrokenPath, match="missing: line 3"):
             export_lines(session, format)
         assert b"secret" in b"".join(export_lines(session, "markdown"))
 
@@ -674,12 +674,16 @@ def gap(path: Path) -> Session:
 
 
 def test_a_session_with_a_gap_goes_out_as_far_as_it_is_there(tmp_path: Path) -> None:
-    """The JSON document has no path, pi's and kit's files the entries that are left, the summary as it stands."""
+    """If gaps are allowed: pi's and kit's files have the entries that are left, the summary as it stands."""
     with gap(tmp_path / "log") as session:
-        document = json.loads(b"".join(export_lines(session, "json")))
-        assert (document["path"], len(document["entries"])) == (None, 4)
+        for format in ("json", "pi", "kit"):
+            with pytest.raises(BrokenPath, match="1 entry is missing"):
+                export_lines(session, format)
+        document = json.loads(b"".join(export_lines(session, "json", allow_gaps=True)))
+        assert [each["type"] for each in document["entries"]].count("lost") == 1
+        assert (document["path"] is None, len(document["entries"])) == (False, 5)
         for format in ("pi", "kit"):
-            lines = exported(session, format)
+            lines = [json.loads(line) for line in b"".join(export_lines(session, format, allow_gaps=True)).splitlines()]
             assert [each["summary"] for each in lines if each["type"] == "compaction"] == ["S"]
             assert sum(each["type"] == "message" for each in lines) == 3
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from convtree import Session, redact
 from convtree._cli.app import app
-from convtree._formats import WRITERS
+from convtree._formats import ALL_BRANCHES, WRITERS
 from convtree._formats.common.gaps import Gaps, words_at
 from convtree._model.errors import EntryNotFound
 from convtree._tools.gaps import MendedSession
@@ -21,6 +21,9 @@ from convtree.stores._open import open_store
 
 NOON = 1_769_860_800 * 10**9
 GAP = "[1 message is missing here: line 4]"
+
+
+TREES = [("json", "id", "parent_id"), ("pi", "id", "parentId"), ("claude-code", "uuid", "parentUuid")]
 
 
 def run(*arguments: object) -> Result:
@@ -130,6 +133,38 @@ def test_every_format_is_written(format: str, log: Path) -> None:
     assert [text in written for text in (b"text b", b"text d")] == [True, True]
 
 
+@pytest.mark.parametrize("format", sorted(ALL_BRANCHES))
+def test_an_export_leaves_nothing_out_in_silence(format: str, log: Path, tmp_path: Path) -> None:
+    """A format of all branches is refused. With the option, one line on standard error counts what is missing."""
+    target = tmp_path / "exported"
+    refused = run("export", log, "--to", format, "-o", target)
+    assert (refused.exit_code, target.exists()) == (5, False)
+    assert "1 entry is missing: line 4; --allow-gaps shows the rest" in refused.stderr
+    assert "`convtree repair --rejoin` keeps the place" in refused.stderr
+    allowed = run("export", log, "--to", format, "-o", target, "--allow-gaps")
+    assert (allowed.exit_code, allowed.stderr.count("incomplete: 1 entry is missing: line 4\n")) == (0, 1)
+
+
+def test_a_path_beside_the_damage_is_exported(tmp_path: Path) -> None:
+    """The damage lies on another branch, so nothing is missing, and nothing is reported."""
+    path = damaged(tmp_path / "trip.jsonl", b"text e", b"test e")
+    for options in ([], ["--allow-gaps"]):
+        result = run("export", path, "--to", "codex", "--leaf", "g", *options)
+        assert (result.exit_code, result.stderr.count("export_gaps")) == (0, 0)
+    assert run("export", path, "--to", "codex", "--leaf", "f").exit_code == 5
+
+
+@pytest.mark.parametrize(("format", "id", "parent"), TREES)
+def test_no_link_leads_nowhere(format: str, id: str, parent: str, tmp_path: Path) -> None:
+    """Where nothing is left of a parent, a lost entry with its id stands in front of its first child."""
+    path = damaged(tmp_path / "log", b'"id":"c","parent_id"', b'"id":"c","parent_ib"')
+    text = run("export", path, "--to", format, "--allow-gaps").stdout
+    lines = json.loads(text)["entries"] if format == "json" else [json.loads(line) for line in text.splitlines()]
+    ids = [line.get(id) for line in lines]
+    assert [each for each in ids if each in tuple("abcdefg")] == list("abcdefg")
+    assert {line[parent] for line in lines if line.get(parent)} <= set(ids)
+
+
 def test_branches_with_a_gap_are_compared(log: Path) -> None:
     """The gap is one of the entries of its branch."""
     refused = run("diff", log, "a", "g")
@@ -152,16 +187,30 @@ def test_damage_without_a_place(tmp_path: Path) -> None:
     with Session.open(path, mode="r") as session:
         entries = MendedSession(session).path("g")
         assert [getattr(entry, "words", entry.id) for entry in entries] == [
-            *("[messages are missing here: line 4]", "d", "g")
+            "[messages are missing here: line 4; 2 entries before it stand in the log and cannot be joined to this "
+            "branch]",
+            *("d", "g"),
         ]
         assert MendedSession(session).path(None) == []
+
+
+def test_a_damaged_first_key(tmp_path: Path) -> None:
+    """The id behind it is confirmed by the entry below, so the conversation goes on above the gap, and is rejoined."""
+    path = damaged(tmp_path / "log", b'{"id":"c"', b'{"ix":"c"')
+    with Session.open(path, mode="r") as session:
+        entries = MendedSession(session).path("g")
+        assert [getattr(entry, "words", entry.id) for entry in entries] == ["a", "b", GAP, "d", "g"]
+    assert [each.entry_id for each in repair(path, rejoin=True).rejoined] == ["c"]
 
 
 def test_a_line_that_is_gone(tmp_path: Path) -> None:
     """Then the line below it is named."""
     lines = make(tmp_path / "log").splitlines(keepends=True)
     (tmp_path / "log").write_bytes(b"".join(lines[:3] + lines[4:]))
-    assert "[messages are missing here: above line 4]" in run("inspect", tmp_path / "log", "--allow-gaps").stdout
+    assert (
+        "[messages are missing here: above line 4; 2 entries before it"
+        in run("inspect", tmp_path / "log", "--allow-gaps").stdout
+    )
 
 
 def test_a_log_that_was_repaired(log: Path) -> None:
@@ -201,6 +250,46 @@ def test_errors_say_what_helps(advice: str, tmp_path: Path) -> None:
         result = run(command[0], tmp_path / "log", *ids, *command[1:])
         assert (result.exit_code, advice in result.stderr, "--allow-gaps" in result.stderr) == (5, True, True)
         assert "run verify" not in result.stderr
+
+
+def test_a_repair_names_what_keeps_the_place(log: Path) -> None:
+    """The preview names the option, and after a repair without it, the command for the log as it was does."""
+    assert "with --rejoin, the repair keeps the places of them" in run("repair", log).stdout
+    assert "--rejoin" not in run("repair", log, "--rejoin").stdout
+    command = f"`convtree repair {log}.original --rejoin --yes` keeps the place"
+    assert command in run("repair", log, "--yes").stdout
+    refused = run("export", log, "--to", "markdown")
+    assert (refused.exit_code, command in refused.stderr) == (5, True)
+    assert json.loads(run("repair", f"{log}.original", "--json").stdout)["rejoinable"] == 1
+    assert run("repair", f"{log}.original", "--rejoin", "--yes").exit_code == 1  # the lost entry remains
+
+
+def test_errors_of_a_repaired_log_name_no_call_of_python(log: Path) -> None:
+    """The advice is for a terminal: the option, and a copy of the log."""
+    repair(log, dry_run=False, rejoin=True)
+    refused = run("export", log, "--to", "markdown")
+    assert (refused.exit_code, "extend(" in refused.stderr, "--allow-gaps shows" in refused.stderr) == (5, False, True)
+
+
+def test_lost_entries_come_back_from_a_copy(log: Path, tmp_path: Path) -> None:
+    """By their ids, into their places. The preview counts them, and the log is whole again."""
+    make(tmp_path / "copy.jsonl")
+    preview = run("repair", log, "--from", tmp_path / "copy.jsonl")
+    assert "1 entry to put back; add --yes from" in preview.stderr
+    done = run("repair", log, "--from", tmp_path / "copy.jsonl", "--yes")
+    assert (done.exit_code, "1 entry put back from" in done.stderr, run("verify", log).exit_code) == (0, True, 0)
+    with Session.open(log, mode="r") as session:
+        assert [entry.id for entry in session.path("f")] == list("abcdef")
+        assert [entry.id for entry in session.path()] == ["a", "b", "c", "d", "g"]
+
+
+def test_another_entry_does_not_come_back(log: Path, tmp_path: Path) -> None:
+    """The copy has other content under the id of the lost entry: its checksum says so."""
+    with Session.open(tmp_path / "other.jsonl", id="trip") as session:
+        for id in "abc":
+            session.append({"role": "user", "content": "another text"}, id=id)
+    refused = run("repair", log, "--from", tmp_path / "other.jsonl", "--yes")
+    assert refused.exit_code == 4
 
 
 def test_sessions_of_a_store(tmp_path: Path) -> None:

@@ -260,6 +260,22 @@ def test_members_are_found_by_their_names() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "name", ["session_id", "sessionId", "session-id", "SESSION_ID", "conversation_id", "thread_id"]
+)
+def test_the_id_of_a_conversation_is_no_secret(name: str) -> None:
+    """Tools name a conversation by a UUID."""
+    for said in ({name: UUID}, f'{{"{name}":"{UUID}"}}', f"{name}={UUID}"):
+        assert redact(said) == said
+
+
+@pytest.mark.parametrize("name", ["session_token", "sessionid", "JSESSIONID", "auth_session_id", "AUTH_SESSION_ID"])
+def test_what_opens_a_session_is_a_secret(name: str) -> None:
+    """A cookie or a token is one, even if it is a UUID; an id in another form may be a cookie's."""
+    assert [UUID in redact({name: UUID})[name], HEX in redact({"session_id": HEX})["session_id"]] == [False, False]
+    assert redact({"Cookie": f"session_id={UUID}"}) == {"Cookie": "session_id=[REDACTED:cookie]"}
+
+
 def test_keys_of_objects_are_redacted() -> None:
     """Keys that become equal get different numbers, whatever other keys there are."""
     other = token(FORMS["github oauth"])

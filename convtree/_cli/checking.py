@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from convtree._cli.render import count, finding_line, row_line
 from convtree._cli.terminal import Terminal, readable_size
 from convtree._model.errors import NotALog, SessionNotFound
 from convtree._model.terminal_text import escape_controls
+from convtree._tools.repair import found_in, lost_ids, put_back
 from convtree.repair import Repair, Report, repair, verify
 from convtree.stores._session_store import SessionStore
 
@@ -99,6 +101,9 @@ def _verify_files(logs: Sequence[Path], as_json: bool) -> int:
     "--rejoin", is_flag=True, help="Keep the place of a damaged entry in the tree if its id and parent are certain."
 )
 @click.option(
+    "--from", "copy", metavar="COPY", type=click.Path(exists=True), help="Put lost entries back from an intact copy."
+)
+@click.option(
     "--originals",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
@@ -115,6 +120,7 @@ def repair_command(
     store: SessionStore | None,
     yes: bool,
     rejoin: bool,
+    copy: str | None,
     originals: Path | None,
     allow_network: bool,
     as_json: bool,
@@ -127,6 +133,9 @@ def repair_command(
     With --rejoin, the branches below a damaged entry stay in the tree. A lost entry takes its place, until the true one
     is put back from a copy.
 
+    With --from, the log is repaired as with --rejoin, and lost entries come back from a copy of it. An entry of the
+    copy that is not the one that was lost is refused.
+
     With --store, sessions of a store are repaired: the LOGs named, or all that need it. In a database, the tables are
     written anew from the lines as well.
 
@@ -135,8 +144,8 @@ def repair_command(
     if store is None and logs:
         store = default_store_for(logs)
     if store is not None:
-        if allow_network:
-            raise click.UsageError("--allow-network is for a LOG without --store")
+        if allow_network or copy is not None:
+            raise click.UsageError("--allow-network and --from are for a LOG without --store")
         ids = [session_id_or_text(store, log) for log in logs]
         with progress("repairing" if yes else "looking for damage"):
             done = store.repair(ids or None, dry_run=not yes, rejoin=rejoin, originals=originals)
@@ -148,9 +157,17 @@ def repair_command(
             raise click.UsageError("--originals needs --store; a file is kept as LOG.original")
         log = Path(logs[0])
         with progress(f"repairing {log.name}", "bytes") as report:
-            one = repair(log, dry_run=not yes, rejoin=rejoin, allow_network=allow_network, progress=report)
+            options: dict[str, Any] = {"allow_network": allow_network, "progress": report}
+            if copy is not None and yes:
+                one, back = put_back(log, copy, **options)
+            else:
+                one = repair(log, dry_run=not yes, rejoin=rejoin or copy is not None, **options)
+                back = [] if copy is None else [entry.id for entry in found_in(copy, lost_ids(one.remaining))]
         done = [one]
         _write_repairs(done, lambda: json_output.repaired(one), as_json)
+        if copy is not None:
+            said = "put back" if yes else "to put back; add --yes"
+            write_stderr(f"{count(len(back), 'entries')} {said} from {escape_controls(copy)}")
     ctx.exit(FOUND if any(map(_needs_more, done)) else 0)
 
 
@@ -172,6 +189,8 @@ def _repair_lines(done: Repair, terminal: Terminal) -> Iterator[str]:
     yield from (f"  {fates[each.offset]}: {finding_line(each, terminal)}" for each in done.removed[:_SHOWN])
     if len(done.removed) > _SHOWN:
         yield f"  and {count(len(done.removed) - _SHOWN, 'more pieces')}"
+    if done.rejoinable:
+        yield f"  {_rejoin_advice(done)}"
     word = "written anew" if done.done else "to write anew"
     yield from (f"  {word}: {row_line(row, terminal)}" for row in done.rows[:_SHOWN])
     if len(done.rows) > _SHOWN:
@@ -179,6 +198,21 @@ def _repair_lines(done: Repair, terminal: Terminal) -> Iterator[str]:
     yield from (f"  remains: {finding_line(finding, terminal)}" for finding in done.remaining)
     if done.leaf_uncertain:
         yield "  remains: a lost line may have moved the leaf; choose it with Session.branch(id)"
+
+
+def _rejoin_advice(done: Repair) -> str:
+    """Returns what keeps the places of removed lines: before they are removed, or afterwards."""
+    number = f"{done.rejoinable:,} of them" if done.rejoinable < len(done.removed) else "them"
+    if not done.done:
+        return f"with --rejoin, the repair keeps the places of {number}, so that the branches below stay joined"
+    if done.original is None:
+        return f"a repair of a copy with --rejoin would have kept the places of {number}"
+    return f"`{rejoin_command(done.original)}` keeps the places of {number} in the log as it was"
+
+
+def rejoin_command(log: str | Path) -> str:
+    """Returns the command that keeps the places of the damaged lines of a log."""
+    return escape_controls(f"convtree repair {shlex.quote(str(log))} --rejoin --yes")
 
 
 def _needs_more(done: Repair) -> bool:

@@ -8,6 +8,7 @@ from tempfile import mkdtemp
 
 import click
 
+from convtree._cli.advice import in_options
 from convtree._cli.choosing import open_default_store, open_log, with_store_for_log
 from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.exit_codes import FOUND
@@ -25,6 +26,7 @@ from convtree._formats import ALL_LEAVES, PUBLISHED, WRITERS
 from convtree._logs.atomic_file import write_atomically
 from convtree._logs.streams import is_terminal
 from convtree._model.entries import Finding
+from convtree._model.terminal_text import escape_controls
 from convtree.stores._session_store import SessionStore
 
 
@@ -73,14 +75,15 @@ def export_command(
     it. What the format has no place for is named on standard error.
 
     Without LOG, --to html -o FOLDER/ writes a page for each session of the store, and index.html with a list
-    and a search. Pages of sessions that have not changed are left as they are.
+    and a search. Pages of sessions that have not changed are left as they are. A folder of redacted pages takes
+    redacted pages only.
 
     The output contains the whole conversation. Check it before you share it, or use --redact. Then the number of
     secrets replaced is printed on standard error. Session traces for Hugging Face (hf-traces) are redacted unless you
     pass --no-redact. On a terminal, controls in the output are shown as escapes.
 
-    With --allow-gaps, a damaged log is written as far as it can be read; markdown and html name the gaps in their
-    places.
+    If messages are missing from what would be written, because the log is damaged, nothing is. With --allow-gaps, it is
+    written as far as it can be read: markdown and html show the gaps in their places, and standard error counts them.
     """
     from convtree._tools.exporting import export_file, export_lines, place_of
 
@@ -155,25 +158,27 @@ def _export_store(
     allow_gaps: bool,
     is_opened: bool,
 ) -> None:
-    """Writes a page for each session of a store."""
-    from convtree._tools.pages import export_pages
+    """Writes a page for each session of a store. The exit code says whether some could not be written."""
+    from convtree._tools.pages import PagesRedacted, export_pages
 
     if format != "html":
         raise click.UsageError("missing LOG; without it, --to html writes a page for each session of the store")
     if target is None:
         raise click.UsageError("the pages of a store need a folder: -o FOLDER/")
     source = open_default_store(click.get_current_context()) if store is None else store
-    with progress("writing pages") as report:
-        done = export_pages(source, Path(target), redact=redactor, allow_gaps=allow_gaps, progress=report)
+    try:
+        with progress("writing pages") as report:
+            done = export_pages(source, Path(target), redact=redactor, allow_gaps=allow_gaps, progress=report)
+    except PagesRedacted as error:
+        raise click.UsageError(f"{error}; pass --redact, or choose another folder") from None
     counts = [f"{count(len(done.written), 'pages')} written", f"{done.unchanged} unchanged"]
     write_stderr(", ".join(counts + ([f"{len(done.removed)} removed"] if done.removed else [])))
     for place, reason in done.failed.items():
-        write_stderr(f"{place}: {reason}")
+        write_stderr(escape_controls(f"{place}: {in_options(reason)}"))
     if is_opened:
         open_page(done.index.resolve().as_uri())
     report_redacted(redactor)
-    if done.failed:
-        click.get_current_context().exit(FOUND)
+    click.get_current_context().exit(FOUND if done.failed else 0)
 
 
 def _place(target: str, *, is_folder: bool) -> Path:

@@ -211,6 +211,7 @@ def _repair_values(done: Repair) -> dict[str, Any]:
         "done": done.done,
         "kept": done.kept,
         "removed": findings(done.removed),
+        "rejoinable": done.rejoinable,
         "rejoined": findings(done.rejoined),
         "recovered": findings(done.recovered),
         "restored": done.restored,

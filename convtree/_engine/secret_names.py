@@ -1,7 +1,8 @@
 """Finds secrets beside a name that tells of one, as in `API_KEY=…`, `"password": "…"` or `--token …`. Pure.
 
 A value beside the name of a token has to look generated; one beside the name of a password must not look like a
-placeholder, a word or a piece of code. What has a name such as `token_type` or `password_file` is no secret.
+placeholder, a word or a piece of code. What has a name such as `token_type` or `password_file` is no secret. Nor is a
+UUID beside `session_id`: tools name conversations so. Beside `sessionid`, the name of a cookie, it is one.
 """
 
 from __future__ import annotations
@@ -91,6 +92,9 @@ _OTHER_TOKEN = re.compile(
 )
 #: what in front of any name makes it one of a resource, as in `arn:aws:secret:name`
 _RESOURCE = re.compile(r"::[A-Za-z]{0,24}$|arn:[^\s\"']{0,80}:$")
+#: names by which tools refer to a conversation, and the ids that they give it
+_SESSION_ID = re.compile(r"(?<![Aa]uth[_-])(?:[Ss]ession[_-][Ii]d|[Ss]essionId|(?<!AUTH_)SESSION_ID)(?![A-Za-z0-9_-])")
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _PLACEHOLDER = re.compile(
     r"[<$%{\[(].*|[*x.•_-]{3,}|.*(?:x{4}|\*{3}|\.{3}|\$\{|\{\{|%\(|:/{1,2}).*|.*[\])>}]"
     r"|.{0,12}(?:example|placeholder|changeme|change_me|redacted|dummy|sample|your|my-?_?secret|foobar).{0,40}"
@@ -165,6 +169,8 @@ def _token(match: re.Match[str]) -> Iterator[Span]:
     if _is_other(match) or not _is_joined(match, value):
         return
     stripped = value.partition("&quot;")[0].rstrip(_STOPS)
+    if _SESSION_ID.match(match.string, match.start()) and _UUID.fullmatch(stripped):
+        return
     if is_random(stripped, 14) or (match["provider"] is not None and _ALPHANUMERIC.fullmatch(stripped)):
         end = start + len(stripped)
         if len(value) >= _LONGEST and (rest := _REST.match(match.string, end)):

@@ -19,7 +19,7 @@ WRITERS = {
 }
 #: formats that hold the contexts of all leaves, and have no leaf of their own
 ALL_LEAVES = frozenset({"openai-jsonl"})
-#: formats that show every branch to people: damage on any of them is an error, or is shown as a gap
-WHOLE = frozenset({"html"})
+#: formats that hold all branches; the others hold the path to one leaf
+ALL_BRANCHES = frozenset({"pi", "kit", "json", "html", "claude-code"}) | ALL_LEAVES
 #: formats that are made to be published: secrets are removed unless that is switched off
 PUBLISHED = frozenset({"hf-traces"})

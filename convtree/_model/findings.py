@@ -74,6 +74,7 @@ SOURCE: dict[str, tuple[Severity, str]] = {
 EXPORT: dict[str, tuple[Severity, str]] = {
     "export_left_out": ("warning", "not in the exported file: the format has no place for it"),
     "export_reworded": ("info", "in the exported file in another form"),
+    "export_gaps": ("warning", "the log is damaged, so the exported file is incomplete"),
 }
 
 #: findings about a session of a store: its log, and the tables beside it in a database

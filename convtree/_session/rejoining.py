@@ -30,7 +30,10 @@ from convtree._model.errors import BrokenPath
 
 #: the codes of findings whose lines may be whole or rejoined
 _CODES = frozenset({"bad_seal", "bad_line", "bad_header"})
-_START = re.compile(b'{"id":"(%b)","parent_id":(?:null|"(%b)"),"type":"[a-z]' % ((ID.pattern.encode(),) * 2))
+#: how the line of an entry begins; its first key may be the damage, because the id is confirmed by another line
+_START = re.compile(
+    b'[^"]{0,3}"?.{0,6}?"(%b)","parent_id":(?:null|"(%b)"),"type":"[a-z]' % ((ID.pattern.encode(),) * 2)
+)
 _SEAL = re.compile(b',"prev":"([0-9a-f]{8})","crc":"([0-9a-f]{8})"}')
 _LETTERS = f"{ascii_letters}{digits}._:-"
 

@@ -49,6 +49,7 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
         kept: how many records the new log has.
         removed: the findings whose lines are not in the new log.
         remaining: the findings that the new log still has, such as entries whose parent is missing.
+        rejoinable: how many of the removed lines would keep their places with `rejoin`, or be recovered; 0 with it.
         rejoined: those of the removed findings in whose places the new log has a lost entry; `entry_id` is its id.
         recovered: those of the removed findings whose records are kept, because only their seals were damaged.
         restored: how many entries that were lost and came back are moved to their places.
@@ -65,6 +66,7 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     kept: int
     removed: tuple[Finding, ...]
     remaining: tuple[Finding, ...]
+    rejoinable: int = 0
     rejoined: tuple[Finding, ...] = ()
     recovered: tuple[Finding, ...] = ()
     restored: int = 0
@@ -117,11 +119,15 @@ def plan_repair(
     index = scan(read, size, progress, _REPAIR_LIMIT)
     _check_repairable(index, path)
     completed = _complete_tail(index, log)
-    rejoined = find_places(index, read.as_log) if rejoin else []
+    places = find_places(index, read.as_log)
+    rejoined = places if rejoin else []
     if rejoined:
         index = _scan_rejoined(read, rejoined, index.state.end)
         _complete_tail(index, log)
-    return _plan(index, read, path, rejoined, completed)
+    plan = _plan(index, read, path, rejoined, completed)
+    if rejoin:
+        return plan
+    return plan._replace(repair=msgspec.structs.replace(plan.repair, rejoinable=len(places)))
 
 
 def _check_repairable(index: Index, path: str) -> None:

@@ -14,16 +14,17 @@ import orjson
 
 from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.redact import Redact, Redactor, redact_value
-from convtree._formats import ALL_LEAVES, PUBLISHED, WHOLE, WRITERS
+from convtree._formats import ALL_BRANCHES, ALL_LEAVES, PUBLISHED, WRITERS
 from convtree._formats.common.base import Exported, Findings
 from convtree._formats.common.export import line
+from convtree._formats.common.gaps import Gap, count_missing
 from convtree._formats.common.ids import derive_id
 from convtree._logs.atomic_file import write_atomically
 from convtree._logs.directories import path_of
 from convtree._model.arguments import checked
 from convtree._model.entries import Entry, Finding
 from convtree._session.session import Session
-from convtree._tools.gaps import MendedSession, whole_or_mended
+from convtree._tools.gaps import MendedSession, check_whole, missing_lines
 from convtree._tools.redact_log import RedactedSession
 
 _ENDINGS = {"json": ".json", "markdown": ".md", "html": ".html"}  # of files in a folder
@@ -47,7 +48,7 @@ def export_file(
     A device, a pipe or a descriptor such as `/dev/stdout` is written into, and never replaced.
 
     The tool that opens the file shows its model the same context, except for what `redact` removes. The findings that
-    are returned name what the format has no place for.
+    are returned name what the format has no place for, and with `allow_gaps` what is missing.
 
     Args:
         session: The session to write.
@@ -106,7 +107,11 @@ def export_leaves(
     if not folder.is_dir():
         raise ValueError(f"all_leaves: {folder} is no folder; create it first")
     written: Iterator[tuple[str, bytes]] = write_leaves(
-        *_arguments(_mended(session, allow_gaps), _redact_of(format, redact), findings)
+        *_arguments(
+            readable(session, format, findings, all_leaves=True, allow_gaps=allow_gaps),
+            _redact_of(format, redact),
+            findings,
+        )
     )
     return written
 
@@ -157,23 +162,24 @@ def export_lines(
         leaf: The entry that is exported as the leaf, if not the session's own: a format that holds one branch holds the
             one to it, and others are exported as if the leaf had been moved there. Nothing is moved.
         allow_gaps: Writes a damaged session as far as it can be read. Where a damaged line still says which entry it
-            was, the conversation goes on above it. Markdown and HTML name each gap in its place.
+            was, the conversation goes on above it. Markdown names each gap in its place, a page shows it, and in a tree
+            a lost entry stands there. `findings` counts what is missing.
 
     Raises:
         ValueError: There is no such format, or it holds the contexts of all leaves, and `leaf` was given.
         EntryNotFound: There is no such entry.
-        BrokenPath: `format` is a tool's, and a visibility mark is damaged: the tool would show what it hid. Or `format`
-            holds paths and no tree, and a line of the path is damaged. Or it is "html", which shows every branch, and
-            any line is damaged. Not with `allow_gaps`.
+        BrokenPath: Something is missing from what would be written: from any branch if `format` holds them all, else
+            from the path to the leaf. Not with `allow_gaps`.
         UnknownEntry: `format` is a tool's, and the context depends on a critical record of an unknown type.
     """
     used = _redact_of(format, redact)
-    seen = whole_or_mended(session, allow_gaps) if format in WHOLE else _mended(session, allow_gaps)
+    if leaf is not LEAF and format in ALL_LEAVES:
+        raise ValueError(f"leaf: the format {format!r} holds the contexts of all leaves")
+    writer = _writer_of(format)
+    seen = readable(session, format, findings, leaf=leaf, allow_gaps=allow_gaps)
     if leaf is not LEAF:
-        if format in ALL_LEAVES:
-            raise ValueError(f"leaf: the format {format!r} holds the contexts of all leaves")
         seen = cast(Exported, _SeenFrom(seen, session.entry(leaf).id))
-    written: Iterator[bytes] = _writer_of(format).write(*_arguments(seen, used, findings))
+    written: Iterator[bytes] = writer.write(*_arguments(seen, used, findings))
     return written if used is None or format not in PUBLISHED else _redacted_again(written, used)
 
 
@@ -200,8 +206,39 @@ def _writer_of(format: str) -> ModuleType:
     return import_module(WRITERS[format])
 
 
-def _mended(session: Session, allow_gaps: bool) -> Exported:
-    return MendedSession(session) if allow_gaps else session
+def readable(
+    session: Session,
+    format: str,
+    findings: list[Finding] | None = None,
+    *,
+    leaf: str | Entry | AtLeaf = LEAF,
+    all_leaves: bool = False,
+    allow_gaps: bool = False,
+) -> Exported:
+    """Returns what a writer reads: the session, or with `allow_gaps` one without links that lead nowhere.
+
+    Adds to `findings` what is missing from what the format holds: all branches, or the path to the leaf.
+
+    Raises:
+        BrokenPath: something is missing on a branch, and the format holds all. Where it holds a path, reading that
+            raises the error.
+    """
+    is_tree = all_leaves or format in ALL_BRANCHES
+    if not allow_gaps:
+        if is_tree:
+            check_whole(session)
+        return session
+    mended = MendedSession(session)
+    gaps = mended.gaps
+    if not is_tree:
+        end = mended.leaf_id if leaf is LEAF else session.entry(cast(str, leaf)).id
+        gaps = gaps.among({entry.id for entry in mended.path(end) if isinstance(entry, Gap)})
+    missing = count_missing(gaps)
+    if findings is not None and (missing or (is_tree and missing_lines(session) is not None)):
+        reported = Findings()
+        reported.lose(missing, code="export_gaps")
+        findings += reported.listed
+    return mended
 
 
 def _arguments(session: Exported, redact: Redact | None, findings: list[Finding] | None) -> tuple[Exported, Findings]:

@@ -1,7 +1,8 @@
 """Reads a damaged conversation as far as it can be read, with its gaps in their places. Changes nothing.
 
 A damaged line may still say which entry it was and where it stood. `repair --rejoin` puts a lost entry there; here that
-is done to a copy in memory. So the conversation above the damage stays within reach.
+is done to a copy in memory. So the conversation above the damage stays within reach. Where an entry names a parent of
+which nothing is left, the copy has a lost entry with that id and no parent, so every link leads to an entry.
 """
 
 from __future__ import annotations
@@ -9,22 +10,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import takewhile
 
-from convtree._engine import tree
+from msgspec import UNSET
+
+from convtree._engine import codec, tree
 from convtree._engine.context import Context
 from convtree._engine.diff import BranchDelta, Diff, side_of
+from convtree._engine.envelope import Envelope, OpaqueEnvelope
 from convtree._engine.leaf import LEAF
 from convtree._engine.log import Addition
 from convtree._engine.outline import Outline
+from convtree._engine.write_batch import reseal
 from convtree._formats.common.base import Exported
-from convtree._formats.common.gaps import Gap, Gaps, first_broken, gaps_in, words_at
+from convtree._formats.common.gaps import Gap, Gaps, Unplaced, count_missing, gaps_in, words_at
 from convtree._logs.memory import MemoryLog
 from convtree._model.entries import Entry, Finding, Header, LostEntry, Mark
 from convtree._model.errors import BrokenPath, EntryNotFound
-from convtree._model.findings import FINDING_CODES
+from convtree._model.findings import LOST
 from convtree._session.repairing import RepairPlan, plan_repair
 from convtree._session.session import Session
 
 VERIFY_ADVICE = "; run verify on the log"  # the end of a message about damage
+
+#: the findings that entries or marks are missing, cannot be read, or are ignored
+_MISSING = frozenset(
+    {"line_too_long", "bad_seal", "bad_line", "nul_bytes", "prev_mismatch", "id_conflict", "bad_body", "orphan"}
+    | {"lost_entry", LOST, "wrong_end"}
+)
 
 
 class MendedSession:
@@ -38,12 +49,13 @@ class MendedSession:
 
     def __init__(self, session: Session) -> None:
         self.session, self.findings, placed = session, session.findings, list[Finding]()
+        unplaced: dict[str, Unplaced] = {}
         if is_damaged(session):
             plan = repair_of(session)
             placed = [*plan.repair.rejoined, *plan.repair.recovered]
-            if placed:
-                self.session = _copy(session, plan)
-        self.gaps: Gaps = gaps_in(self.findings, placed)
+            if placed or any(finding.code == "orphan" for finding in self.findings):
+                self.session, unplaced = _copy(session, plan)
+        self.gaps: Gaps = gaps_in(self.findings, placed)._replace(unplaced=unplaced)
 
     @property
     def id(self) -> str:
@@ -126,11 +138,7 @@ def whole_or_mended(session: Session, allow_gaps: bool) -> Exported:
     """
     if allow_gaps:
         return MendedSession(session)
-    broken = first_broken(session.findings)
-    if broken is not None:
-        _, words = FINDING_CODES[broken.code]
-        text = f"{session.location}: line {broken.line:,}: {words}{VERIFY_ADVICE}"
-        raise BrokenPath(text, missing=broken.entry_id, offset=broken.offset)
+    check_whole(session)
     return session
 
 
@@ -139,19 +147,72 @@ def is_damaged(session: Session) -> bool:
     return any(finding.severity == "error" for finding in session.findings)
 
 
+def missing_lines(session: Session) -> Finding | None:
+    """Returns the first finding that says that lines of a log are missing or cannot be read, its header apart."""
+    return next((finding for finding in session.findings if finding.code in _MISSING), None)
+
+
+def check_whole(session: Session) -> None:
+    """Checks that nothing is missing from a log, on any branch.
+
+    Raises:
+        BrokenPath: lines are damaged or missing.
+    """
+    damage = missing_lines(session)
+    if damage is not None:
+        said = count_missing(MendedSession(session).gaps) or f"line {damage.line:,} is damaged"
+        raise BrokenPath(f"{session.location}: {said}{VERIFY_ADVICE}", missing=None, offset=damage.offset)
+
+
 def repair_of(session: Session) -> RepairPlan:
     """Returns what a repair that keeps the places of damaged lines would do. Changes nothing."""
     return plan_repair(session._journal.log, session.location, rejoin=True)
 
 
-def _copy(session: Session, plan: RepairPlan) -> Session:
-    """Returns a session in memory with the lines of a repaired log."""
+def _copy(session: Session, plan: RepairPlan) -> tuple[Session, dict[str, Unplaced]]:
+    """Returns a session in memory with the lines of a repaired log, and the parents that were put in front of orphans.
+
+    A parent that comes later in the log is none of them: it is there.
+    """
     lines = list(plan.lines(session.id))
     if plan.repair.leaf_uncertain:
         lines.pop()  # the mark that would make the leaf uncertain here, too
-    log = MemoryLog()
-    log.append(0, lambda _lines: Addition(lines, 0))
-    return Session(log, session.header, read_only=True, id=session.id)
+    header, *bodies = map(codec.payload_of, lines)
+    payloads, unplaced = _with_parents(bodies)
+    log, sealed = MemoryLog(), list(reseal(header, payloads))
+    log.append(0, lambda _lines: Addition(sealed, 0))
+    return Session(log, session.header, read_only=True, id=session.id), unplaced
+
+
+def _with_parents(bodies: list[bytes]) -> tuple[list[bytes], dict[str, Unplaced]]:
+    """Returns the payloads of a log with a lost entry in front of each orphan, and what is known of those entries.
+
+    Inside a group, they stand in front of its mark, which counts the lines behind it.
+    """
+    envelopes = [_envelope(body) for body in bodies]
+    known = {envelope.id for envelope in envelopes if envelope is not None}
+    payloads, unplaced = list[bytes](), dict[str, Unplaced]()
+    entries = at = grouped = 0
+    for body, envelope in zip(bodies, envelopes, strict=True):
+        at = at if grouped else len(payloads)
+        grouped = max(grouped - 1, 0) or codec.group_count(body + b"}") or 0
+        parent_id = UNSET if envelope is None else envelope.parent_id
+        if envelope is not None and isinstance(parent_id, str) and parent_id not in known:
+            known.add(parent_id)
+            unplaced[parent_id] = Unplaced(envelope.id, entries)
+            payloads.insert(at, codec.encode(LostEntry(id=parent_id, parent_id=None)))
+            at += 1
+        payloads.append(body)
+        entries += parent_id is not UNSET
+    return payloads, unplaced
+
+
+def _envelope(body: bytes) -> Envelope | OpaqueEnvelope | None:
+    """Returns the envelope of a record; None for a second header."""
+    try:
+        return codec.read_envelope(body + b"}")
+    except codec.DECODE_ERRORS:
+        return None
 
 
 def _row(outline: Outline, entry_id: str | None) -> int:

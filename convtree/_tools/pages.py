@@ -36,11 +36,16 @@ _ENDING = ".html"
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
-    """The page of a session: what it was made of, where it is, and how the list finds it."""
+    """The page of a session: what it was made of, where it is, how the list finds it, and whether it is redacted."""
 
     stamp: str
     title: str
     words: list[str]
+    redacted: bool = False
+
+
+class PagesRedacted(ValueError):
+    """Pages with secrets would replace redacted ones."""
 
 
 class Pages(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,14 +81,17 @@ def export_pages(
 
     Raises:
         ImportError: the extra `html` is not installed.
+        PagesRedacted: the pages in the folder are redacted, and these would not be.
         OSError: the folder cannot be written to.
     """
     html.check_installed()
     from convtree._formats.documents.html.index_page import Listed, index_page
 
-    folder.mkdir(parents=True, exist_ok=True)
     before, made = _read_state(folder / _STATE), dict[str, Written]()
+    if redact is None and any(page.redacted for page in before.values()):
+        raise PagesRedacted(f"{folder}: the pages there are redacted, and these would not be")
     how = _how(redact, allow_gaps)
+    folder.mkdir(parents=True, exist_ok=True)
     done = Pages(index=folder / LIST, written=[], unchanged=0, removed=[], failed={})
     sessions = store.list(archived=None, tasks=True, limit=None).sessions
     done.failed.update((each.place, each.code) for each in store.findings)
@@ -135,7 +143,7 @@ def _page(
         write_atomically(path, page_of(session, home=LIST), replace=True)
         title = page_title(session)
         words = words_of(session.records(), title, *session.labels.values())
-        return Written(stamp=stamp, title=title, words=words), True
+        return Written(stamp=stamp, title=title, words=words, redacted=redact is not None), True
 
 
 def _how(redact: Redact | None, allow_gaps: bool) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import orjson
@@ -20,9 +21,11 @@ from convtree._logs.atomic_file import create_atomically, free_name, replace_ato
 from convtree._logs.directories import path_of
 from convtree._logs.jsonl import JsonlLog
 from convtree._model.arguments import checked
-from convtree._model.entries import Finding
+from convtree._model.entries import Entry, Finding
+from convtree._model.errors import BrokenPath, EntryNotFound
 from convtree._session.checking import Progress, Report, check_log
 from convtree._session.repairing import Repair, plan_repair
+from convtree._session.session import Session
 
 
 @checked
@@ -94,6 +97,43 @@ def repair(
         return msgspec.structs.replace(done, done=True, original=str(original), quarantine=quarantine)
     finally:
         log.close()
+
+
+def found_in(copy: str | os.PathLike[str], ids: Iterable[str]) -> list[Entry]:
+    """Returns those of some entries that a copy of the log has, whole."""
+    found: list[Entry] = []
+    with Session.open(copy, mode="r") as source:
+        for id in ids:
+            try:
+                found.append(source.entry(id))
+            except (EntryNotFound, BrokenPath):
+                continue
+    return found
+
+
+def lost_ids(findings: Iterable[Finding]) -> list[str]:
+    """Returns the ids of the lost entries of a log."""
+    return [each.entry_id for each in findings if each.code == "lost_entry" and each.entry_id is not None]
+
+
+def put_back(path: str | os.PathLike[str], copy: str | os.PathLike[str], **options: Any) -> tuple[Repair, list[str]]:
+    """Repairs a log with `rejoin` and puts its lost entries back from an intact copy. Returns their ids, too.
+
+    A lost entry knows its parent and usually the checksum of the true one: what differs from them is refused. What is
+    lost or damaged in the copy as well stays lost. Takes the options of `repair` but `dry_run` and `rejoin`.
+
+    Raises:
+        IdConflict: an entry in the copy is not the one that was lost.
+        As `repair`.
+    """
+    first = repair(path, dry_run=False, rejoin=True, **options)
+    found = found_in(copy, lost_ids(first.remaining))
+    if not found:
+        return first, []
+    with Session.open(path, mode="r+", allow_network=options.get("allow_network", False)) as session:
+        session.extend(found, move_leaf=False)
+    last = repair(path, dry_run=False, rejoin=True, **options)  # moves them to their places
+    return last, [entry.id for entry in found]
 
 
 def _quarantine(path: Path, log: JsonlLog, removed: tuple[Finding, ...]) -> str:
