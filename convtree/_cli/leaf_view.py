@@ -75,8 +75,8 @@ class LeafView:
         self.findings: tuple[Finding, ...] = session.findings + (source.findings if source else ())
         self.gaps = gaps_in(session.findings)
         self.unreadable = 0  # entries that `entries` could not read so far
-        self.is_certain = session.outline().certain or leaf_id is not None
         self._look_at(session, leaf_id)
+        self.is_certain = self.outline.certain or leaf_id is not None
 
     def _look_at(self, session: Session, leaf_id: str | None) -> None:
         self.session = session

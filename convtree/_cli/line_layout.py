@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
+from convtree._cli.entry_times import clock_of
 from convtree._cli.terminal import Terminal
 from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import Usage
@@ -58,7 +59,7 @@ class Layout:
             tail: what stands at the right.
         """
         paint = self.terminal.paint
-        clock = "" if not self._has_times else " " * _TIME_CELLS if time is None else f"{time:%H:%M} "
+        clock = "" if not self._has_times else " " * _TIME_CELLS if time is None else f"{clock_of(time)} "
         lead = fit_columns(lead, self.terminal)
         start = f"{lead}{paint(sign.text, sign.style)} {paint(clock, 'dim')}"
         return self._fitted(start, len(lead) + 2 + len(clock), pieces, tail)
