@@ -1,4 +1,4 @@
-"""Where entries are missing from a conversation, and how people are told. Pure.
+"""Where entries are missing from a conversation, and the words for it. Pure.
 
 A log may be damaged, or have lost a line. Then an entry on a path is lost, cannot be read, or has no parent.
 """
