@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from convtree._cli.entry_times import clock_of
-from convtree._cli.terminal import Terminal
+from convtree._cli.terminal import Terminal, in_units
 from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import Usage
 
@@ -121,14 +121,7 @@ def id_length(ids: Iterable[str]) -> int:
 
 def readable_number(number: int) -> str:
     """Returns a number in at most five characters, such as `9.8K`."""
-    if number < 1000:
-        return str(number)
-    size, unit = number / 1000, "K"
-    for larger in "MGT":
-        if size < 999.5:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.1f}{unit}" if size < 99.95 else f"{size:.0f}{unit}"
+    return str(number) if number < 1000 else in_units(number, step=1000, decimals_below=99.95)
 
 
 def readable_cost(cost: float) -> str:

@@ -13,6 +13,7 @@ from textual.containers import Horizontal
 from textual.widgets import Input
 
 from convtree._cli.browse.entry_screen import EntryScreen
+from convtree._cli.browse.keys import unlisted
 from convtree._cli.browse.listing import Line, Listing, Mode
 from convtree._cli.browse.message_view import MessageView
 from convtree._cli.browse.model import SessionModel
@@ -40,20 +41,22 @@ class SessionScreen(EntryScreen):
     SessionScreen.reading TreeView { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "prompt(1)", "Next prompt", show=False),
-        Binding("p", "prompt(-1)", "Previous prompt", show=False),
-        Binding("left_square_bracket", "sibling(-1)", "Previous alternative", show=False),
-        Binding("right_square_bracket", "sibling(1)", "Next alternative", show=False),
         Binding("space", "toggle_fold", "Fold"),
-        Binding("left,h", "fold(True)", "Fold", show=False),
-        Binding("right", "fold(False)", "Unfold", show=False),
-        Binding("minus", "fold_all(True)", "Fold all", show=False),
-        Binding("plus,equals_sign", "fold_all(False)", "Unfold all", show=False),
-        Binding("1", "mode('TURNS')", "Turns", show=False),
-        Binding("2", "mode('PROMPTS')", "Prompts", show=False),
-        Binding("3", "mode('NO_TOOLS')", "No tools", show=False),
-        Binding("4", "mode('ALL')", "Everything", show=False),
-        Binding("x", "thinking", "Unfold message", show=False),
+        *unlisted(
+            ("n", "prompt(1)", "Next prompt"),
+            ("p", "prompt(-1)", "Previous prompt"),
+            ("left_square_bracket", "sibling(-1)", "Previous alternative"),
+            ("right_square_bracket", "sibling(1)", "Next alternative"),
+            ("left,h", "fold(True)", "Fold"),
+            ("right", "fold(False)", "Unfold"),
+            ("minus", "fold_all(True)", "Fold all"),
+            ("plus,equals_sign", "fold_all(False)", "Unfold all"),
+            ("1", "mode('TURNS')", "Turns"),
+            ("2", "mode('PROMPTS')", "Prompts"),
+            ("3", "mode('NO_TOOLS')", "No tools"),
+            ("4", "mode('ALL')", "Everything"),
+            ("x", "thinking", "Unfold message"),
+        ),
     ]
 
     def __init__(self, model: SessionModel, target: str | None = None) -> None:
