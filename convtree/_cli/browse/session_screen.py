@@ -22,6 +22,7 @@ from convtree._cli.browse.tasks import begin, restart
 from convtree._cli.browse.tree_view import TreeView
 
 _SIDE_BY_SIDE = 100  # columns from which the message is beside the tree
+_ADVICE_FROM = 60  # columns from which the title says what to do about damage
 _REFRESH_S = 1.0
 _GROWTH = 3  # while a session is read, its lines are made anew whenever so many times as many are known
 _TYPING_S = 0.15  # a search begins when nothing was typed for so long
@@ -163,7 +164,8 @@ class SessionScreen(EntryScreen):
     def _show_title(self) -> None:
         matches = self._model.look.matches
         found = None if matches is None else f"{len(matches):,} found"
-        damage = "damaged, see `convtree verify`" if self._model.is_damaged else None
+        advice = ", gaps are shown" if self._model.allows_gaps else ", try --allow-gaps"
+        damage = f"damaged{advice if self.size.width >= _ADVICE_FROM else ''}" if self._model.is_damaged else None
         facts = filter(None, (damage, self._model.look.mode.value, self._state, found))
         self.show_title(self._model.title, ", ".join(facts))
 
