@@ -7,9 +7,9 @@ import html
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from rich.cells import set_cell_size
-from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -26,10 +26,23 @@ _CELL = 12.2  # the width of a column in a screenshot
 Steps = Callable[["Hand"], Awaitable[None]]
 
 
+class Recorded(Browser):
+    """The application, with all that it has shown for some seconds."""
+
+    def __init__(self, what: SessionList | SessionModel) -> None:
+        super().__init__(what)
+        self.said: list[str] = []
+
+    def notify(self, message: str, **options: Any) -> None:
+        """Records what is shown: a notification is gone after some seconds, which a slow machine may take."""
+        self.said.append(message)
+        super().notify(message, **options)
+
+
 class Hand:
     """A person at the application: presses keys and looks at the screen."""
 
-    def __init__(self, app: App[None], pilot: Pilot[None]) -> None:
+    def __init__(self, app: Recorded, pilot: Pilot[None]) -> None:
         self.app, self.pilot = app, pilot
 
     async def press(self, *keys: str) -> None:
@@ -85,19 +98,21 @@ class Hand:
     @property
     def said(self) -> list[str]:
         """What was shown for some seconds, oldest first."""
-        return [each.message for each in self.app._notifications]
+        return self.app.said
 
 
-def browse(what: Path | SessionStore | SessionList, steps: Steps, size: tuple[int, int] = (80, 24)) -> None:
+def browse(
+    what: Path | SessionStore | SessionList, steps: Steps, size: tuple[int, int] = (80, 24), *, allow_gaps: bool = False
+) -> None:
     """Runs the application on a log, a store or a list, and takes some steps in it."""
 
     async def run() -> None:
         shown: SessionList | SessionModel
         if isinstance(what, Path):
-            shown = SessionModel(LogFile(what), LogFile(what).open())
+            shown = SessionModel(LogFile(what, None, allow_gaps), LogFile(what).open())
         else:
-            shown = OfStore(what) if isinstance(what, SessionStore) else what
-        app = Browser(shown)
+            shown = OfStore(what, allow_gaps) if isinstance(what, SessionStore) else what
+        app = Recorded(shown)
         async with app.run_test(size=size) as pilot:
             hand = Hand(app, pilot)
             await hand.settle()

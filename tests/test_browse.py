@@ -11,6 +11,7 @@ import select
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ import convtree
 from convtree import Session
 from convtree._cli import browsing as browsing_command
 from convtree._cli.app import app as cli
+from convtree._cli.browse import sessions_screen
 from convtree._cli.browse.session_lists import OfOtherTools
 from convtree._cli.browse.source import LogFile
 
@@ -390,25 +392,12 @@ def test_a_log_that_grows(trip: Path) -> None:
     browse(trip, steps)
 
 
-def test_a_damaged_entry(tmp_path: Path) -> None:
-    """The title says so, and the entry below what is missing. The others are shown."""
-    path = tmp_path / "log.jsonl"
-    log = log_of(node("q", None), node("a", "q", message=assistant("yes")), node("z", "a", message=user("and?")))
-    path.write_bytes(log.replace(b'"yes"', b'"yea"'))
-
-    async def steps(hand: Hand) -> None:
-        assert [line.rstrip() for line in hand.lines[:3]] == [
-            "q                                         damaged, see `convtree verify`, turns",
-            "○ you        q",
-            "◉ you        (what was above is missing) and?",
-        ]
-
-    browse(path, steps)
-
-
-def test_the_sessions_of_a_store(tmp_path: Path) -> None:
+def test_the_sessions_of_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages are read as one goes down. A search finds messages of all sessions and opens one at its place."""
-    with convtree.open_store(f"sqlite:///{tmp_path}/s", durability="process") as store:
+    noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    monkeypatch.setattr(sessions_screen, "now", lambda _zone: noon)
+    clock = itertools.count(int(noon.timestamp()) * 10**9, 10**6).__next__
+    with convtree.open_store(f"sqlite:///{tmp_path}/s", durability="process", clock=clock) as store:
         for number in range(120):
             with store.create(id=f"s{number}", name=f"[b]Trip {number}[/b]", cwd="/work") as session:
                 session.append(user(f"Where shall we go in week {number}?"))

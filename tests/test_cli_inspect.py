@@ -534,7 +534,7 @@ def test_entry_that_does_not_fit_its_type(tmp_path: Path) -> None:
     result = inspect(tmp_path / "log")
     assert result.exit_code == 1
     assert result.output.splitlines()[4:] == [
-        "◉ [1 message is missing here: the line at offset 253 is damaged]",
+        "◉ (leaf) [1 message is missing here: the line at offset 253 is damaged]",
         "",
         "1 prompt",
         "",

@@ -319,3 +319,16 @@ def test_words_for_gaps() -> None:
     assert words_at([]) == "[1 message is missing here]"
     assert Gaps({}, {}, []).above("x") == "[messages are missing here]"
     assert Gaps({}, {}, [2, 3, 4, 5, 1000]).above("x") == "[messages are missing here: lines 2, 3, 4 and 2 more]"
+
+
+def test_advice_after_a_repair(log: Path) -> None:
+    """A repair that dropped the place names the log as it was before. A lost entry comes back from a copy only."""
+    assert run("repair", "--yes", log).exit_code == 1
+    refused = run("inspect", "--path", log)
+    assert f"{log}.original is the log before a repair: `convtree repair --rejoin` on it keeps the place" in (
+        refused.stderr
+    )
+    assert run("repair", "--rejoin", "--yes", f"{log}.original").exit_code == 1
+    refused = run("inspect", "--path", f"{log}.original", "--leaf", "f")
+    assert refused.stderr.endswith("a repair cannot bring it back, only a copy of the log can\n")
+    assert "extend()" not in refused.stderr

@@ -633,7 +633,20 @@ def test_inspect_shows_a_lost_entry(log_path: Path) -> None:
     shown = run("inspect", log_path)
     assert "[1 message is missing here: line 3]" in shown.output
     assert "error lost_entry: line 3" in shown.output
-    assert "[1 message is missing here: line 4]" in run("inspect", "--full", log_path).output
+    lines = run("inspect", "-v", log_path).output.splitlines()
+    assert [line.split()[-1] for line in lines if "missing here" in line] == ["b", "c"]  # their ids
+    full = run("inspect", "--full", log_path).output
+    assert full[full.index("## Missing") :].splitlines()[:8] == [
+        "## Missing",
+        "│ no time, b, 114B",
+        "│",
+        "│ [1 message is missing here: line 3]",
+        "│",
+        "│ Its line was damaged. The entry can be put back from a copy of the log.",
+        "│ checksum of its line: 0a1b2c3d",
+        "│",
+    ]
+    assert "[1 message is missing here: line 4]" in full
     for option in ("--path", "--context"):
         refused = run("inspect", option, log_path)
         assert refused.exit_code == 5

@@ -9,8 +9,8 @@ import orjson
 
 from convtree._engine.outline import Changed
 from convtree._formats.common.gaps import Gap
-from convtree._formats.documents.turns import words_of
-from convtree._messages.parts import Media, Result, Text, Unknown
+from convtree._formats.documents.turns import stopped, words_of
+from convtree._messages.parts import Media, Result, Source, Text, Thinking, Unknown
 from convtree._messages.reading import read
 from convtree._model.entries import (
     BranchSummaryEntry,
@@ -78,9 +78,17 @@ def describe_message(message: Any, shape: str | None = None) -> Description:
         names = ", ".join(result.name or result.id or "?" for result in results)
         gists.append(f"answers {names}: {' '.join(filter(None, map(_result_text, results)))}")
     is_only_text = bool(text) and all(isinstance(part, Text) for part in said.parts)
-    gist = "; ".join(gists) or brief(message)
+    gist = "; ".join(gists) or _wordless(said) or brief(message)
     remarks = ["not understood"] if any(isinstance(part, Unknown) for part in said.parts) else []
     return Description(said.role or "message", remarks, gist, text if is_only_text else indented(message))
+
+
+def _wordless(said: Source) -> str:
+    """Returns the gist of a message without words, calls and results; empty if there is something else in it."""
+    thoughts = [part.text.strip() for part in said.parts if isinstance(part, Thinking)]
+    if len(thoughts) < len(said.parts):
+        return ""
+    return f"thinks: {' '.join(filter(None, thoughts))}"[:_GIST].removesuffix(": ") if thoughts else "(no text)"
 
 
 def brief(value: Any) -> str:
@@ -105,7 +113,7 @@ def remarks_of(entry: MessageEntry, changed: Changed) -> list[str]:
     """Returns remarks on who sees a message, on whether it is pinned, and on what became of it."""
     pinned = entry.pinned and entry.role not in INSTRUCTS
     remarks = _visibility(entry.visible_to, pinned, changed)
-    remarks += ["interrupted"] if entry.status is not None else []
+    remarks += [why] if (why := stopped(entry)) is not None else []
     return remarks + ([f"replaces {entry.replaces}"] if entry.replaces is not None else [])
 
 

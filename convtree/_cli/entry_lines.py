@@ -7,12 +7,11 @@ the tree stays whole. In a file or a pipe they stay as they are.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from convtree._cli.describe import describe
-from convtree._cli.entry_times import EntryTimes
+from convtree._cli.entry_times import EntryTimes, clock_of
 from convtree._cli.leaf_view import LeafView
-from convtree._cli.line_layout import fit_columns, readable_cost, readable_number
+from convtree._cli.line_layout import fit_columns, id_length, readable_cost, readable_number
 from convtree._cli.strands import Strand, strands
 from convtree._cli.terminal import Terminal, readable_size, wrap
 from convtree._engine import tree
@@ -24,9 +23,10 @@ from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import usage_of, usage_stored_in
 
 _KIND_CELLS, _SIZE_CELLS = 10, 5
+_TIME_CELLS, _DAY_CELLS = 6, 17  # `14:03 ` and `2025-11-21 14:03 `
 _LONGEST_ID = 36  # that is shown whole: a UUID, the id of most other tools
 _MIN_TEXT_CELLS = 8
-#: columns of a terminal from which on there are sizes, and times; and days, too
+#: columns of a terminal from which on there are sizes and whole ids, and times; and days, too
 _SIZES_FROM, _TIMES_FROM, _DAYS_FROM = 60, 80, 110
 
 
@@ -38,7 +38,9 @@ class EntryLines:
         self._terminal = terminal
         self._times = times
         self._full = full
-        longest = max((terminal.cells(escape_controls(entry.id)) for entry in view.sample), default=0)
+        ids = [entry.id for entry in view.sample]
+        self._id_length = None if terminal.width >= _SIZES_FROM else id_length(ids)
+        longest = max((terminal.cells(self._short(id)) for id in ids), default=0)
         self._id_cells = min(longest, _LONGEST_ID, terminal.width // 2)
 
     def tree(self) -> Iterator[str]:
@@ -57,57 +59,63 @@ class EntryLines:
     def _strand(self, strand: Strand) -> Iterator[str]:
         signs, lead = self._terminal.signs, strand.lead
         if strand.parent == tree.MISSING:
-            yield self._terminal.paint(self._view.gap_above(strand.rows[0]), "bad")
+            yield from self._indented(self._view.gap_above(strand.rows[0]), "", "bad")
         for batch in batched(strand.rows):
             for row, entry in zip(batch, self._view.entries(batch), strict=True):
                 goes_on = strand.goes_on or row != strand.rows[-1]
-                if entry is None or isinstance(entry, LostEntry):
-                    yield f"{lead}{self._sign(row)} {self._terminal.paint(self._view.gap_at(row, entry), 'bad')}"
-                elif self._full:
+                if self._full:
                     below = strand.indent + (signs.vertical if goes_on else signs.blank)
                     yield from self._whole(row, entry, lead, below)
                 else:
                     yield self._line(row, entry, lead)
                 lead = strand.indent
 
-    def _line(self, row: int, entry: Entry, lead: str) -> str:
+    def _line(self, row: int, entry: Entry | None, lead: str) -> str:
         """Returns an entry on one line: sign, time, kind, remarks, text, size and id."""
         terminal = self._terminal
-        described = describe(entry, self._changed(row))
-        tail = f"  {terminal.cut(escape_controls(entry.id), self._id_cells, fill=True)}"
+        tail = "" if entry is None else f"  {terminal.cut(self._short(entry.id), self._id_cells, fill=True)}"
         if terminal.width >= _SIZES_FROM:
             tail = f"  {readable_size(self._view.outline.tree.lengths[row]):>{_SIZE_CELLS}}{tail}"
         clock = self._clock(entry)
         lead = fit_columns(lead, terminal)
-        room = max(terminal.width - len(lead) - 2 - len(clock) - terminal.cells(tail) - 1, 0)
-        kind = terminal.cut(escape_controls(described.kind), min(_KIND_CELLS, room), fill=True)
-        room -= terminal.cells(kind)
-        remarks = terminal.cut(self._remarks(row, described.remarks), room)
-        gist = terminal.cut(escape_controls(described.gist), room - terminal.cells(remarks), fill=True)
-        kind = terminal.paint(kind, described.kind if isinstance(entry, MessageEntry) else "entry")
-        said = f"{kind} {terminal.paint(remarks, 'note')}{gist}"
+        room = max(terminal.width - len(lead) - 2 - len(clock) - terminal.cells(tail), 0)
+        if entry is None or isinstance(entry, LostEntry):
+            said = self._said("", "", self._remarks(row, []), self._view.gap_at(row, entry), room)
+        else:
+            described = describe(entry, self._changed(row))
+            style = described.kind if isinstance(entry, MessageEntry) else "entry"
+            said = self._said(described.kind, style, self._remarks(row, described.remarks), described.gist, room)
         return f"{lead}{self._sign(row)} {terminal.paint(clock, 'dim')}{said}{terminal.paint(tail.rstrip(), 'dim')}"
 
-    def _clock(self, entry: Entry) -> str:
-        if self._terminal.width < _TIMES_FROM:
-            return ""
-        form = "%Y-%m-%d %H:%M " if self._terminal.width >= _DAYS_FROM else "%H:%M "
-        time = self._times.read(entry.timestamp)
-        return " " * len(f"{_NO_TIME:{form}}") if time is None else f"{time:{form}}"
+    def _said(self, kind: str, style: str, remarks: str, text: str, room: int) -> str:
+        """Returns what the line of an entry says, in exactly so many columns. What is missing has no kind."""
+        terminal = self._terminal
+        if kind:
+            kind = terminal.cut(escape_controls(kind), min(_KIND_CELLS, max(room - 1, 0)), fill=True) + " "
+        room -= terminal.cells(kind)
+        remarks = terminal.cut(remarks, room)
+        text = terminal.cut(escape_controls(text), room - terminal.cells(remarks), fill=True)
+        text = text if kind else terminal.paint(text, "bad")
+        return f"{terminal.paint(kind, style)}{terminal.paint(remarks, 'note')}{text}"
 
-    def _whole(self, row: int, entry: Entry, lead: str, below: str) -> Iterator[str]:
+    def _short(self, id: str) -> str:
+        """Returns an id, in a narrow terminal the beginning that is enough to find the entry."""
+        return escape_controls(id)[: self._id_length]
+
+    def _clock(self, entry: Entry | None) -> str:
+        width = self._terminal.width
+        if width < _TIMES_FROM:
+            return ""
+        time = None if entry is None else self._times.read(entry.timestamp)
+        has_day = width >= _DAYS_FROM
+        return " " * (_DAY_CELLS if has_day else _TIME_CELLS) if time is None else f"{clock_of(time, day=has_day)} "
+
+    def _whole(self, row: int, entry: Entry | None, lead: str, below: str) -> Iterator[str]:
         """Yields an entry with its whole text: a heading, a line of facts, and its paragraphs."""
-        terminal, view = self._terminal, self._view
-        changed = changed_fields(view.outline, row).get("visible_to")
-        heading, *body = list(paragraphs(entry, changed, view.labels.get(row))) or [
-            f"## {describe(entry).kind.capitalize()}"
-        ]
-        is_summary = isinstance(entry, CompactionEntry | BranchSummaryEntry)
-        if is_summary or (not body and not isinstance(entry, MessageEntry)):
-            body = [describe(entry).whole]  # a document leaves out what a summary keeps, and who wrote it
-        mark = " (leaf)" if row == view.leaf else ""
+        terminal = self._terminal
+        heading, style, body = self._document(row, entry)
+        mark = " (leaf)" if row == self._view.leaf else ""
         lead, below = fit_columns(lead, terminal), fit_columns(below, terminal)
-        style = (entry.role or "") if isinstance(entry, MessageEntry) else "entry"
         yield f"{lead}{self._sign(row)} {terminal.paint(escape_controls(heading), style)}{terminal.paint(mark, 'note')}"
         yield from self._indented(", ".join(self._facts(row, entry)), below, "dim")
         for paragraph in body:
@@ -115,11 +123,28 @@ class EntryLines:
             yield from self._indented(paragraph, below)
         yield below.rstrip()
 
-    def _facts(self, row: int, entry: Entry) -> Iterator[str]:
-        yield self._times.text(entry.timestamp)
-        yield entry.id
+    def _document(self, row: int, entry: Entry | None) -> tuple[str, str, list[str]]:
+        """Returns the heading of an entry, its style, and its paragraphs."""
+        view = self._view
+        if entry is None or isinstance(entry, LostEntry):
+            known = [] if entry is None else [describe(entry).whole]
+            return "## Missing", "bad", [view.gap_at(row, entry), *known]
+        changed = changed_fields(view.outline, row).get("visible_to")
+        heading, *body = list(paragraphs(entry, changed, view.labels.get(row))) or [
+            f"## {describe(entry).kind.capitalize()}"
+        ]
+        if isinstance(entry, MessageEntry):
+            return heading, entry.role or "", body
+        if isinstance(entry, CompactionEntry | BranchSummaryEntry) or not body:
+            body = [describe(entry).whole]  # a document leaves out what a summary keeps, and who wrote it
+        return heading, "entry", body
+
+    def _facts(self, row: int, entry: Entry | None) -> Iterator[str]:
+        if entry is not None:
+            yield self._times.text(entry.timestamp)
+            yield entry.id
         yield readable_size(self._view.outline.tree.lengths[row])
-        if (spent := usage_stored_in(entry)) is not None:
+        if entry is not None and (spent := usage_stored_in(entry)) is not None:
             usage = usage_of(spent)
             yield f"{readable_number(usage.total_tokens)} tokens"
             if usage.cost:
@@ -146,6 +171,3 @@ class EntryLines:
     def _sign(self, row: int) -> str:
         sign = self._view.sign(row, self._terminal.signs)
         return self._terminal.paint(sign, "active") if row in self._view.active else sign
-
-
-_NO_TIME = datetime(1, 1, 1, tzinfo=UTC)

@@ -75,8 +75,8 @@ class LeafView:
         self.findings: tuple[Finding, ...] = session.findings + (source.findings if source else ())
         self.gaps = gaps_in(session.findings)
         self.unreadable = 0  # entries that `entries` could not read so far
-        self.is_certain = session.outline().certain or leaf_id is not None
         self._look_at(session, leaf_id)
+        self.is_certain = self.outline.certain or leaf_id is not None
 
     def _look_at(self, session: Session, leaf_id: str | None) -> None:
         self.session = session
@@ -155,14 +155,11 @@ class LeafView:
 
     def gap_at(self, row: int, entry: Entry | None) -> str:
         """Returns the words for an entry that is lost, or that cannot be read."""
-        if entry is not None:
-            return self.gaps.at(entry.id)
-        return f"[1 message is missing here: the line at offset {self.outline.tree.offsets[row]} is damaged]"
+        return self.gaps.in_row(self.outline, row, entry)
 
     def gap_above(self, row: int) -> str:
         """Returns the words for what is missing above an entry without its parent."""
-        entry = self.outline.entries([row])[0]
-        return self.gaps.above("" if entry is None else entry.id)
+        return self.gaps.above_row(self.outline, row)
 
     @cached_property
     def labels(self) -> dict[int, str]:

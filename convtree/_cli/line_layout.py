@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from convtree._cli.terminal import Terminal
+from convtree._cli.entry_times import clock_of
+from convtree._cli.terminal import Terminal, in_units
 from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import Usage
 
@@ -58,7 +59,7 @@ class Layout:
             tail: what stands at the right.
         """
         paint = self.terminal.paint
-        clock = "" if not self._has_times else " " * _TIME_CELLS if time is None else f"{time:%H:%M} "
+        clock = "" if not self._has_times else " " * _TIME_CELLS if time is None else f"{clock_of(time)} "
         lead = fit_columns(lead, self.terminal)
         start = f"{lead}{paint(sign.text, sign.style)} {paint(clock, 'dim')}"
         return self._fitted(start, len(lead) + 2 + len(clock), pieces, tail)
@@ -120,14 +121,7 @@ def id_length(ids: Iterable[str]) -> int:
 
 def readable_number(number: int) -> str:
     """Returns a number in at most five characters, such as `9.8K`."""
-    if number < 1000:
-        return str(number)
-    size, unit = number / 1000, "K"
-    for larger in "MGT":
-        if size < 999.5:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.1f}{unit}" if size < 99.95 else f"{size:.0f}{unit}"
+    return str(number) if number < 1000 else in_units(number, step=1000, decimals_below=99.95)
 
 
 def readable_cost(cost: float) -> str:

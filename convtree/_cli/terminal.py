@@ -129,11 +129,14 @@ def _graphemes(text: str) -> Iterator[str]:
 
 def readable_size(size_bytes: int) -> str:
     """Returns a size in at most four characters, such as `9.8K`."""
-    if size_bytes < 1000:
-        return f"{size_bytes}B"
-    size, unit = size_bytes / 1024, "K"
+    return f"{size_bytes}B" if size_bytes < 1000 else in_units(size_bytes, step=1024, decimals_below=9.95)
+
+
+def in_units(number: int, *, step: int, decimals_below: float) -> str:
+    """Returns a number in the largest of K, M, G and T that fits; each is `step` times the one before."""
+    scaled, unit = number / step, "K"
     for larger in "MGT":
-        if size < 999.5:
+        if scaled < 999.5:
             break
-        size, unit = size / 1024, larger
-    return f"{size:.1f}{unit}" if size < 9.95 else f"{size:.0f}{unit}"
+        scaled, unit = scaled / step, larger
+    return f"{scaled:.1f}{unit}" if scaled < decimals_below else f"{scaled:.0f}{unit}"

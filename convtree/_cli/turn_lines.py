@@ -124,10 +124,8 @@ class TurnLines:
         row, entry = item
         end = None if place.goes_on else self._last_id
         if entry is None or isinstance(entry, LostEntry):
-            gap = Piece(self._view.gap_at(row, entry), "bad")
-            yield self._layout.line(
-                place.lead, self._sign(row), None, [*_numbered(place), gap], self._layout.tail(None, end)
-            )
+            pieces = [*_numbered(place), *self._remarks([row], []), Piece(self._view.gap_at(row, entry), "bad")]
+            yield self._layout.line(place.lead, self._sign(row), None, pieces, self._layout.tail(None, end))
             return
         time = self._times.read(entry.timestamp)
         yield from self._new_day(time, place.above)

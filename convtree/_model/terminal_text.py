@@ -50,7 +50,10 @@ def escape_controls(text: str, *, lines: bool = False) -> str:
 
     The result is one line with single spaces. With `lines`, newlines and tabs stay.
     """
-    text = text.replace("\r\n", "\n") if lines else _BLANKS.sub(" ", text)
+    if lines:
+        text = text.replace("\r\n", "\n")
+    elif "  " in text or not text.isprintable():  # else there are no blanks but single spaces
+        text = _BLANKS.sub(" ", text)
     return text if text.isascii() and text.isprintable() else _UNSAFE_CHARACTER.sub(_unless_needed, text)
 
 

@@ -12,13 +12,15 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from convtree._cli.browse.dialogs import Ask
+from convtree._cli.browse.dialogs import Answer, Ask
 from convtree._cli.browse.model import SessionModel
 from convtree._cli.browse.shape import Shape
 from convtree._cli.browse.source import export
 from convtree._cli.browse.tasks import begin
 from convtree._cli.browse.tree_view import TreeView
 from convtree._cli.browse.working import WorkingScreen
+from convtree._cli.render import count
+from convtree._engine.redact import Redactor
 
 _TITLE = 40  # characters of a title that the name of a file begins with
 
@@ -51,9 +53,9 @@ class EntryScreen(WorkingScreen):
             ask = Ask("Label of this entry", old, "Enter sets it, an empty one clears it, Escape cancels")
             self.app.push_screen(ask, partial(self._set_label, self._model.shape, line.row))
 
-    def _set_label(self, shape: Shape, row: int, text: str | None) -> None:
-        if text is not None:
-            begin(self, "write", self.changed_by, partial(self._model.label, shape, row, text.strip()))
+    def _set_label(self, shape: Shape, row: int, answer: Answer | None) -> None:
+        if answer is not None:
+            begin(self, "write", self.changed_by, partial(self._model.label, shape, row, answer.text.strip()))
 
     # --- fork ---
 
@@ -67,9 +69,9 @@ class EntryScreen(WorkingScreen):
             ask = Ask("Fork: a new session that ends with this entry", "", "Enter makes it, Escape cancels")
         self.app.push_screen(ask, partial(self._fork, self._model.shape, line.row))
 
-    def _fork(self, shape: Shape, row: int, path: str | None) -> None:
-        if path or (path is not None and not self._model.source.asks_for_path):
-            begin(self, "write", self._forked, shape, row, path)
+    def _fork(self, shape: Shape, row: int, answer: Answer | None) -> None:
+        if answer is not None and (answer.text or not self._model.source.asks_for_path):
+            begin(self, "write", self._forked, shape, row, answer.text)
 
     async def _forked(self, shape: Shape, row: int, path: str) -> None:
         if (forked := await self.in_thread(self._model.fork, shape, row, path)) is not None:
@@ -82,16 +84,20 @@ class EntryScreen(WorkingScreen):
         """Asks for the name of a file."""
         title = self._model.title[:_TITLE]
         name = "".join(each if each.isalnum() else "-" for each in title).strip("-") or "session"
-        hint = "ending .html, .md or .json; secrets stay, see `convtree export --redact`"
-        self.app.push_screen(Ask("Export the session to a new file", f"{name}.md", hint), self._export)
+        hint = "The ending .html, .md or .json is the format. Enter writes the file; Tab, then Space, changes the box."
+        ask = Ask("Export the session to a new file", f"{name}.md", hint, "redact secrets")
+        self.app.push_screen(ask, self._export)
 
-    def _export(self, path: str | None) -> None:
-        if path:
-            begin(self, "export", self._exported, path)
+    def _export(self, answer: Answer | None) -> None:
+        if answer is not None and answer.text:
+            begin(self, "export", self._exported, answer.text, Redactor() if answer.is_chosen else None)
 
-    async def _exported(self, path: str) -> None:
-        if (target := await self.in_thread(export, self._model.session, path)) is not None:
-            self.say(f"written: {target}")
+    async def _exported(self, path: str, redactor: Redactor | None) -> None:
+        model = self._model
+        target = await self.in_thread(export, model.session, path, redactor, allow_gaps=model.allows_gaps)
+        if target is not None:
+            redacted = "" if redactor is None else f"; {count(redactor.counts.total(), 'secrets')} redacted"
+            self.say(f"written: {target}{redacted}")
 
     def action_copy_id(self) -> None:
         """Copies the id of the entry into the clipboard of the terminal."""

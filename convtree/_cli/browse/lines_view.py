@@ -9,13 +9,14 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from convtree._cli.browse.draw import CURSOR
+from convtree._cli.browse.keys import unlisted
 
 
 class LinesView(ScrollView, can_focus=True):
@@ -62,15 +63,15 @@ class LinesView(ScrollView, can_focus=True):
 class PickView(LinesView):
     """A list with a cursor. Posts `Moved` when the cursor moves, `Picked` when Enter is pressed."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False),
-        Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False),
-        Binding("home,g", "move_to(0)", "First", show=False),
-        Binding("end,G", "move_to(-1)", "Last", show=False),
-        Binding("enter", "pick", "Open", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = unlisted(
+        ("up,k", "move(-1)", "Up"),
+        ("down,j", "move(1)", "Down"),
+        ("pageup,ctrl+b", "page(-1)", "Page up"),
+        ("pagedown,ctrl+f", "page(1)", "Page down"),
+        ("home,g", "move_to(0)", "First"),
+        ("end,G", "move_to(-1)", "Last"),
+        ("enter", "pick", "Open"),
+    )
 
     class Moved(Message):
         """The cursor moved."""

@@ -6,10 +6,11 @@ import asyncio
 from typing import ClassVar
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.strip import Strip
 
 from convtree._cli.browse.draw import message_lines, one_line
+from convtree._cli.browse.keys import unlisted
 from convtree._cli.browse.lines_view import LinesView
 from convtree._cli.browse.listing import Line, Listing
 from convtree._cli.browse.model import Message, SessionModel
@@ -21,12 +22,12 @@ _PATIENCE_S = 0.04  # the cursor may move on meanwhile
 class MessageView(LinesView):
     """The entry at the cursor of the tree."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "scroll_up", "Up", show=False),
-        Binding("down,j", "scroll_down", "Down", show=False),
-        Binding("g", "scroll_home", "Begin", show=False),
-        Binding("G", "scroll_end", "End", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = unlisted(
+        ("up,k", "scroll_up", "Up"),
+        ("down,j", "scroll_down", "Down"),
+        ("g", "scroll_home", "Begin"),
+        ("G", "scroll_end", "End"),
+    )
 
     def __init__(self, model: SessionModel) -> None:
         super().__init__()

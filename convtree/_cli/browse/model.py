@@ -14,17 +14,19 @@ from convtree._cli.browse.blocks import Block, blocks_of, text_of_blocks
 from convtree._cli.browse.listing import Line, Listing, Look, Mode, build_listing
 from convtree._cli.browse.shape import Kind, Shape
 from convtree._cli.browse.source import Source
-from convtree._cli.browse.words import Words, group_words, words_of
+from convtree._cli.browse.words import Words, group_words, missing_words, words_of
 from convtree._cli.describe import describe
 from convtree._cli.render import count
 from convtree._cli.times import LocalTime, time_text
 from convtree._engine import tree
+from convtree._formats.common.gaps import gaps_in
 from convtree._messages.reading import read
 from convtree._model.batches import batched
-from convtree._model.entries import Entry, MessageEntry
+from convtree._model.entries import Entry, LostEntry, MessageEntry
 from convtree._model.errors import BrokenPath, ConvtreeError
 from convtree._model.usage import usage_of
 from convtree._session.session import Session
+from convtree._tools.gaps import MendedSession
 
 BATCH = 200  # entries that are read at once; meanwhile others wait for the session
 _MOST_SEARCHED = 6_400  # entries that a step of a search looks at
@@ -43,13 +45,15 @@ class Message(NamedTuple):
 class SessionModel:
     """A session, the shape of its tree, and which lines are wanted.
 
-    `shape` and `look` are replaced as a whole, so another thread sees the old or the new one.
+    `shape` and `look` are replaced as a whole, so another thread sees the old or the new one. With gaps allowed,
+    `seen` is the session with its gaps in their places; else it is the session itself.
     """
 
     def __init__(self, source: Source, session: Session, title: str | None = None) -> None:
         self.source = source
         self.session = session
-        self.shape = Shape(session.outline())
+        self._see()
+        self.shape = Shape(self.seen.outline())
         self._title = title or self._first_request()
         self.look = Look()
         self.labels = self._labels()
@@ -63,6 +67,11 @@ class SessionModel:
     def title(self) -> str:
         """The name of the session, else the title that it was opened with, else its id."""
         return self.session.name or self._title or self.session.id
+
+    @property
+    def allows_gaps(self) -> bool:
+        """Whether a damaged session is shown as far as it can be read."""
+        return self.source.allows_gaps
 
     def close(self) -> None:
         """Closes the session."""
@@ -90,7 +99,8 @@ class SessionModel:
         appended = self.session.refresh()
         if not appended and len(columns) == len(before.kinds):
             return False
-        outline = self.session.outline()
+        self._see()
+        outline = self.seen.outline()
         is_same = outline.tree is columns
         self.shape = Shape(outline, before if is_same else None)
         self.labels = self._labels()
@@ -120,8 +130,8 @@ class SessionModel:
         """Returns the entry of a line with facts about it; for a group of tools, what all its first entries say."""
         rows = listing.groups[line.row] if line.is_group else [line.row]
         entries = self.shape.outline.entries(rows[:_NAMED])
-        if entries[0] is None:
-            return Message(["damaged: this entry cannot be read"], [])
+        if entries[0] is None or isinstance(entries[0], LostEntry):
+            return self._missing(line.row, entries[0])
         names = self._names(line.row, entries)
         blocks = [block for entry in entries if entry is not None for block in blocks_of(entry, names)]
         if more := len(rows) - len(entries):
@@ -200,6 +210,19 @@ class SessionModel:
 
     # --- helpers ---
 
+    def _see(self) -> None:
+        """Puts gaps in their places, if that is wanted."""
+        if self.allows_gaps:
+            mended = MendedSession(self.session)
+            self.seen, self.gaps = mended.session, mended.gaps
+        else:
+            self.seen, self.gaps = self.session, gaps_in(self.session.findings)
+
+    def _missing(self, row: int, entry: LostEntry | None) -> Message:
+        """Returns what is known of an entry that is lost, or that cannot be read."""
+        facts = [self.gaps.in_row(self.shape.outline, row, entry)]
+        return Message(facts, []) if entry is None else Message([*facts, f"id {entry.id}"], blocks_of(entry))
+
     def _first_request(self) -> str | None:
         """Returns what a person asked at the beginning of the log."""
         first = self.shape.outline.entries(list(islice(self.shape.rows(), _BEGINNING)))
@@ -208,18 +231,21 @@ class SessionModel:
 
     def _labels(self) -> dict[int, str]:
         outline = self.shape.outline
-        rows = ((outline.row(id), text) for id, text in self.session.labels.items())
+        rows = ((outline.row(id), text) for id, text in self.seen.labels.items())
         return {row: text for row, text in rows if row is not None}
 
     def _words(self, shape: Shape, row: int, entry: Entry | None, sought: str) -> Words:
+        if entry is None or isinstance(entry, LostEntry):
+            return missing_words(self.gaps.in_row(shape.outline, row, entry), self._remarks(row))
         changed = shape.outline.visibility.get(row, (None, None))
         return words_of(entry, shape.kinds[row], changed, self._remarks(row), sought)
 
     def _remarks(self, row: int) -> list[str]:
-        """Returns what is known of an entry besides what it says: its label, and that its parent is missing."""
+        """Returns what is known of an entry besides what it says: its label, and what is missing above it."""
         remarks = [f'"{self.labels[row]}"'] if row in self.labels else []
-        is_orphan = self.shape.outline.tree.parents[row] == tree.MISSING
-        return [*remarks, "what was above is missing"] if is_orphan else remarks
+        outline = self.shape.outline
+        is_orphan = outline.tree.parents[row] == tree.MISSING
+        return [*remarks, self.gaps.above_row(outline, row)] if is_orphan else remarks
 
     def _names(self, row: int, entries: list[Entry | None]) -> dict[str, str]:
         """Returns the names of the tools that some entries call, and those just above the first one, by call."""
@@ -237,7 +263,7 @@ class SessionModel:
         if outline.tree.kinds[row] & tree.KIND != tree.MESSAGE:
             return [row]
         try:
-            found = [outline.row(entry.id) for entry in self.session.siblings(_id_in(self.shape, row))]
+            found = [outline.row(entry.id) for entry in self.seen.siblings(_id_in(self.shape, row))]
         except BrokenPath:  # one of them cannot be read; that must not hide this one
             return [row]
         return [each for each in found if each is not None]

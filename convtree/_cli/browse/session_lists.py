@@ -47,6 +47,7 @@ class OfStore(NamedTuple):
     """The sessions of a store, most recently active first."""
 
     store: SessionStore
+    allows_gaps: bool = False
 
     @property
     def location(self) -> str:
@@ -68,7 +69,7 @@ class OfStore(NamedTuple):
 
     def source(self, id: str) -> Source:
         """Returns a session of the store."""
-        return Stored(self.store, id)
+        return Stored(self.store, id, self.allows_gaps)
 
 
 class OfOtherTools:

@@ -13,6 +13,7 @@ from textual.containers import Horizontal
 from textual.widgets import Input
 
 from convtree._cli.browse.entry_screen import EntryScreen
+from convtree._cli.browse.keys import unlisted
 from convtree._cli.browse.listing import Line, Listing, Mode
 from convtree._cli.browse.message_view import MessageView
 from convtree._cli.browse.model import SessionModel
@@ -21,6 +22,7 @@ from convtree._cli.browse.tasks import begin, restart
 from convtree._cli.browse.tree_view import TreeView
 
 _SIDE_BY_SIDE = 100  # columns from which the message is beside the tree
+_ADVICE_FROM = 60  # columns from which the title says what to do about damage
 _REFRESH_S = 1.0
 _GROWTH = 3  # while a session is read, its lines are made anew whenever so many times as many are known
 _TYPING_S = 0.15  # a search begins when nothing was typed for so long
@@ -40,20 +42,22 @@ class SessionScreen(EntryScreen):
     SessionScreen.reading TreeView { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "prompt(1)", "Next prompt", show=False),
-        Binding("p", "prompt(-1)", "Previous prompt", show=False),
-        Binding("left_square_bracket", "sibling(-1)", "Previous alternative", show=False),
-        Binding("right_square_bracket", "sibling(1)", "Next alternative", show=False),
         Binding("space", "toggle_fold", "Fold"),
-        Binding("left,h", "fold(True)", "Fold", show=False),
-        Binding("right", "fold(False)", "Unfold", show=False),
-        Binding("minus", "fold_all(True)", "Fold all", show=False),
-        Binding("plus,equals_sign", "fold_all(False)", "Unfold all", show=False),
-        Binding("1", "mode('TURNS')", "Turns", show=False),
-        Binding("2", "mode('PROMPTS')", "Prompts", show=False),
-        Binding("3", "mode('NO_TOOLS')", "No tools", show=False),
-        Binding("4", "mode('ALL')", "Everything", show=False),
-        Binding("x", "thinking", "Unfold message", show=False),
+        *unlisted(
+            ("n", "prompt(1)", "Next prompt"),
+            ("p", "prompt(-1)", "Previous prompt"),
+            ("left_square_bracket", "sibling(-1)", "Previous alternative"),
+            ("right_square_bracket", "sibling(1)", "Next alternative"),
+            ("left,h", "fold(True)", "Fold"),
+            ("right", "fold(False)", "Unfold"),
+            ("minus", "fold_all(True)", "Fold all"),
+            ("plus,equals_sign", "fold_all(False)", "Unfold all"),
+            ("1", "mode('TURNS')", "Turns"),
+            ("2", "mode('PROMPTS')", "Prompts"),
+            ("3", "mode('NO_TOOLS')", "No tools"),
+            ("4", "mode('ALL')", "Everything"),
+            ("x", "thinking", "Unfold message"),
+        ),
     ]
 
     def __init__(self, model: SessionModel, target: str | None = None) -> None:
@@ -160,7 +164,8 @@ class SessionScreen(EntryScreen):
     def _show_title(self) -> None:
         matches = self._model.look.matches
         found = None if matches is None else f"{len(matches):,} found"
-        damage = "damaged, see `convtree verify`" if self._model.is_damaged else None
+        advice = ", gaps are shown" if self._model.allows_gaps else ", try --allow-gaps"
+        damage = f"damaged{advice if self.size.width >= _ADVICE_FROM else ''}" if self._model.is_damaged else None
         facts = filter(None, (damage, self._model.look.mode.value, self._state, found))
         self.show_title(self._model.title, ", ".join(facts))
 

@@ -14,7 +14,7 @@ from itertools import chain
 from convtree._engine import tree
 from convtree._engine.outline import Changed, Outline, main_children
 from convtree._formats.documents.turns import Turn, Turns
-from convtree._model.entries import Entry, ExtensionDataEntry, MessageEntry, ModelChangeEntry
+from convtree._model.entries import Entry, ExtensionDataEntry, LostEntry, MessageEntry, ModelChangeEntry
 
 _FIRST_ROWS, _MOST_ROWS = 400, 6_400  # read in the first step, and in one step at most
 
@@ -32,7 +32,7 @@ class Kind(IntEnum):
     MODEL = 7
     NOTE = 8  # compactions, summaries, and what is rare
     QUIET = 9  # data of an application, and what is hidden from the user
-    DAMAGED = 10
+    MISSING = 10  # lost, or cannot be read
 
 
 TOOLS = frozenset(map(int, (Kind.TALK, Kind.STEP, Kind.RESULT)))  # plain integers are faster to look up
@@ -94,8 +94,8 @@ def kind_of(row: int, entry: Entry | None, visibility: Mapping[int, Changed]) ->
 
     What is a prompt, an answer or hidden is decided where turns are made: the entry is looked at as one.
     """
-    if entry is None:
-        return Kind.DAMAGED, 0
+    if entry is None or isinstance(entry, LostEntry):
+        return Kind.MISSING, 0
     if isinstance(entry, ModelChangeEntry):
         return Kind.MODEL, 0
     if isinstance(entry, ExtensionDataEntry):

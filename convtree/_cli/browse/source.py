@@ -8,7 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from convtree._cli.gap_advice import explained
 from convtree._cli.opening import open_for_reading
+from convtree._engine.redact import Redactor
 from convtree._model.errors import ConvtreeError
 from convtree._session.session import Session
 from convtree.exchange import export_file
@@ -23,6 +25,11 @@ class NotPossible(ConvtreeError):
 
 class Source(Protocol):
     """A session that can be opened. Its calls may take long."""
+
+    @property
+    def allows_gaps(self) -> bool:
+        """Whether a damaged session is shown and exported as far as it can be read."""
+        ...
 
     @property
     def asks_for_path(self) -> bool:
@@ -47,6 +54,7 @@ class LogFile(NamedTuple):
 
     path: Path
     session_id: str | None = None
+    allows_gaps: bool = False
 
     @property
     def asks_for_path(self) -> bool:
@@ -79,6 +87,7 @@ class Stored(NamedTuple):
 
     store: SessionStore
     id: str
+    allows_gaps: bool = False
 
     @property
     def asks_for_path(self) -> bool:
@@ -100,8 +109,14 @@ class Stored(NamedTuple):
             return Stored(self.store, forked.id)
 
 
-def export(session: Session, path: str) -> Path:
+def export(session: Session, path: str, redactor: Redactor | None, *, allow_gaps: bool) -> Path:
     """Writes a session to a new file in the format that its ending names; returns the file.
+
+    Args:
+        session: the session.
+        path: the file.
+        redactor: replaces secrets; None keeps them.
+        allow_gaps: whether a damaged session is written as far as it can be read.
 
     Raises:
         NotPossible: The ending names no format.
@@ -111,5 +126,6 @@ def export(session: Session, path: str) -> Path:
     format = ENDINGS.get(target.suffix.lower())
     if format is None:
         raise NotPossible(f"{target.name}: no format has this ending; use .html, .md or .json")
-    export_file(session, target, format)
+    with explained(session):
+        export_file(session, target, format, redact=False if redactor is None else redactor, allow_gaps=allow_gaps)
     return target

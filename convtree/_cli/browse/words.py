@@ -25,9 +25,8 @@ _NAMES = {
     Kind.STEP: "calls",
     Kind.RESULT: "result",
     Kind.MODEL: "model",
-    Kind.DAMAGED: "damaged",
 }
-_STYLES = {Kind.PROMPT: "user", Kind.ANSWER: "assistant", Kind.TALK: "assistant", Kind.DAMAGED: "bad"}
+_STYLES = {Kind.PROMPT: "user", Kind.ANSWER: "assistant", Kind.TALK: "assistant"}
 _GIST = 1000  # characters kept of the first words
 _LEAD = 20  # characters shown before what was searched for
 
@@ -42,10 +41,13 @@ class Words(NamedTuple):
     time: str | None = None
 
 
-def words_of(entry: Entry | None, kind: int, changed: Changed, remarks: Sequence[str], sought: str = "") -> Words:
+def missing_words(gap: str, remarks: Sequence[str]) -> Words:
+    """Returns the words for an entry that is lost, or that cannot be read."""
+    return Words("missing", "bad", gap, escape_controls(", ".join(remarks)))
+
+
+def words_of(entry: Entry, kind: int, changed: Changed, remarks: Sequence[str], sought: str = "") -> Words:
     """Returns an entry in words. Of a search, the words around what was `sought` are shown."""
-    if entry is None:
-        return Words("damaged", "bad", "this entry cannot be read")
     described = describe(entry, changed)
     remarks = [*remarks, *described.remarks]
     name = _NAMES.get(Kind(kind), described.kind)

@@ -120,7 +120,7 @@ def _last_common(path: Path, parent: Path) -> int | None:
 
 
 def _last_of_older_turns(path: Path, thread: str) -> int | None:
-    """Returns the last line before the first turn of a fork's own; None if that cannot be told.
+    """Returns the number of the last line before the first turn of a fork's own. None if the lines do not show it.
 
     Behind its own first line a fork has that of its parent. The ids of turns and sessions begin with their time, so the
     turns of the fork have larger ones than itself. The oldest versions write no turns.

@@ -1,4 +1,4 @@
-"""Where entries are missing from a conversation, and how people are told. Pure.
+"""Where entries are missing from a conversation, and the words for it. Pure.
 
 A log may be damaged, or have lost a line. Then an entry on a path is lost, cannot be read, or has no parent.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from convtree._engine.outline import Outline
 from convtree._formats.common.base import Exported
-from convtree._model.entries import Finding, LostEntry
+from convtree._model.entries import Entry, Finding, LostEntry
 
 _DAMAGED = frozenset({"bad_seal", "bad_line", "nul_bytes", "line_too_long"})
 _NAMED = 3  # lines that are named
@@ -61,6 +62,17 @@ class Gaps(NamedTuple):
 
     def __bool__(self) -> bool:
         return bool(self.lost or self.orphans or self.loose)
+
+    def in_row(self, outline: Outline, row: int, entry: Entry | None) -> str:
+        """Returns the words for an entry that is lost, or that cannot be read."""
+        if entry is not None:
+            return self.at(entry.id)
+        return f"[1 message is missing here: the line at offset {outline.tree.offsets[row]} is damaged]"
+
+    def above_row(self, outline: Outline, row: int) -> str:
+        """Returns the words for what is missing above an entry without its parent."""
+        (entry,) = outline.entries([row])
+        return self.above("" if entry is None else entry.id)
 
     def at(self, entry_id: str) -> str:
         """Returns the words for a lost entry."""

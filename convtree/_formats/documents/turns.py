@@ -163,7 +163,7 @@ class Turns:
             self._use(row, Model(entry.provider, entry.model))
         for call in said.calls:
             turn.tools[call.name] = turn.tools.get(call.name, 0) + 1
-        turn.stopped = _stopped(entry)
+        turn.stopped = stopped(entry)
         text = "" if is_hidden else words_of(said)
         if not is_hidden and (text or not turn.answered):
             turn.answer, turn.answer_row, turn.answered = entry, row, text
@@ -219,8 +219,8 @@ def seconds_between(earlier: str | None, later: str | None) -> float | None:
         return None
 
 
-def _stopped(entry: MessageEntry) -> str | None:
-    """Returns why a reply is not complete."""
+def stopped(entry: MessageEntry) -> str | None:
+    """Returns why a reply is not complete: "interrupted", or what the tool wrote about it; None if it is complete."""
     if entry.status is not None:
         return entry.status
     reason = entry.message.get("stopReason")
