@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from convtree._cli.command_lines import remember_store
 from convtree._cli.last_list import remembered_list
 from convtree._cli.opening import open_for_reading
 from convtree._model.entries import ID
@@ -61,6 +62,8 @@ def open_existing_store(ctx: click.Context, param: click.Parameter, url: str | N
     except (ValueError, ImportError) as error:
         raise click.BadParameter(str(error), ctx, param) from None
     ctx.call_on_close(store.close)
+    if isinstance(param, click.Option):
+        remember_store(ctx, url)
     return store
 
 

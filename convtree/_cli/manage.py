@@ -12,6 +12,7 @@ from convtree._cli import json_output, times
 from convtree._cli.choosing import open_existing_store, session_id_of, session_ids_of, with_store
 from convtree._cli.completing import complete_entry, complete_session
 from convtree._cli.exit_codes import FOUND
+from convtree._cli.gap_advice import explained_for_writing
 from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import counted, progress
 from convtree._cli.render import count, pending_line
@@ -38,11 +39,10 @@ def fork_command(store: SessionStore, id: str, entry: str | None, as_json: bool)
     The copy holds the entries of session ID from the root to ENTRY, or to the leaf if ENTRY is omitted.
     """
     id = session_id_of(store, id)
-    if entry is not None:
-        with store.open(id, read_only=True) as session:
-            entry = session.resolve(entry)
-    with store.fork(id) if entry is None else store.fork(id, entry) as forked:
-        new_id = forked.id
+    with store.open(id, read_only=True) as session, explained_for_writing(session):
+        place = () if entry is None else (session.resolve(entry),)
+        with store.fork(id, *place) as forked:
+            new_id = forked.id
     write([json_output.to_text(json_output.store_document("fork", id=new_id)) if as_json else new_id])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import progress
 from convtree._cli.render import count
 from convtree._cli.session_table import ids_shown, session_lines
+from convtree._cli.store_findings import store_finding_lines
 from convtree._cli.terminal import Terminal
 from convtree._cli.time_options import Range, age_option, with_range, with_utc
 from convtree._cli.usage_table import deleted_between, usage_lines
@@ -117,7 +118,7 @@ def _below_list(page: Page, hidden: int, findings: Sequence[StoreFinding], termi
     if hidden:
         them = "it" if hidden == 1 else "them"
         yield terminal.paint(f"{count(hidden, 'sub-agents')} not shown; --tasks shows {them}", "dim")
-    yield from _finding_lines(findings, terminal)
+    yield from store_finding_lines(findings, terminal)
 
 
 @click.command("show")
@@ -277,9 +278,3 @@ def _hidden_tasks(store: SessionStore, page: Page, filters: dict[str, Any]) -> i
     is_whole = page.cursor is None and filters["cursor"] is None
     shown = len(page) if is_whole else store.count(**counted)
     return max(store.count(**counted | {"tasks": True}) - shown, 0)  # others may have deleted some meanwhile
-
-
-def _finding_lines(findings: Iterable[StoreFinding], terminal: Terminal) -> Iterator[str]:
-    for each in findings:
-        of = "" if each.of is None else f" (of {escape_controls(each.of)})"
-        yield f"{terminal.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}{of}"

@@ -19,5 +19,7 @@ WRITERS = {
 }
 #: formats that hold the contexts of all leaves, and have no leaf of their own
 ALL_LEAVES = frozenset({"openai-jsonl"})
+#: formats whose times are for people, in a zone that the caller chooses
+ZONED = frozenset({"markdown"})
 #: formats that are made to be published: secrets are removed unless that is switched off
 PUBLISHED = frozenset({"hf-traces"})

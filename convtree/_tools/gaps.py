@@ -119,6 +119,12 @@ def is_damaged(session: Session) -> bool:
     return any(finding.severity == "error" for finding in session.findings)
 
 
+def number_missing(session: Session) -> int:
+    """Returns how many entries and marks of a log cannot be read, as far as it was read."""
+    gaps = gaps_in(session.findings)
+    return len(gaps.lost) + len(gaps.loose)
+
+
 def repair_of(session: Session) -> RepairPlan:
     """Returns what a repair that keeps the places of damaged lines would do. Changes nothing."""
     return plan_repair(session._journal.log, session.location, rejoin=True)

@@ -27,6 +27,7 @@ from convtree._formats.documents.html.live import News
 from convtree._formats.documents.html.page import page_of
 from convtree._model.errors import ConvtreeError, InvalidMessage, SessionNotFound
 from convtree._session.session import Session
+from convtree._tools.gaps import MendedSession, is_damaged
 from convtree.stores._session_store import SessionStore
 
 POLL_S = 0.2  # between two looks at a log
@@ -46,7 +47,9 @@ _HEADERS = {
 Open = Callable[[], Session]
 
 
-def view_app(token: str, hosts: tuple[str, ...], log: Open | None, store: SessionStore | None) -> ASGIApp:
+def view_app(
+    token: str, hosts: tuple[str, ...], log: Open | None, store: SessionStore | None, *, allow_gaps: bool = False
+) -> ASGIApp:
     """Returns the application.
 
     Args:
@@ -54,8 +57,9 @@ def view_app(token: str, hosts: tuple[str, ...], log: Open | None, store: Sessio
         hosts: names under which it may be asked.
         log: opens the log that is shown; None shows the store.
         store: the store that is listed and searched; None if there is only the log.
+        allow_gaps: whether damaged entries keep their places in the tree. The page of a damaged session is not live.
     """
-    viewer = Viewer(log, store)
+    viewer = Viewer(log, store, allow_gaps)
     base = f"/{token}"
     routes = [Route(f"{base}/", viewer.first), Route(f"{base}/events", viewer.events)]
     if store is not None:
@@ -104,9 +108,10 @@ class Guard:
 class Viewer:
     """Answers requests: each opens what it reads, and closes it again."""
 
-    def __init__(self, log: Open | None, store: SessionStore | None) -> None:
+    def __init__(self, log: Open | None, store: SessionStore | None, allow_gaps: bool) -> None:
         self._log = log
         self._store = store
+        self._allow_gaps = allow_gaps
 
     async def first(self, request: Request) -> Response:
         """Answers with the log, or else with the list of the store."""
@@ -138,7 +143,10 @@ class Viewer:
 
         def pieces() -> Any:
             with session:
-                yield from page_of(session, connect="events", home=home)
+                if self._allow_gaps and is_damaged(session):  # its rows are not those of the log, which events name
+                    yield from page_of(MendedSession(session), home=home)
+                else:
+                    yield from page_of(session, connect="events", home=home)
 
         return StreamingResponse(pieces(), media_type="text/html; charset=utf-8")
 
