@@ -164,7 +164,7 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalTime]:
 
 
 def test_local_time(berlin: LocalTime) -> None:
-    """Summer time is that of the day in question; the hour that comes twice is told apart."""
+    """Summer time is that of the day in question; the hour that occurs twice has fold 0, then fold 1."""
     assert time_text("2026-07-01T10:00:00Z", berlin) == "2026-07-01 12:00"
     assert time_text("2026-12-01T10:00:00Z", berlin) == "2026-12-01 11:00"
     assert time_text("2026-12-01T10:00:00Z", UTC) == "2026-12-01 10:00"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from convtree._cli.terminal import Terminal
+from convtree._cli.terminal import Terminal, cost_text
 from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import Usage
 
@@ -131,7 +131,5 @@ def readable_number(number: int) -> str:
 
 
 def readable_cost(cost: float) -> str:
-    """Returns a cost with the digits that matter; empty for none."""
-    if not cost:
-        return ""
-    return f"{cost:.4f}" if cost < 1 else f"{cost:.2f}" if cost < 10_000 else f"{cost:,.0f}"
+    """Returns a cost with the digits that matter; empty if it is unknown."""
+    return cost_text(cost, 4 if cost < 1 else 2 if cost < 10_000 else 0)

@@ -187,7 +187,7 @@ def write_stderr(text: str) -> None:
 def terminal_stderr() -> TextIO | None:
     """Returns standard error without the guard, to draw on; None if it is not a terminal.
 
-    For `progress` only: whoever draws escapes every text.
+    For `progress` only. The caller must escape every text that it draws.
     """
     stream = sys.stderr._stream if isinstance(sys.stderr, SafeStream) else sys.stderr
     return stream if stream is not None and stream.isatty() else None

@@ -8,14 +8,13 @@ from datetime import datetime
 
 from convtree._catalogue.types import SessionInfo
 from convtree._cli.table import Column, table_lines
-from convtree._cli.terminal import Terminal, readable_size
+from convtree._cli.terminal import Terminal, cost_text, readable_size
 from convtree._cli.times import age_since, age_text, time_text
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._results import Judged
 from convtree.stores._session_store import SessionStore
 
 _LEAST_TITLE, _LEAST_DIRECTORY, _LEAST_MODEL = 22, 12, 10
-_CENTS = 0.005  # a smaller cost is not shown as 0.00
 
 
 def session_lines(
@@ -23,13 +22,16 @@ def session_lines(
 ) -> Iterator[str]:
     """Yields the header and a line for each session. `ids` has what stands for the id of each session.
 
-    On a terminal, each row has the number that commands take in place of the id.
+    On a terminal, each row has the number that commands take in place of the id. So the ids are left out where they
+    leave no room for the titles; with `verbose`, the numbers are.
     """
     numbers = [] if terminal.is_piped else [str(number) for number in range(1, len(infos) + 1)]
     ages = [age_since(info.last_activity, now) for info in infos]
     columns = [
-        Column(header="#", texts=numbers or [""] * len(infos), rank=1, style="dim", to_right=True),
-        Column(header="ID", texts=[escape_controls(ids[info.id]) for info in infos], style="dim"),
+        Column(header="#", texts=numbers or [""] * len(infos), rank=int(verbose), style="dim", to_right=True),
+        Column(
+            header="ID", texts=[escape_controls(ids[info.id]) for info in infos], rank=int(not verbose), style="dim"
+        ),
         Column(header="AGE", texts=ages, rank=2 if verbose else 0, style="dim"),
     ]
     if verbose:  # the time stays longer than what it makes up for
@@ -38,10 +40,10 @@ def session_lines(
     models = [_models(info, terminal) for info in infos]
     costs = [cost_text(info.usage.cost) for info in infos]
     columns += [
-        _directories(infos, rank=3),
-        Column(header="MODEL", texts=models, least=_LEAST_MODEL, rank=4),
-        _messages(infos, rank=2 if verbose else 1),
-        Column(header="COST", texts=costs, rank=2, style="dim", to_right=True),
+        _directories(infos, rank=4),
+        Column(header="MODEL", texts=models, least=_LEAST_MODEL, rank=5),
+        _messages(infos, rank=2),
+        Column(header="COST", texts=costs, rank=3, style="dim", to_right=True),
         _titles(infos),
     ]
     yield from table_lines(columns, terminal)
@@ -107,13 +109,6 @@ def directory_text(path: str | None) -> str:
     if home not in ("~", "/") and (path == home or path.startswith(home + os.sep)):
         return "~" + path[len(home) :]
     return path
-
-
-def cost_text(cost: float) -> str:
-    """Returns a cost with two decimals; empty if there is none."""
-    if not cost:
-        return ""
-    return f"{cost:,.2f}" if cost >= _CENTS else "<0.01"
 
 
 def _models(info: SessionInfo, terminal: Terminal) -> str:
