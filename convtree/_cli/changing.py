@@ -10,6 +10,7 @@ from convtree._cli import json_output
 from convtree._cli.choosing import with_store_for_log
 from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.gap_advice import writing_to
+from convtree._cli.number_types import Count
 from convtree._cli.output import write, write_stderr
 from convtree._cli.sessions import as_json
 from convtree._cli.typed_input import label_of, refusing, text_of
@@ -156,7 +157,7 @@ def hide_command(
 @click.argument("log", shell_complete=complete_log)
 @with_summary
 @click.option("--keep", metavar="ENTRY", shell_complete=complete_entry, help="Keep the entries from this one on.")
-@click.option("--keep-tokens", type=click.IntRange(min=0), metavar="N", help="Keep about the last N tokens.")
+@click.option("--keep-tokens", type=Count(example=4000), metavar="N", help="Keep about the last N tokens.")
 @with_store_for_log
 @as_json
 def compact_command(

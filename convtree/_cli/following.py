@@ -16,6 +16,7 @@ from convtree._cli.completing import complete_log
 from convtree._cli.describe import describe
 from convtree._cli.gap_advice import left_out
 from convtree._cli.look_options import with_gaps
+from convtree._cli.number_types import Count, Seconds
 from convtree._cli.output import write, write_stderr
 from convtree._cli.terminal import Terminal
 from convtree._model.entries import Entry, Mark
@@ -32,7 +33,7 @@ _KIND_CELLS, _MIN_TEXT_CELLS = 10, 20
 @click.option(
     "-n",
     "--last",
-    type=click.IntRange(min=0),
+    type=Count(),
     default=10,
     show_default=True,
     metavar="N",
@@ -41,7 +42,7 @@ _KIND_CELLS, _MIN_TEXT_CELLS = 10, 20
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0),
+    type=Seconds(),
     metavar="SECONDS",
     help="End after SECONDS without a new entry.  [default: go on until Ctrl-C]",
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from typing import Any, Literal
 
 import click
@@ -19,6 +18,7 @@ from convtree._cli.hit_lines import hit_lines
 from convtree._cli.inspect import show_stored
 from convtree._cli.last_list import remember_list
 from convtree._cli.look_options import LookOptions, with_look_options
+from convtree._cli.number_types import Count
 from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import progress
 from convtree._cli.render import count
@@ -52,9 +52,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON d
 )
 @click.option("--text", metavar="WORDS", help="Only sessions with all these words in the name or in one message.")
 @with_range("sessions last active")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="The most to list."
-)
+@click.option("--limit", type=Count(1), default=50, show_default=True, metavar="N", help="The most to list.")
 @click.option("--cursor", metavar="CURSOR", help="Continue a list; the end of a page shows its cursor.")
 @click.option("-v", "--verbose", is_flag=True, help="Show whole ids and the time of the last activity.")
 @click.option("-q", "--quiet", is_flag=True, help="Print ids only.")
@@ -140,9 +138,7 @@ def show_command(ctx: click.Context, store: SessionStore, id: str, look: LookOpt
 @click.option("--cwd", metavar="DIR", help="Only sessions of this directory.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @click.option("--tasks", is_flag=True, help="Search sessions of sub-agents, too.")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="The most to list."
-)
+@click.option("--limit", type=Count(1), default=20, show_default=True, metavar="N", help="The most to list.")
 @click.option("-v", "--verbose", is_flag=True, help="Show whole ids.")
 @with_utc
 @as_json
@@ -209,7 +205,7 @@ def resume_command(
     count.
     """
     root = git_root or find_git_root(cwd)
-    age = age_option("--max-age", max_age, times.now(times.zone_of(utc)), timedelta(minutes=1))
+    age = age_option("--max-age", max_age, times.now(times.zone_of(utc)), "minute")
     found = store.resumable(cwd=cwd, git_root=root, owner=owner, max_age=age)
     _print_session(store, found, as_json)
 

@@ -17,6 +17,7 @@ from convtree._cli.completing import complete_log
 from convtree._cli.exporting import open_page
 from convtree._cli.inspect import with_session
 from convtree._cli.look_options import with_gaps
+from convtree._cli.number_types import Count
 from convtree._cli.output import write
 from convtree.stores._session_store import SessionStore
 
@@ -29,7 +30,7 @@ _HERE = "127.0.0.1"
 @with_store_for_log
 @with_session
 @with_gaps
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port.  [default: a free one]")
+@click.option("--port", type=Count(0, 65535, example=8000), default=0, help="The port.  [default: a free one]")
 @click.option("--no-open", is_flag=True, help="Print the address only; open no browser.")
 @click.pass_context
 def view_command(
