@@ -14,9 +14,11 @@ from click.testing import CliRunner
 from helpers import user
 
 from convtree import ParentSession, open_store
+from convtree._catalogue.types import LogStamp
 from convtree._cli import times
 from convtree._cli.app import app
 from convtree._cli.terminal import Terminal
+from convtree.stores._folder import FolderCatalogue
 from convtree.stores._results import Pruned
 from convtree.stores._session_store import SessionStore
 
@@ -264,3 +266,18 @@ def test_ages_as_people_write_them(
     monkeypatch.setattr(SessionStore, "resumable", note)
     CliRunner().invoke(app, [command, "--utc", "--max-age", age])
     assert asked == [expected]
+
+
+@pytest.mark.parametrize(("arguments", "looks"), [(["ls"], 1), (["ls", "--all", "-q"], 1), (["search", "hello"], 1)])
+@pytest.mark.usefixtures("shop")
+def test_a_list_looks_at_the_files_once(arguments: list[str], looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions, hidden sub-agents, findings and the beginnings of ids are those of one moment."""
+    scan, scans = FolderCatalogue._scan_folder, list[int]()
+
+    def counted(catalogue: FolderCatalogue) -> dict[str, LogStamp]:
+        scans.append(1)
+        return scan(catalogue)
+
+    monkeypatch.setattr(FolderCatalogue, "_scan_folder", counted)
+    on_terminal(monkeypatch, 80, *arguments)
+    assert len(scans) == looks

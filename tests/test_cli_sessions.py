@@ -322,7 +322,7 @@ def test_prune_lists_first_and_deletes_with_yes() -> None:
         ((), "give --max-age AGE, --keep N, or both"),
         (("--max-age", 0), "--max-age must be greater than 0; to delete all sessions, use --keep 0"),
         (("--max-age", "nan"), "--max-age must be greater than 0"),
-        (("--max-age", "soon"), "Invalid value for --max-age: cannot read 'soon' as a time"),
+        (("--max-age", "soon"), "Invalid value for --max-age: cannot read 'soon' as an age"),
         (("--keep", 1, "--yes", "--dry-run"), "--dry-run contradicts --yes"),
     ):
         code, _, err = call("prune", *options)

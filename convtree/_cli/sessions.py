@@ -84,6 +84,16 @@ def ls_command(
     if filters["parent"] is not None:
         filters["parent"] = session_id_or_text(store, filters["parent"])
     filters |= {"archived": None if everything else False, "since": when.start, "until": when.end}
+    with store._one_look():
+        findings = _write_list(store, when, verbose, quiet, as_json, filters)
+    sys.stdout.flush()
+    ctx.exit(FOUND if findings else 0)
+
+
+def _write_list(
+    store: SessionStore, when: Range, verbose: bool, quiet: bool, as_json: bool, filters: dict[str, Any]
+) -> list[StoreFinding]:
+    """Writes the sessions, and what is wrong with files of the store. Returns the latter."""
     try:
         with progress("reading what has changed") as report:
             page = store.list(progress=report, **filters)
@@ -106,8 +116,7 @@ def ls_command(
         if not page:
             none = f"{escape_controls(store.location)}: no sessions match{when.understood('that were active')}"
             write_stderr(why_empty(store) or none)
-    sys.stdout.flush()
-    ctx.exit(FOUND if findings else 0)
+    return findings
 
 
 def _below_list(page: Page, hidden: int, findings: Sequence[StoreFinding], terminal: Terminal) -> Iterator[str]:
@@ -152,14 +161,15 @@ def search_command(
     nothing is cut.
     """
     text = " ".join(words)
-    with progress("searching"):
+    with progress("searching"), store._one_look():
         hits = store.search(text, **filters)
+        found = [hit.session_id for hit in hits]
+        terminal = Terminal()
+        ids = ids_shown(store, found, whole=verbose or as_json or terminal.is_piped)
     if as_json:
         write([json_output.to_text(json_output.store_document("search", hits=hits))])
         return
-    remember_list(store.location, [hit.session_id for hit in hits])
-    terminal = Terminal()
-    ids = ids_shown(store, [hit.session_id for hit in hits], whole=verbose or terminal.is_piped)
+    remember_list(store.location, found)
     write(hit_lines(hits, text, ids, times.zone_of(utc), terminal))
     if not hits:
         more = "" if filters["tasks"] else "; --tasks searches the sessions of sub-agents, too"
