@@ -45,7 +45,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             ("fork", "-s", "st", "torn"),
             5,
-            "`convtree inspect --allow-gaps` shows the rest, and `convtree repair --rejoin` what can be kept",
+            "`convtree repair --store st torn --rejoin --yes` keeps the place, so that the conversation can go on",
         ),
     ],
 )

@@ -270,3 +270,18 @@ def test_the_leaf_of_an_export() -> None:
     with pytest.raises(ValueError, match="leaf: all_leaves writes every leaf"):
         export_file(session, "out", "atif", leaf=first, all_leaves=True)
     assert contents(session) == ["q", "b"]
+
+
+def test_a_session_by_its_number_in_the_list_of_a_folder() -> None:
+    """Of two files whose sessions have one id, the row says which is meant."""
+    for name, text in (("a", "one"), ("b", "two"), ("c", "three")):
+        header = {"type": "session", "version": 3, "id": "same" if name < "c" else "other", "cwd": "/"}
+        message = {"type": "message", "id": "m", "parentId": None, "message": {"role": "user", "content": text}}
+        Path(f"{name}.jsonl").write_text(f"{json.dumps(header)}\n{json.dumps(message)}\n")
+    assert call("inspect", ".", "--session", "2")[0] == 3  # nothing was listed yet
+    rows = call("inspect", ".")[1].splitlines()[1:-1]
+    assert [row.split()[-1] for row in rows] == ["one", "two", "three"]
+    for number, text in (("1", "one"), ("2", "two"), ("3", "three")):
+        document = json_of("inspect", ".", "--session", number, "--context")
+        assert [message["content"] for message in document["messages"]] == [text]
+    assert call("inspect", ".", "--session", "4")[0] == 3

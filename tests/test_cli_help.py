@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
@@ -151,3 +153,49 @@ def test_options_that_would_mean_nothing(
             session.append(user("x"))
     code, out, err = call(*arguments)
     assert (code, out, said in err) == (2, "", True), err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("ls", "--limit", "x"), "'--limit': 'x'; expected a whole number, 1 or more, such as 20"),
+        (("prune", "--keep", "-1"), "'--keep': '-1'; expected a whole number, 0 or more, such as 20"),
+        (("view", "--port", "99999"), "'--port': '99999'; expected a whole number, 0 to 65,535, such as 8000"),
+        (("follow", "s", "--timeout", "nan"), "expected a number of seconds, 0 or more, such as 30 or 0.5"),
+        (("import", "a", "b", "--interval", "0"), "expected a number of seconds, greater than 0, such as 30 or 0.5"),
+        (("prune", "--max-age", "abc"), "as an age; expected a number of days such as 30, an age such as '36 hours'"),
+        (("resume", "--max-age", "abc"), "as an age; expected a number of minutes such as 30, an age such as '36"),
+        (("ls", "--since", "abc"), "as a time; expected a time such as yesterday, '3 days ago'"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_an_example(
+    arguments: tuple[str, ...], hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The option, what was given, and what is expected."""
+    monkeypatch.setenv("CONVTREE_URL", "memory:")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call(*arguments)
+    assert (code, hint in " ".join(err.split())) == (2, True), err
+
+
+def test_closed_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Input that was closed is empty; a full disk is an error of every output, the help included."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CONVTREE_URL", str(tmp_path / "store"))
+    run = [sys.executable, "-m", "convtree"]
+    subprocess.run([*run, "new", "hello", "--id", "trip"], check=True, capture_output=True)
+    for arguments, code, message in (
+        ("new", 2, "the message is empty"),
+        ("append trip -", 2, "the message is empty"),
+        ("compact trip --keep-tokens 1 --summary-file -", 2, "the summary is empty"),
+        ("branch trip @ --summary-file -", 2, "the summary is empty"),
+        ("rm trip", 130, "nothing was done"),
+    ):
+        words = f'exec "$@" {arguments} <&-'
+        done = subprocess.run(["sh", "-c", words, "sh", *run], capture_output=True, text=True, check=False)
+        assert (done.returncode, message in done.stderr) == (code, True), done.stderr
+    if Path("/dev/full").exists():
+        for arguments in ("--help", "--man", "--version", "ls", "ls --help"):
+            words = f'exec "$@" {arguments} >/dev/full'
+            done = subprocess.run(["sh", "-c", words, "sh", *run], capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stderr) == (5, "convtree: standard output: No space left on device\n")

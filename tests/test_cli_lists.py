@@ -14,9 +14,11 @@ from click.testing import CliRunner
 from helpers import user
 
 from convtree import ParentSession, open_store
+from convtree._catalogue.types import LogStamp
 from convtree._cli import times
 from convtree._cli.app import app
 from convtree._cli.terminal import Terminal
+from convtree.stores._folder import FolderCatalogue
 from convtree.stores._results import Pruned
 from convtree.stores._session_store import SessionStore
 
@@ -49,7 +51,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     made = Shop(url)
     made.begin("0123456789abcdef-1", 24 * 40, "hello there", cwd="/srv/data")
     made.begin("0123456789abcdef-2", 50, "/model", "go", "Where shall we go?", cwd="/home/me")
-    made.begin("fedcba9876543210", 3.5, "An old question " + "x" * 100, cwd="/home/me/work/project/backend", name="")
+    made.begin("fedcba9876543210", 3.5, "An old question " + "x" * 100, cwd="/home/me/code/project/backend", name="")
     made.begin("short", 0.05, "hi", name="旅行 to Rome and back 😀", cwd="/home/other")
     with made.store.open("short") as session:
         session.append({"role": "assistant", "content": "Hi."}, model="gpt-5", usage={"cost": 1234.567})
@@ -78,13 +80,13 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, columns: int, *arguments: str) 
 
 @pytest.mark.usefixtures("shop")
 def test_ls_on_terminals_of_any_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Columns are narrowed, then left out; the id is as long as it has to be. Wide characters count twice."""
+    """Columns are narrowed, then left out, the id before the number that names the row. Wide characters count twice."""
     assert on_terminal(monkeypatch, 46, "ls") == [
-        "ID                  AGE      TITLE",
-        "short               3 min    旅行 to Rome and…",
-        "fedcba98            3 hours  An old question…",
-        "0123456789abcdef-2  2 days   Where shall we g…",
-        "0123456789abcdef-1  5 weeks  hello there",
+        "#  AGE      TITLE",
+        "1  3 min    旅行 to Rome and back 😀",
+        "2  3 hours  An old question xxxxxxxxxxxxxxxxx…",
+        "3  2 days   Where shall we go?",
+        "4  5 weeks  hello there",
         "1 sub-agent not shown; --tasks shows it",
     ]
     assert on_terminal(monkeypatch, 93, "ls") == [
@@ -111,7 +113,7 @@ def test_nothing_is_cut_in_a_pipe() -> None:
     lines = CliRunner().invoke(app, ["ls"], env={"COLUMNS": "20"}).stdout.splitlines()
     assert lines[1].split("  ")[-1] == "旅行 to Rome and back 😀"
     assert "  opus, gpt-5  " in lines[1]
-    assert lines[2].startswith("fedcba9876543210    3 hours  ~/work/project/backend ")
+    assert lines[2].startswith("fedcba9876543210    3 hours  ~/code/project/backend ")
     assert lines[2].endswith("An old question " + "x" * 100)
     titles = [each["title"] for each in json.loads(CliRunner().invoke(app, ["ls", "--json"]).stdout)["sessions"]]
     assert [line.split("  ")[-1] for line in lines[1:-1]] == titles
@@ -264,3 +266,18 @@ def test_ages_as_people_write_them(
     monkeypatch.setattr(SessionStore, "resumable", note)
     CliRunner().invoke(app, [command, "--utc", "--max-age", age])
     assert asked == [expected]
+
+
+@pytest.mark.parametrize(("arguments", "looks"), [(["ls"], 1), (["ls", "--all", "-q"], 1), (["search", "hello"], 1)])
+@pytest.mark.usefixtures("shop")
+def test_a_list_looks_at_the_files_once(arguments: list[str], looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions, hidden sub-agents, findings and the beginnings of ids are those of one moment."""
+    scan, scans = FolderCatalogue._scan_folder, list[int]()
+
+    def counted(catalogue: FolderCatalogue) -> dict[str, LogStamp]:
+        scans.append(1)
+        return scan(catalogue)
+
+    monkeypatch.setattr(FolderCatalogue, "_scan_folder", counted)
+    on_terminal(monkeypatch, 80, *arguments)
+    assert len(scans) == looks

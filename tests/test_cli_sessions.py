@@ -110,10 +110,13 @@ def test_ls_filters(options: tuple[str, ...], expected: list[str], store: Sessio
 def test_ls_names_files_that_are_not_sessions(store: SessionStore) -> None:
     """Such a file is listed after the sessions, and the exit code is 1."""
     Path(store.location, "foreign.jsonl").write_text("hello\n")
+    Path(store.location, "bad name.jsonl").write_text("")
     code, out, _ = call("ls")
     assert code == 1
-    assert out.splitlines()[3] == "not_a_log: foreign"
-    assert len(out.splitlines()) == 4
+    assert out.splitlines()[3:] == [
+        "bad name.jsonl: the name cannot be the id of a session; rename the file, or move it out of the folder",
+        "foreign: not a convtree log; move it out of the folder, `convtree import` reads other formats",
+    ]
 
 
 def begin_tasks(store: SessionStore, number: int) -> None:
@@ -224,7 +227,7 @@ def test_usage_adds_up() -> None:
     assert code == 0
     assert out.splitlines() == [
         "ID     INPUT  OUTPUT  CACHE READ  CACHE WRITE    COST  TITLE",
-        r"code       0       0           0            0  0.0000  fix the \x1b[31mbug",
+        r"code       0       0           0            0          fix the \x1b[31mbug",
         "trip      10       5           0            0  0.2500  Trip",
         "total     10       5           0            0  0.2500",
     ]
@@ -240,7 +243,7 @@ def test_usage_shows_what_deleted_sessions_had_used(store: SessionStore) -> None
     store.delete("trip")
     gone = ["10", "5", "0", "0", "0.2500"]
     rows = [line.split() for line in call("usage")[1].splitlines()]
-    assert rows[1][:6] == ["code", "0", "0", "0", "0", "0.0000"]
+    assert rows[1][:6] == ["code", "0", "0", "0", "0", "fix"]
     assert rows[2:] == [["deleted", "sessions", *gone], ["total", *gone]]
     assert [line.split() for line in call("usage", "--since", "1 hour ago")[1].splitlines()][1:] == rows[2:]
     code, out, err = call("usage", "--until", "yesterday")
@@ -319,7 +322,7 @@ def test_prune_lists_first_and_deletes_with_yes() -> None:
         ((), "give --max-age AGE, --keep N, or both"),
         (("--max-age", 0), "--max-age must be greater than 0; to delete all sessions, use --keep 0"),
         (("--max-age", "nan"), "--max-age must be greater than 0"),
-        (("--max-age", "soon"), "Invalid value for --max-age: cannot read 'soon' as a time"),
+        (("--max-age", "soon"), "Invalid value for --max-age: cannot read 'soon' as an age"),
         (("--keep", 1, "--yes", "--dry-run"), "--dry-run contradicts --yes"),
     ):
         code, _, err = call("prune", *options)

@@ -117,15 +117,15 @@ def test_any_text_is_a_time_or_a_value_error(text: str) -> None:
 )
 def test_an_age(text: str, expected: timedelta) -> None:
     """A number counts in days here; a day or a longer time counts from its beginning."""
-    assert age_of(text, NOW, timedelta(days=1)) == expected
+    assert age_of(text, NOW, "day") == expected
 
 
 def test_an_age_that_is_none_and_one_without_end() -> None:
     """Infinity is longer than any calendar."""
-    assert age_of("inf", NOW, timedelta(days=1)) > timedelta(days=10**7)
+    assert age_of("inf", NOW, "day") > timedelta(days=10**7)
     for text, message in (("999999 years", "is not a time"), ("soon", "cannot read 'soon'")):
         with pytest.raises(ValueError, match=message):
-            age_of(text, NOW, timedelta(days=1))
+            age_of(text, NOW, "day")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalTime]:
 
 
 def test_local_time(berlin: LocalTime) -> None:
-    """Summer time is that of the day in question; the hour that comes twice is told apart."""
+    """Summer time is that of the day in question; the hour that occurs twice has fold 0, then fold 1."""
     assert time_text("2026-07-01T10:00:00Z", berlin) == "2026-07-01 12:00"
     assert time_text("2026-12-01T10:00:00Z", berlin) == "2026-12-01 11:00"
     assert time_text("2026-12-01T10:00:00Z", UTC) == "2026-12-01 10:00"

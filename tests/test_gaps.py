@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -117,11 +118,11 @@ def test_json_keeps_its_keys(log: Path) -> None:
 
 def test_a_document_with_a_gap(log: Path, tmp_path: Path) -> None:
     """Markdown names it in its place, also if secrets are removed. The file gets what the terminal gets."""
-    result = run("export", log, "--to", "markdown", "--allow-gaps")
+    result = run("export", log, "--to", "markdown", "--allow-gaps", "--utc")
     said = [line for line in result.stdout.splitlines() if line.startswith(("text", "*["))]
     assert (said, result.exit_code) == (["text a", "text b", f"*{GAP}*", "text d", "text g"], 0)
     with Session.open(log, mode="r") as session:
-        export_file(session, tmp_path / "x.md", "markdown", allow_gaps=True, redact=redact)
+        export_file(session, tmp_path / "x.md", "markdown", allow_gaps=True, redact=redact, zone=UTC)
     assert (tmp_path / "x.md").read_text() == result.stdout
 
 
@@ -231,13 +232,11 @@ def test_a_leaf_that_is_not_certain(tmp_path: Path) -> None:
 
 
 WAYS: dict[str, Callable[[bytes], bytes]] = {
-    "`convtree repair --rejoin` keeps the place": lambda data: data.replace(b"text c", b"test c"),
+    "log --rejoin --yes` keeps the place": lambda data: data.replace(b"text c", b"test c"),
     "a repair cannot bring it back": lambda data: data.replace(
         b'{"id":"c","parent_id":"b"', b'{"id":"c","parent_x":""'
     ),
-    "`convtree repair --rejoin` brings it back whole": lambda data: data.replace(
-        data.splitlines()[3][-10:], b'0000000"}'
-    ),
+    "log --rejoin --yes` brings it back whole": lambda data: data.replace(data.splitlines()[3][-10:], b'0000000"}'),
 }
 
 

@@ -238,8 +238,9 @@ def test_inspect_a_folder(folder: Path) -> None:
     """Which sessions there are, each with its file; one of them, when it is said which."""
     result = run("inspect", folder, "--utc")
     lines = result.stdout.splitlines()
-    assert (result.exit_code, len(lines), lines[-1]) == (0, 6, "Several sessions: show one with --session ID.")
-    assert lines[0].split() == ["p1", "2026-01-02", "03:04", "3", "w8", "a.jsonl"]
+    assert (result.exit_code, len(lines), lines[-1]) == (0, 7, "Several sessions: show one with --session ID.")
+    assert lines[0].split() == ["ID", "BEGUN", "MSGS", "FILE", "TITLE"]
+    assert lines[1].split() == ["p1", "2026-01-02", "03:04", "3", "a.jsonl", "w8"]
     listed = json.loads(run("inspect", folder, "--json").output)
     assert (listed["schema"], listed["schema_version"]) == ("convtree.sources", 1)
     assert listed["sessions"][0] == {

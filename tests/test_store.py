@@ -100,9 +100,9 @@ def ingested() -> Iterator[list[tuple[str, int]]]:
 
     def ingest(catalogue: CatalogueSync, execute: Any, id: str, session: Session, start: int) -> Any:
         seen.append((id, 0))
-        for number, record in original(catalogue, execute, id, session, start):
-            seen[-1] = (id, number + 1 - start)
-            yield number, record
+        for numbered in original(catalogue, execute, id, session, start):
+            seen[-1] = (id, numbered[-1][0] + 1 - start)
+            yield numbered
 
     with patch.object(CatalogueSync, "_ingest", ingest):
         yield seen

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from convtree._cli.choosing import default_url, open_for_writing, with_store_for_log
+from convtree._cli.choosing import default_url, with_store_for_log
 from convtree._cli.completing import complete_entry, complete_log
+from convtree._cli.gap_advice import writing_to
 from convtree._cli.output import write
 from convtree._cli.typed_input import label_of, message_of, refusing
 from convtree._logs.directories import find_git_root
@@ -113,7 +114,7 @@ def append_command(
     message or an answer of a provider, of which the message is stored. With --at, it begins a new branch below ENTRY.
     """
     said = message_of(message, role, is_json)
-    with open_for_writing(log, store) as session:
+    with writing_to(log, store) as session:
         place: dict[str, Any] = {} if at is None else {"parent_id": session.resolve(at)}
         with refusing():
             entry = session.append(said, model=model, provider=provider, label=label_of(label), **place)

@@ -95,6 +95,16 @@ class App(click.Group):
         with guarded():
             return super().main(*arguments, **options)
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Reads the arguments. `--help` and the like are printed here."""
+        try:
+            return super().make_context(*arguments, **options)
+        except BrokenPipeError:
+            _discard_stdout()
+            raise click.exceptions.Exit(CLOSED_PIPE) from None
+        except OSError as error:
+            _fail(error, code_of(error))
+
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command and turns its errors into exit codes."""
         try:
@@ -180,6 +190,7 @@ def _print_manual(ctx: click.Context, param: click.Parameter, wanted: bool) -> N
 
         assert isinstance(ctx.command, click.Group)
         write(manual(ctx.command, _SECTIONS, __version__))
+        sys.stdout.flush()
         ctx.exit()
 
 

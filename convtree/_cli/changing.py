@@ -7,8 +7,10 @@ from typing import Any, BinaryIO, Literal
 import click
 
 from convtree._cli import json_output
-from convtree._cli.choosing import open_for_writing, with_store_for_log
+from convtree._cli.choosing import with_store_for_log
 from convtree._cli.completing import complete_entry, complete_log
+from convtree._cli.gap_advice import writing_to
+from convtree._cli.number_types import Count
 from convtree._cli.output import write, write_stderr
 from convtree._cli.sessions import as_json
 from convtree._cli.typed_input import label_of, refusing, text_of
@@ -44,7 +46,7 @@ def label_command(
     if (text is None) != remove:
         raise click.UsageError("give TEXT, or --remove" if text is None else "--remove takes no TEXT")
     label_of(text)
-    with open_for_writing(log, store) as session:
+    with writing_to(log, store) as session:
         id = session.resolve(entry)
         with refusing():
             session.label(id, text)
@@ -64,7 +66,7 @@ def rename_command(log: str, name: str | None, remove: bool, store: SessionStore
     """
     if (name is None) != remove:
         raise click.UsageError("give NAME, or --remove" if name is None else "--remove takes no NAME")
-    with open_for_writing(log, store) as session:
+    with writing_to(log, store) as session:
         with refusing():
             session.rename(name)
         _done(session, as_json, "rename", name=name)
@@ -93,7 +95,7 @@ def branch_command(
     if (entry is None) != root:
         raise click.UsageError("give ENTRY, or --root" if entry is None else "--root takes no ENTRY")
     text = None if summary is None else text_of(summary.read(), "summary")
-    with open_for_writing(log, store) as session:
+    with writing_to(log, store) as session:
         id = None if entry is None else session.resolve(entry)
         with refusing():
             session.branch(id, summary=text)
@@ -110,7 +112,7 @@ def checkout_command(log: str, entry: str, store: SessionStore | None, as_json: 
 
     ENTRY is a label, for example: a conversation goes on where its branch has ended.
     """
-    with open_for_writing(log, store) as session:
+    with writing_to(log, store) as session:
         session.checkout(session.resolve(entry))
         _done(session, as_json, "checkout", session.leaf_id, leaf_id=session.leaf_id)
 
@@ -140,7 +142,7 @@ def hide_command(
     """
     if undo and visible_to is not None:
         raise click.UsageError("--undo shows the messages to all; leave out --visible-to")
-    with open_for_writing(log, store) as session:
+    with writing_to(log, store) as session:
         ids = [session.resolve(entry) for entry in entries]
         with refusing():
             for id in ids:
@@ -155,7 +157,7 @@ def hide_command(
 @click.argument("log", shell_complete=complete_log)
 @with_summary
 @click.option("--keep", metavar="ENTRY", shell_complete=complete_entry, help="Keep the entries from this one on.")
-@click.option("--keep-tokens", type=click.IntRange(min=0), metavar="N", help="Keep about the last N tokens.")
+@click.option("--keep-tokens", type=Count(example=4000), metavar="N", help="Keep about the last N tokens.")
 @with_store_for_log
 @as_json
 def compact_command(
@@ -176,7 +178,7 @@ def compact_command(
     if (keep is None) == (keep_tokens is None):
         raise click.UsageError("give either --keep ENTRY or --keep-tokens N")
     text = text_of(summary.read(), "summary")
-    with open_for_writing(log, store) as session, refusing():
+    with writing_to(log, store) as session, refusing():
         entry: CompactionEntry | None
         if keep is None:
             entry = session.compact(lambda _: text, keep_tokens=keep_tokens)

@@ -8,14 +8,14 @@ directory. A LOG is a path. If there is no such file, it is a session of that st
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from convtree._cli.last_list import remembered_list
+from convtree._cli.command_lines import remember_store
+from convtree._cli.last_list import is_number, listed_id, remembered_list
 from convtree._cli.opening import open_for_reading
 from convtree._model.entries import ID
 from convtree._model.errors import SessionNotFound
@@ -25,7 +25,6 @@ from convtree.stores._open import open_store
 from convtree.stores._session_store import SessionStore
 
 URL_VARIABLE = "CONVTREE_URL"
-_NUMBER = re.compile("[0-9]{1,9}")
 
 
 # --- the store ---
@@ -61,6 +60,8 @@ def open_existing_store(ctx: click.Context, param: click.Parameter, url: str | N
     except (ValueError, ImportError) as error:
         raise click.BadParameter(str(error), ctx, param) from None
     ctx.call_on_close(store.close)
+    if isinstance(param, click.Option):
+        remember_store(ctx, url)
     return store
 
 
@@ -140,13 +141,13 @@ def session_id_of(store: SessionStore, text: str) -> str:
     try:
         return store.resolve(text)
     except SessionNotFound:
-        if not _NUMBER.fullmatch(text):
+        if not is_number(text):
             raise
-        rows = remembered_list(store.location)
-        if not 1 <= int(text) <= len(rows):
+        if (listed := listed_id(store.location, text)) is None:
+            rows = remembered_list(store.location)
             known = f"the last list has {len(rows)} rows" if rows else "no list was printed yet"
             raise SessionNotFound(f"{store.location}: there is no session {text!r}, and {known}") from None
-        return rows[int(text) - 1]
+        return listed
 
 
 def session_id_or_text(store: SessionStore, text: str) -> str:

@@ -16,7 +16,7 @@ from convtree._cli.look_options import with_gaps
 from convtree._cli.output import write
 from convtree._cli.render import count, id_cells
 from convtree._cli.sessions import as_json
-from convtree._cli.terminal import Terminal
+from convtree._cli.terminal import Terminal, cost_text
 from convtree._engine.diff import BranchDelta, Diff
 from convtree._model.entries import Entry
 from convtree._model.terminal_text import escape_controls
@@ -82,7 +82,7 @@ def _facts(branch: BranchDelta) -> str:
     """Returns the entries, tokens, cost and models of one branch in words."""
     facts = [count(len(branch.entries), "entries")]
     facts += [f"{count(branch.usage.total_tokens, 'tokens')}"] if branch.usage.total_tokens else []
-    facts += [f"cost {branch.usage.cost:.4f}"] if branch.usage.cost else []
+    facts += [f"cost {cost}"] if (cost := cost_text(branch.usage.cost, 4)) else []
     for each in branch.models:
         name = " ".join(filter(None, (each.provider, each.model))) or "unknown model"
         facts.append(

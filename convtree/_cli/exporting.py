@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import SpooledTemporaryFile, mkdtemp
+from typing import Any
 
 import click
 
@@ -12,7 +13,7 @@ from convtree._cli.advice import in_options
 from convtree._cli.choosing import open_default_store, open_log, with_store_for_log
 from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.exit_codes import FOUND
-from convtree._cli.gap_advice import explained
+from convtree._cli.gap_advice import explained, left_out
 from convtree._cli.inspect import with_session
 from convtree._cli.look_options import with_gaps
 from convtree._cli.output import escape_document, write_document, write_stderr
@@ -20,14 +21,17 @@ from convtree._cli.progress import progress
 from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.render import count, finding_line
 from convtree._cli.terminal import Terminal
+from convtree._cli.times import zone_of
 from convtree._engine.leaf import LEAF
 from convtree._engine.redact import Redactor
-from convtree._formats import ALL_LEAVES, PUBLISHED, WRITERS
+from convtree._formats import ALL_LEAVES, PUBLISHED, WRITERS, ZONED
 from convtree._logs.atomic_file import write_atomically
 from convtree._logs.streams import is_terminal
 from convtree._model.entries import Finding
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._session_store import SessionStore
+
+_IN_MEMORY = 16 << 20  # bytes of a document
 
 
 @click.command("export")
@@ -49,6 +53,7 @@ from convtree.stores._session_store import SessionStore
 )
 @click.option("--force", is_flag=True, help="Replace the output file if it exists. A pipe or device is never replaced.")
 @click.option("--all-leaves", is_flag=True, help="With --to atif: write a file for each leaf into the output folder.")
+@click.option("--utc", is_flag=True, help="With --to markdown: write times in UTC.  [default: local time]")
 @with_redaction
 @click.option("--no-redact", is_flag=True, help="With --to hf-traces: keep secrets.")
 @click.option("--open", "is_opened", is_flag=True, help="With --to html: open the page in a browser.")
@@ -62,6 +67,7 @@ def export_command(
     leaf: str | None,
     force: bool,
     all_leaves: bool,
+    utc: bool,
     redactor: Redactor | None,
     no_redact: bool,
     is_opened: bool,
@@ -87,7 +93,7 @@ def export_command(
     """
     from convtree._tools.exporting import export_file, export_lines, place_of
 
-    _refuse_contradictions(format, target, leaf, force, all_leaves, redactor is not None, no_redact, is_opened)
+    _refuse_contradictions(format, target, leaf, force, all_leaves, utc, redactor is not None, no_redact, is_opened)
     if redactor is None and format in PUBLISHED and not no_redact:
         redactor = Redactor()
     redact: Redactor | bool = False if redactor is None else redactor
@@ -106,13 +112,17 @@ def export_command(
                     session, output, format, replace=force, redact=redact, all_leaves=True, allow_gaps=allow_gaps
                 )
         else:
-            pieces = export_lines(session, format, redact=redact, findings=findings, leaf=at, allow_gaps=allow_gaps)
+            options: dict[str, Any] = {"redact": redact, "findings": findings, "allow_gaps": allow_gaps}
+            pieces = export_lines(session, format, leaf=at, zone=zone_of(utc), **options)
             place = None if output is None else place_of(session, output, format, redact=redact)
             _write(pieces, place, format, log, store, force)
             if is_opened and place is not None:
                 open_page(place.resolve().as_uri())
+        damage = None if allow_gaps else left_out(session)
     for finding in findings:
         write_stderr(finding_line(finding, Terminal()))
+    if damage is not None:
+        write_stderr(damage)
     report_redacted(redactor)
 
 
@@ -122,6 +132,7 @@ def _refuse_contradictions(
     leaf: str | None,
     force: bool,
     all_leaves: bool,
+    utc: bool,
     redacts: bool,
     no_redact: bool,
     is_opened: bool,
@@ -135,6 +146,7 @@ def _refuse_contradictions(
         "--all-leaves needs a folder: -o FOLDER": all_leaves and target is None,
         "--leaf and --all-leaves exclude each other": all_leaves and leaf is not None,
         "--force is about the output file; give -o PATH with it": force and target is None,
+        f"--utc is for --to {', '.join(ZONED)}; other formats keep times as they are": utc and format not in ZONED,
         f"--leaf: the format {format} holds the contexts of all leaves": leaf is not None and format in ALL_LEAVES,
     }
     for reason, applies in reasons.items():
@@ -181,6 +193,15 @@ def _export_store(
     click.get_current_context().exit(FOUND if done.failed else 0)
 
 
+def _whole(pieces: Iterator[bytes], what: str) -> Iterator[bytes]:
+    """Yields a document after all of it was made: if that fails, nothing is written. A long one waits in a file."""
+    with SpooledTemporaryFile(_IN_MEMORY) as held:
+        with progress(what):
+            held.writelines(pieces)
+        held.seek(0)
+        yield from held
+
+
 def _place(target: str, *, is_folder: bool) -> Path:
     """Returns the file or folder to write. One that must be a folder is made if it is not there."""
     if is_folder or target.endswith("/"):
@@ -203,7 +224,7 @@ def _write(
     """
     is_json = format not in ("markdown", "html")
     if output is None:
-        write_document(pieces, is_json=is_json)
+        write_document(_whole(pieces, f"exporting {log}"), is_json=is_json)
         return
     if store is None and output.exists() and Path(log).exists() and output.samefile(log):
         raise click.UsageError("the output file is the log itself; choose another one")

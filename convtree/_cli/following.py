@@ -14,10 +14,14 @@ from convtree._cli import json_output
 from convtree._cli.choosing import open_written_log, with_store_for_log
 from convtree._cli.completing import complete_log
 from convtree._cli.describe import describe
-from convtree._cli.output import write
+from convtree._cli.gap_advice import left_out
+from convtree._cli.look_options import with_gaps
+from convtree._cli.number_types import Count, Seconds
+from convtree._cli.output import write, write_stderr
 from convtree._cli.terminal import Terminal
 from convtree._model.entries import Entry, Mark
 from convtree._model.terminal_text import escape_controls
+from convtree._tools.gaps import MendedSession
 from convtree.stores._session_store import SessionStore
 
 _KIND_CELLS, _MIN_TEXT_CELLS = 10, 20
@@ -29,7 +33,7 @@ _KIND_CELLS, _MIN_TEXT_CELLS = 10, 20
 @click.option(
     "-n",
     "--last",
-    type=click.IntRange(min=0),
+    type=Count(),
     default=10,
     show_default=True,
     metavar="N",
@@ -38,20 +42,29 @@ _KIND_CELLS, _MIN_TEXT_CELLS = 10, 20
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0),
+    type=Seconds(),
     metavar="SECONDS",
-    help="End if nothing comes for so long.  [default: go on until Ctrl-C]",
+    help="End after SECONDS without a new entry.  [default: go on until Ctrl-C]",
 )
+@with_gaps
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each entry and mark.")
-def follow_command(log: str, store: SessionStore | None, last: int, timeout_s: float | None, as_json: bool) -> None:
+def follow_command(
+    log: str, store: SessionStore | None, last: int, timeout_s: float | None, allow_gaps: bool, as_json: bool
+) -> None:
     """Print entries as they are appended, a line each.
 
     The last entries of the log come first, whatever their branch. Ctrl-C ends the command. With --json, marks are
     printed as well, such as moves of the leaf.
+
+    Damaged lines are left out, and their number is printed on standard error. With --allow-gaps, those of which the
+    place is known are shown there.
     """
     with open_written_log(log, store) as session:
         news = session.follow(timeout_s=timeout_s)
-        records = (record for _, record in session.records(reverse=True))
+        shown = MendedSession(session).session if allow_gaps else session
+        if not allow_gaps and (remark := left_out(session)) is not None:
+            write_stderr(remark)
+        records = (record for _, record in shown.records(reverse=True))
         old = list(islice((each for each in records if as_json or isinstance(each, Entry)), last))[::-1]
         terminal = Terminal()
         for line in _lines(chain(old, news), terminal, as_json):

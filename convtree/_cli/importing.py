@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from convtree._cli import json_output
 from convtree._cli.choosing import default_url
 from convtree._cli.exit_codes import FOUND
+from convtree._cli.number_types import Count, Seconds
 from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import progress
 from convtree._cli.redacting import report_redacted, with_redaction
@@ -40,15 +41,15 @@ if TYPE_CHECKING:
 @click.option(
     "--interval",
     "interval_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(above_zero=True),
     default=5.0,
     show_default=True,
     metavar="SECONDS",
-    help="With --watch: time between two looks.",
+    help="With --watch: the time between two checks.",
 )
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
+    type=Count(1, example=2),
     metavar="NUMBER",
     help="Processes that read sources while this one writes. Default: one for each processor.",
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,23 +16,24 @@ from convtree._cli.entry_lines import EntryLines
 from convtree._cli.entry_times import EntryTimes
 from convtree._cli.exit_codes import FOUND
 from convtree._cli.gap_advice import explained
+from convtree._cli.last_list import remember_list
 from convtree._cli.leaf_view import LeafView, sub_agents
 from convtree._cli.line_layout import Layout, id_length
 from convtree._cli.look_options import LookOptions, with_look_options
 from convtree._cli.opening import open_source, several
 from convtree._cli.output import write, write_paged
 from convtree._cli.render import Frame, draw_context
+from convtree._cli.session_table import source_lines
 from convtree._cli.terminal import Terminal
+from convtree._cli.times import zone_of
 from convtree._cli.turn_lines import TurnLines
 from convtree._engine.context import Context
 from convtree._engine.leaf import LEAF
 from convtree._model.errors import SeveralSessions
-from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import usage_stored_in
 from convtree.exchange import list_foreign
 from convtree.stores._session_store import SessionStore
 
-_MIN_TITLE_CELLS = 16
 with_session = click.option(
     "--session", "session_id", metavar="ID", help="Choose a session if the source holds several."
 )
@@ -51,8 +51,8 @@ def inspect_command(
     """Show a log: a summary, the tree, and any problems.
 
     LOG is a convtree log, or a file or folder of another tool, shown as it would be imported. If it holds several
-    sessions, they are listed; choose one with --session. If there is no such file, it is a session of the store, as for
-    `show`.
+    sessions, they are listed; choose one with --session, by its id or its number in the list. If there is no such file,
+    it is a session of the store, as for `show`.
 
     The tree reads downwards. Each prompt has a line with its time and the beginning of its id; the line below has the
     tools and the last words of the model, and the tokens and the cost of the turn. The branch of the leaf stays at the
@@ -107,28 +107,16 @@ def _print(view: LeafView, look: LookOptions) -> None:
 
 
 def _source_list(source: Path, look: LookOptions) -> Iterator[str]:
-    """Yields the sessions of a source: id, start, number of messages, and title, in a narrow terminal on a second line.
-
-    The title is cut, the id is not: it is for `--session`.
-    """
+    """Yields the sessions of a source, as the rows of a list whose numbers `--session` takes."""
     found = list(list_foreign(source))
     if look.form == "json":
         yield json_output.to_text(json_output.store_document("sources", sessions=found))
         return
-    terminal, times = Terminal(), EntryTimes(utc=look.utc)
-    id_width = max((len(escape_controls(each.id)) for each in found), default=0)
-    for each in found:
-        time = times.read(each.begun)
-        when = "" if time is None else f"{time:%Y-%m-%d %H:%M}"
-        facts = f"{escape_controls(each.id):<{id_width}}  {when:16}  {each.messages:>6,}"
-        title = escape_controls(each.title or "")
-        title += f"  {escape_controls(os.path.relpath(each.source, source))}" if source.is_dir() else ""
-        room = terminal.width - terminal.cells(facts) - 2
-        if room >= _MIN_TITLE_CELLS:
-            yield f"{terminal.paint(facts, 'dim')}  {terminal.cut(title, room)}"
-        else:
-            yield from (terminal.paint(facts, "dim"), f"  {terminal.cut(title, terminal.width - 2)}")
-    yield terminal.paint("Several sessions: show one with --session ID.", "note")
+    remember_list(str(source), [each.id for each in found])
+    terminal = Terminal()
+    yield from source_lines(found, source, zone_of(look.utc), terminal, verbose=look.verbose)
+    number = "" if terminal.is_piped else ", or with its number"
+    yield terminal.paint(f"Several sessions: show one with --session ID{number}.", "note")
 
 
 def _text(view: LeafView, look: LookOptions) -> Iterator[str]:

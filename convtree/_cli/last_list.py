@@ -7,6 +7,7 @@ Best effort: if it cannot be written or read, numbers are not known, and everyth
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ import msgspec
 from convtree._logs.atomic_file import write_atomically
 
 _STORES, _ROWS = 20, 1000  # what is remembered at most: lists, and rows of each
+_NUMBER = re.compile("[0-9]{1,9}")
 _Lists = dict[str, list[str]]
 
 
@@ -37,6 +39,17 @@ def remember_list(location: str, ids: Sequence[str]) -> None:
 def remembered_list(location: str) -> list[str]:
     """Returns the ids of the last list of a store; empty if none is known."""
     return _lists().get(_key_of(location), [])
+
+
+def listed_id(location: str, text: str) -> str | None:
+    """Returns the id in the row of the last list that a text numbers; None if it is no number, or there is no row."""
+    rows = remembered_list(location) if _NUMBER.fullmatch(text) else []
+    return rows[int(text) - 1] if rows and 1 <= int(text) <= len(rows) else None
+
+
+def is_number(text: str) -> bool:
+    """Returns whether a text may be the number of a row."""
+    return _NUMBER.fullmatch(text) is not None
 
 
 def _lists() -> _Lists:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from convtree._cli.entry_times import clock_of
-from convtree._cli.terminal import Terminal, in_units
+from convtree._cli.terminal import Terminal, cost_text, in_units
 from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import Usage
 
@@ -125,7 +125,5 @@ def readable_number(number: int) -> str:
 
 
 def readable_cost(cost: float) -> str:
-    """Returns a cost with the digits that matter; empty for none."""
-    if not cost:
-        return ""
-    return f"{cost:.4f}" if cost < 1 else f"{cost:.2f}" if cost < 10_000 else f"{cost:,.0f}"
+    """Returns a cost with the digits that matter; empty if it is unknown."""
+    return cost_text(cost, 4 if cost < 1 else 2 if cost < 10_000 else 0)

@@ -12,6 +12,8 @@ from convtree._cli import json_output, times
 from convtree._cli.choosing import open_existing_store, session_id_of, session_ids_of, with_store
 from convtree._cli.completing import complete_entry, complete_session
 from convtree._cli.exit_codes import FOUND
+from convtree._cli.gap_advice import explained_for_writing
+from convtree._cli.number_types import Count
 from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import counted, progress
 from convtree._cli.render import count, pending_line
@@ -38,11 +40,10 @@ def fork_command(store: SessionStore, id: str, entry: str | None, as_json: bool)
     The copy holds the entries of session ID from the root to ENTRY, or to the leaf if ENTRY is omitted.
     """
     id = session_id_of(store, id)
-    if entry is not None:
-        with store.open(id, read_only=True) as session:
-            entry = session.resolve(entry)
-    with store.fork(id) if entry is None else store.fork(id, entry) as forked:
-        new_id = forked.id
+    with store.open(id, read_only=True) as session, explained_for_writing(session):
+        place = () if entry is None else (session.resolve(entry),)
+        with store.fork(id, *place) as forked:
+            new_id = forked.id
     write([json_output.to_text(json_output.store_document("fork", id=new_id)) if as_json else new_id])
 
 
@@ -148,7 +149,7 @@ def _distinct(lists: Iterable[Iterable[str]]) -> list[str]:
     metavar="AGE",
     help="Delete sessions inactive for longer, or since before a time: 30 (days), '6 weeks', 'last year', 2026-01.",
 )
-@click.option("--keep", type=click.IntRange(min=0), metavar="N", help="Keep only the N most recently active sessions.")
+@click.option("--keep", type=Count(), metavar="N", help="Keep only the N most recently active sessions.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @click.option("--yes", is_flag=True, help="Delete them. Without this, only list them.")
 @click.option("--dry-run", is_flag=True, help="Only list them. This is the default.")
@@ -175,9 +176,7 @@ def prune_command(
         raise click.UsageError("give --max-age AGE, --keep N, or both")
     if yes and dry_run:
         raise click.UsageError("--dry-run contradicts --yes")
-    age = (
-        None if max_age is None else age_option("--max-age", max_age, times.now(times.zone_of(utc)), timedelta(days=1))
-    )
+    age = None if max_age is None else age_option("--max-age", max_age, times.now(times.zone_of(utc)), "day")
     if age is not None and age <= timedelta(0):
         raise click.UsageError("--max-age must be greater than 0; to delete all sessions, use --keep 0")
     try:

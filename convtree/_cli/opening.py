@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import click
 
+from convtree._cli.last_list import listed_id
 from convtree._model.errors import NotALog, SessionNotFound, SeveralSessions
 from convtree._model.references import is_prefix, the_only
 from convtree._session.session import Session
@@ -33,7 +35,7 @@ def several(error: SeveralSessions) -> click.UsageError:
 def open_source(log: Path, session_id: str | None) -> tuple[Session, ImportReport | None]:
     """Returns the session, and for another tool's file the report of reading it.
 
-    `session_id` is the id of one of several sessions, or the beginning of it.
+    `session_id` is the id of one of several sessions, the beginning of it, or the number of a row in the list of them.
     """
     if log.is_dir():
         return _read_chosen(log, session_id)
@@ -56,9 +58,19 @@ def _read_chosen(source: Path, session_id: str | None) -> tuple[Session, ImportR
     try:
         return read_foreign(source, session_id=session_id)
     except SessionNotFound:
-        if session_id is None or not is_prefix(session_id):
+        if session_id is None:
+            raise
+        if (listed := listed_id(str(source), session_id)) is not None:
+            return _read_row(source, int(session_id) - 1, listed)
+        if not is_prefix(session_id):
             raise
         found = [each.id for each in list_foreign(source) if each.id.startswith(session_id)]
         if not found:
             raise
     return read_foreign(source, session_id=the_only(session_id, found, f"{source}: sessions"))
+
+
+def _read_row(source: Path, number: int, id: str) -> tuple[Session, ImportReport]:
+    """Reads the session in a row of the list. Two files may hold sessions with one id: the row says which is meant."""
+    row = next(islice(list_foreign(source), number, None), None)
+    return read_foreign(source if row is None or row.id != id else Path(row.source), session_id=id)

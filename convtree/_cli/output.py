@@ -117,14 +117,18 @@ def guard() -> None:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Guards standard output and standard error until the end of the block."""
-    before = sys.stdout, sys.stderr
-    with open(os.devnull, "w", encoding="utf-8") as null:  # a stream that the caller has closed is None
-        sys.stdout, sys.stderr = (_guard(null if stream is None else stream) for stream in before)
+    """Guards standard output and standard error until the end of the block.
+
+    A stream that the caller has closed is None in Python. It is replaced: input is empty, output is dropped.
+    """
+    before = sys.stdin, sys.stdout, sys.stderr
+    with open(os.devnull, encoding="utf-8") as empty, open(os.devnull, "w", encoding="utf-8") as null:
+        sys.stdin = empty if sys.stdin is None else sys.stdin
+        sys.stdout, sys.stderr = (_guard(null if stream is None else stream) for stream in before[1:])
         try:
             yield
         finally:
-            sys.stdout, sys.stderr = before
+            sys.stdin, sys.stdout, sys.stderr = before
 
 
 def _guard(stream: Any) -> Any:
@@ -187,7 +191,7 @@ def write_stderr(text: str) -> None:
 def terminal_stderr() -> TextIO | None:
     """Returns standard error without the guard, to draw on; None if it is not a terminal.
 
-    For `progress` only: whoever draws escapes every text.
+    For `progress` only. The caller must escape every text that it draws.
     """
     stream = sys.stderr._stream if isinstance(sys.stderr, SafeStream) else sys.stderr
     return stream if stream is not None and stream.isatty() else None

@@ -14,6 +14,7 @@ from convtree._cli import json_output
 from convtree._cli.choosing import default_store_for, open_existing_store, session_id_or_text, store_option
 from convtree._cli.completing import complete_log
 from convtree._cli.exit_codes import FOUND
+from convtree._cli.gap_advice import repaired_first
 from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import progress
 from convtree._cli.redacting_stores import (
@@ -92,7 +93,7 @@ def redact_command(
     options |= {"redactor": redactor, "in_place": yes, "remove_original": remove_original}
     if session_id is None and path.is_dir():
         raise click.UsageError("LOG is a folder of sessions; choose one with --session ID")
-    with progress(f"redacting {path.name}", "bytes") as report:
+    with progress(f"redacting {path.name}", "bytes") as report, repaired_first(names[0]):
         options["progress"] = report
         if session_id is None:
             done = redact_log(path, **options)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from convtree._cli import json_output
+from convtree._cli.gap_advice import with_repair
 from convtree._cli.progress import counted
 from convtree._cli.render import count, pending_line
 from convtree._engine.redact import Redactor
@@ -53,7 +54,7 @@ def redacted_sessions(
             if ids:  # otherwise it was deleted meanwhile
                 found.refused[id] = str(error)
         except (ConvtreeError, OSError) as error:
-            found.refused[id] = str(error)
+            found.refused[id] = with_repair(str(error), id)
     return found
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
+from pathlib import Path
 
 from convtree._catalogue.types import SessionInfo
 from convtree._cli.table import Column, table_lines
-from convtree._cli.terminal import Terminal, readable_size
+from convtree._cli.terminal import Terminal, cost_text, readable_size
 from convtree._cli.times import age_since, age_text, time_text
 from convtree._model.terminal_text import escape_controls
+from convtree.exchange import ForeignSession
 from convtree.stores._results import Judged
 from convtree.stores._session_store import SessionStore
 
-_LEAST_TITLE, _LEAST_DIRECTORY, _LEAST_MODEL = 22, 12, 10
-_CENTS = 0.005  # a smaller cost is not shown as 0.00
+_LEAST_TITLE, _LEAST_DIRECTORY, _LEAST_MODEL, _LEAST_FILE = 22, 12, 10, 20
 
 
 def session_lines(
@@ -23,13 +24,16 @@ def session_lines(
 ) -> Iterator[str]:
     """Yields the header and a line for each session. `ids` has what stands for the id of each session.
 
-    On a terminal, each row has the number that commands take in place of the id.
+    On a terminal, each row has the number that commands take in place of the id. So the ids are left out where they
+    leave no room for the titles; with `verbose`, the numbers are.
     """
     numbers = [] if terminal.is_piped else [str(number) for number in range(1, len(infos) + 1)]
     ages = [age_since(info.last_activity, now) for info in infos]
     columns = [
-        Column(header="#", texts=numbers or [""] * len(infos), rank=1, style="dim", to_right=True),
-        Column(header="ID", texts=[escape_controls(ids[info.id]) for info in infos], style="dim"),
+        Column(header="#", texts=numbers or [""] * len(infos), rank=int(verbose), style="dim", to_right=True),
+        Column(
+            header="ID", texts=[escape_controls(ids[info.id]) for info in infos], rank=int(not verbose), style="dim"
+        ),
         Column(header="AGE", texts=ages, rank=2 if verbose else 0, style="dim"),
     ]
     if verbose:  # the time stays longer than what it makes up for
@@ -38,13 +42,38 @@ def session_lines(
     models = [_models(info, terminal) for info in infos]
     costs = [cost_text(info.usage.cost) for info in infos]
     columns += [
-        _directories(infos, rank=3),
-        Column(header="MODEL", texts=models, least=_LEAST_MODEL, rank=4),
-        _messages(infos, rank=2 if verbose else 1),
-        Column(header="COST", texts=costs, rank=2, style="dim", to_right=True),
+        _directories(infos, rank=4),
+        Column(header="MODEL", texts=models, least=_LEAST_MODEL, rank=5),
+        _messages(infos, rank=2),
+        Column(header="COST", texts=costs, rank=3, style="dim", to_right=True),
         _titles(infos),
     ]
     yield from table_lines(columns, terminal)
+
+
+def source_lines(
+    found: Sequence[ForeignSession], source: Path, zone: tzinfo | None, terminal: Terminal, *, verbose: bool = False
+) -> Iterator[str]:
+    """Yields the header and a line for each session of another tool's file or folder.
+
+    On a terminal, each row has the number that `--session` takes in place of the id. So the ids are left out first if
+    the terminal is narrow; with `verbose`, they stay.
+    """
+    numbers = [] if terminal.is_piped else [str(number) for number in range(1, len(found) + 1)]
+    files = [os.path.relpath(each.source, source) if source.is_dir() else "" for each in found]
+    yield from table_lines(
+        [
+            Column(header="#", texts=numbers or [""] * len(found), style="dim", to_right=True),
+            Column(
+                header="ID", texts=[escape_controls(each.id) for each in found], rank=0 if verbose else 4, style="dim"
+            ),
+            Column(header="BEGUN", texts=[time_text(each.begun, zone) for each in found], rank=1, style="dim"),
+            _messages(found, rank=2),
+            Column(header="FILE", texts=list(map(escape_controls, files)), least=_LEAST_FILE, rank=3, keeps_end=True),
+            Column(header="TITLE", texts=[escape_controls(each.title or "") for each in found], least=_LEAST_TITLE),
+        ],
+        terminal,
+    )
 
 
 def judged_lines(
@@ -72,7 +101,7 @@ def ids_shown(store: SessionStore, ids: Sequence[str], *, whole: bool) -> dict[s
     return {id: id for id in ids} if whole else store.short_ids(ids)
 
 
-def _messages(infos: Sequence[SessionInfo], rank: int) -> Column:
+def _messages(infos: Sequence[SessionInfo | ForeignSession], rank: int) -> Column:
     return Column(header="MSGS", texts=[f"{info.messages:,}" for info in infos], rank=rank, style="dim", to_right=True)
 
 
@@ -107,13 +136,6 @@ def directory_text(path: str | None) -> str:
     if home not in ("~", "/") and (path == home or path.startswith(home + os.sep)):
         return "~" + path[len(home) :]
     return path
-
-
-def cost_text(cost: float) -> str:
-    """Returns a cost with two decimals; empty if there is none."""
-    if not cost:
-        return ""
-    return f"{cost:,.2f}" if cost >= _CENTS else "<0.01"
 
 
 def _models(info: SessionInfo, terminal: Terminal) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import click
@@ -19,10 +18,12 @@ from convtree._cli.hit_lines import hit_lines
 from convtree._cli.inspect import show_stored
 from convtree._cli.last_list import remember_list
 from convtree._cli.look_options import LookOptions, with_look_options
+from convtree._cli.number_types import Count
 from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import progress
 from convtree._cli.render import count
 from convtree._cli.session_table import ids_shown, session_lines
+from convtree._cli.store_findings import store_finding_lines
 from convtree._cli.terminal import Terminal
 from convtree._cli.time_options import Range, age_option, with_range, with_utc
 from convtree._cli.usage_table import deleted_between, usage_lines
@@ -51,9 +52,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON d
 )
 @click.option("--text", metavar="WORDS", help="Only sessions with all these words in the name or in one message.")
 @with_range("sessions last active")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="The most to list."
-)
+@click.option("--limit", type=Count(1), default=50, show_default=True, metavar="N", help="The most to list.")
 @click.option("--cursor", metavar="CURSOR", help="Continue a list; the end of a page shows its cursor.")
 @click.option("-v", "--verbose", is_flag=True, help="Show whole ids and the time of the last activity.")
 @click.option("-q", "--quiet", is_flag=True, help="Print ids only.")
@@ -85,6 +84,16 @@ def ls_command(
     if filters["parent"] is not None:
         filters["parent"] = session_id_or_text(store, filters["parent"])
     filters |= {"archived": None if everything else False, "since": when.start, "until": when.end}
+    with store._one_look():
+        findings = _write_list(store, when, verbose, quiet, as_json, filters)
+    sys.stdout.flush()
+    ctx.exit(FOUND if findings else 0)
+
+
+def _write_list(
+    store: SessionStore, when: Range, verbose: bool, quiet: bool, as_json: bool, filters: dict[str, Any]
+) -> list[StoreFinding]:
+    """Writes the sessions, and what is wrong with files of the store. Returns the latter."""
     try:
         with progress("reading what has changed") as report:
             page = store.list(progress=report, **filters)
@@ -107,8 +116,7 @@ def ls_command(
         if not page:
             none = f"{escape_controls(store.location)}: no sessions match{when.understood('that were active')}"
             write_stderr(why_empty(store) or none)
-    sys.stdout.flush()
-    ctx.exit(FOUND if findings else 0)
+    return findings
 
 
 def _below_list(page: Page, hidden: int, findings: Sequence[StoreFinding], terminal: Terminal) -> Iterator[str]:
@@ -117,7 +125,7 @@ def _below_list(page: Page, hidden: int, findings: Sequence[StoreFinding], termi
     if hidden:
         them = "it" if hidden == 1 else "them"
         yield terminal.paint(f"{count(hidden, 'sub-agents')} not shown; --tasks shows {them}", "dim")
-    yield from _finding_lines(findings, terminal)
+    yield from store_finding_lines(findings, terminal)
 
 
 @click.command("show")
@@ -139,9 +147,7 @@ def show_command(ctx: click.Context, store: SessionStore, id: str, look: LookOpt
 @click.option("--cwd", metavar="DIR", help="Only sessions of this directory.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @click.option("--tasks", is_flag=True, help="Search sessions of sub-agents, too.")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="The most to list."
-)
+@click.option("--limit", type=Count(1), default=20, show_default=True, metavar="N", help="The most to list.")
 @click.option("-v", "--verbose", is_flag=True, help="Show whole ids.")
 @with_utc
 @as_json
@@ -155,14 +161,15 @@ def search_command(
     nothing is cut.
     """
     text = " ".join(words)
-    with progress("searching"):
+    with progress("searching"), store._one_look():
         hits = store.search(text, **filters)
+        found = [hit.session_id for hit in hits]
+        terminal = Terminal()
+        ids = ids_shown(store, found, whole=verbose or as_json or terminal.is_piped)
     if as_json:
         write([json_output.to_text(json_output.store_document("search", hits=hits))])
         return
-    remember_list(store.location, [hit.session_id for hit in hits])
-    terminal = Terminal()
-    ids = ids_shown(store, [hit.session_id for hit in hits], whole=verbose or terminal.is_piped)
+    remember_list(store.location, found)
     write(hit_lines(hits, text, ids, times.zone_of(utc), terminal))
     if not hits:
         more = "" if filters["tasks"] else "; --tasks searches the sessions of sub-agents, too"
@@ -208,7 +215,7 @@ def resume_command(
     count.
     """
     root = git_root or find_git_root(cwd)
-    age = age_option("--max-age", max_age, times.now(times.zone_of(utc)), timedelta(minutes=1))
+    age = age_option("--max-age", max_age, times.now(times.zone_of(utc)), "minute")
     found = store.resumable(cwd=cwd, git_root=root, owner=owner, max_age=age)
     _print_session(store, found, as_json)
 
@@ -277,9 +284,3 @@ def _hidden_tasks(store: SessionStore, page: Page, filters: dict[str, Any]) -> i
     is_whole = page.cursor is None and filters["cursor"] is None
     shown = len(page) if is_whole else store.count(**counted)
     return max(store.count(**counted | {"tasks": True}) - shown, 0)  # others may have deleted some meanwhile
-
-
-def _finding_lines(findings: Iterable[StoreFinding], terminal: Terminal) -> Iterator[str]:
-    for each in findings:
-        of = "" if each.of is None else f" (of {escape_controls(each.of)})"
-        yield f"{terminal.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}{of}"

@@ -73,7 +73,7 @@ class Terminal:
         return text + dots, (len(text) if is_plain else _width(text)) + len(dots)
 
     def cut_start(self, text: str, cells: int) -> str:
-        """Returns the end of a text in at most `cells` columns: of a path, the part that tells most."""
+        """Returns the end of a text, cut to at most `cells` columns. For paths: their last parts differ most."""
         if self.cells(text) <= cells:
             return text
         dots = self.dots[: max(cells, 0)]
@@ -125,6 +125,14 @@ def _graphemes(text: str) -> Iterator[str]:
     import wcwidth
 
     return wcwidth.iter_graphemes(text)
+
+
+def cost_text(cost: float, decimals: int = 2) -> str:
+    """Returns a cost; empty if it is unknown. One that would be shown as 0 is shown as less than the last digit."""
+    if not cost:
+        return ""
+    smallest = 10.0**-decimals
+    return f"{cost:,.{decimals}f}" if cost >= smallest / 2 else f"<{smallest:.{decimals}f}"
 
 
 def readable_size(size_bytes: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import wraps
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import click
 
@@ -63,7 +63,7 @@ def period(option: str, text: str, now: datetime) -> times.Period:
         raise click.BadParameter(str(error), param_hint=option) from None
 
 
-def age_option(option: str, text: str, now: datetime, unit: timedelta) -> timedelta:
+def age_option(option: str, text: str, now: datetime, unit: Literal["minute", "day"]) -> timedelta:
     """Returns the age that an option names. A number alone counts in `unit`.
 
     Raises:

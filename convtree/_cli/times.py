@@ -11,13 +11,17 @@ import re
 from calendar import monthrange
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta, tzinfo
 from math import isnan
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from convtree._catalogue.record_summary import ms_of
 
 EXPECTED = (
     "expected a time such as yesterday, '3 days ago', 'last week', monday, 2026-11, 2026-11-03, 14:00, "
     "'2026-11-03 14:00' or 2026-11-03T14:00:00Z"
+)
+EXPECTED_AGE = (
+    "expected a number of {unit}s such as 30, an age such as '36 hours' or '6 weeks', "
+    "or the time when it began: yesterday, 'last year', 2026-11, 2026-11-03"
 )
 _UNITS = {
     "second": ("s", "sec", "second"),
@@ -104,7 +108,7 @@ def period_of(text: str, now: datetime) -> Period:
     return found
 
 
-def age_of(text: str, now: datetime, unit: timedelta) -> timedelta:
+def age_of(text: str, now: datetime, unit: Literal["minute", "day"]) -> timedelta:
     """Returns how long ago a time began, or a length such as "36 hours". A number alone counts in `unit`; NaN is 0.
 
     Raises:
@@ -113,16 +117,25 @@ def age_of(text: str, now: datetime, unit: timedelta) -> timedelta:
     try:
         number = float(text)
     except ValueError:
-        words = " ".join(text.lower().split())
-        amount = _amount(words)
-        try:
-            start = None if amount is None else _before(now, *amount)
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f"{text!r} is not a time: {error}") from None
-        start = start or period_of(text, now).start
+        start = _start_of(text, now, unit)
         return now.astimezone(UTC) - start.astimezone(UTC)
-    seconds = 0.0 if isnan(number) else number * unit.total_seconds()
+    seconds = 0.0 if isnan(number) else number * _SECONDS[unit]
     return timedelta(seconds=max(min(seconds, _LONGEST_S), -_LONGEST_S))
+
+
+def _start_of(text: str, now: datetime, unit: str) -> datetime:
+    """Returns when an age in words began."""
+    words = " ".join(text.lower().split())
+    amount = _amount(words)
+    try:
+        if amount is not None:
+            return _before(now, *amount)
+        found = _moment(words, now) or _whole(words, now)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{text!r} is not a time: {error}") from None
+    if found is None:
+        raise ValueError(f"cannot read {text!r} as an age; {EXPECTED_AGE.format(unit=unit)}")
+    return found.start
 
 
 def _moment(words: str, now: datetime) -> Period | None:

@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from convtree._catalogue.types import LedgerRow
 from convtree._cli.session_table import directory_text
 from convtree._cli.table import Column, table_lines
-from convtree._cli.terminal import Terminal
+from convtree._cli.terminal import Terminal, cost_text
 from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import Usage
 from convtree.stores._results import UsageRow
 
 _LEAST = 12  # columns of a name or title
+_DECIMALS = 4  # of a cost
 _HEADERS = {"session": "ID", "model": "MODEL", "branch": "LEAF", "day": "DAY", "directory": "DIRECTORY"}
 
 
@@ -49,7 +50,7 @@ def usage_lines(
             _numbers("OUTPUT", (usage.output_tokens for usage in sums), rank=2),
             _numbers("CACHE READ", (usage.cache_read_tokens for usage in sums), rank=4),
             _numbers("CACHE WRITE", (usage.cache_write_tokens for usage in sums), rank=5),
-            Column(header="COST", texts=[f"{usage.cost:,.4f}" for usage in sums], to_right=True),
+            Column(header="COST", texts=[cost_text(usage.cost, _DECIMALS) for usage in sums], to_right=True),
             Column(header="TITLE", texts=list(map(escape_controls, titles)), least=_LEAST, rank=1),
         ],
         terminal,

@@ -10,6 +10,7 @@ import click
 from convtree._cli import json_output
 from convtree._cli.choosing import located, open_log, with_store_for_log
 from convtree._cli.completing import complete_entry, complete_log
+from convtree._cli.gap_advice import repaired_first
 from convtree._cli.output import write
 from convtree._cli.progress import progress
 from convtree._cli.render import count, pending_line
@@ -61,7 +62,7 @@ def vacuum_command(
     options: dict[str, Any] = {"dry_run": not yes, "remove_original": remove_original}
     ids = _ids_of(keep, name, found)
     try:
-        with progress(f"vacuuming {name}"):
+        with progress(f"vacuuming {name}"), repaired_first(log):
             if found is not None:
                 done = found.vacuum(name, ids, **options)
             else:

@@ -16,6 +16,8 @@ from convtree._cli.choosing import open_default_store, open_log, with_store_for_
 from convtree._cli.completing import complete_log
 from convtree._cli.exporting import open_page
 from convtree._cli.inspect import with_session
+from convtree._cli.look_options import with_gaps
+from convtree._cli.number_types import Count
 from convtree._cli.output import write
 from convtree.stores._session_store import SessionStore
 
@@ -27,11 +29,18 @@ _HERE = "127.0.0.1"
 @click.argument("log", required=False, shell_complete=complete_log)
 @with_store_for_log
 @with_session
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port.  [default: a free one]")
+@with_gaps
+@click.option("--port", type=Count(0, 65535, example=8000), default=0, help="The port.  [default: a free one]")
 @click.option("--no-open", is_flag=True, help="Print the address only; open no browser.")
 @click.pass_context
 def view_command(
-    ctx: click.Context, log: str | None, store: SessionStore | None, session_id: str | None, port: int, no_open: bool
+    ctx: click.Context,
+    log: str | None,
+    store: SessionStore | None,
+    session_id: str | None,
+    allow_gaps: bool,
+    port: int,
+    no_open: bool,
 ) -> None:
     """Show a log or a store in a browser, live.
 
@@ -39,9 +48,12 @@ def view_command(
     store are listed: --store URL, CONVTREE_URL, or else the one in your data directory. What others append is shown as
     it comes. Ctrl-C ends it.
 
-    The address is on this machine only, and has a token in it: who knows the address can read everything.
-    Other users of the machine may see it in the command line of the browser: use --no-open there, and paste it.
-    Nothing is ever written.
+    The address is on this machine only. It has a token in it: anyone who has the address can read everything. Other
+    users of the machine may see it in the command line of the browser; use --no-open there, and paste it. Nothing is
+    ever written.
+
+    A damaged conversation is shown with a remark where an entry is missing. With --allow-gaps, damaged entries keep
+    their places in the tree where these are known, and the page has to be loaded again to show what was appended.
     """
     if missing := [name for name in _NEEDS if find_spec(name) is None]:
         raise ImportError(f"view needs {', '.join(missing)}: pip install 'convtree[view]'")
@@ -55,11 +67,16 @@ def view_command(
             listening.bind((_HERE, port))
         except OSError as error:
             raise click.UsageError(f"--port {port}: {os.strerror(error.errno or 0)}; choose another one") from None
-        _serve(listening, log, store, session_id, not no_open)
+        _serve(listening, log, store, session_id, allow_gaps, not no_open)
 
 
 def _serve(
-    listening: socket.socket, log: str | None, store: SessionStore | None, session_id: str | None, is_opened: bool
+    listening: socket.socket,
+    log: str | None,
+    store: SessionStore | None,
+    session_id: str | None,
+    allow_gaps: bool,
+    is_opened: bool,
 ) -> None:
     import uvicorn
     from uvicorn.server import logger
@@ -69,7 +86,7 @@ def _serve(
     port, token = listening.getsockname()[1], secrets.token_urlsafe(24)
     address = f"http://{_HERE}:{port}/{token}/"
     opener = None if log is None else partial(open_log, log, store, session_id)
-    app = view_app(token, (f"{_HERE}:{port}", f"localhost:{port}"), opener, store)
+    app = view_app(token, (f"{_HERE}:{port}", f"localhost:{port}"), opener, store, allow_gaps=allow_gaps)
     config = uvicorn.Config(
         app,
         log_config=None,

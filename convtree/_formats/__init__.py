@@ -21,5 +21,7 @@ WRITERS = {
 ALL_LEAVES = frozenset({"openai-jsonl"})
 #: formats that hold all branches; the others hold the path to one leaf
 ALL_BRANCHES = frozenset({"pi", "kit", "json", "html", "claude-code"}) | ALL_LEAVES
+#: formats whose times are for people, in a zone that the caller chooses
+ZONED = frozenset({"markdown"})
 #: formats that are made to be published: secrets are removed unless that is switched off
 PUBLISHED = frozenset({"hf-traces"})

@@ -77,10 +77,13 @@ EXPORT: dict[str, tuple[Severity, str]] = {
     "export_gaps": ("warning", "the log is damaged, so the exported file is incomplete"),
 }
 
-#: findings about a session of a store: its log, and the tables beside it in a database
+#: findings about a store: its files, the log of a session, and the tables beside it in a database
 STORE: dict[str, tuple[Severity, str]] = {
-    "not_a_log": ("error", "not a convtree log"),
-    "unreadable": ("error", "cannot be read"),
+    "not_a_log": ("error", "not a convtree log; move it out of the folder, `convtree import` reads other formats"),
+    "unreadable": ("error", "cannot be read: see its permissions, or try again"),
+    "bad_name": ("warning", "the name cannot be the id of a session; rename the file, or move it out of the folder"),
+    "bad_ledger": ("error", "lines are damaged: some usage of deleted sessions is missing in sums"),
+    "session_copy": ("warning", "a copy of another session; `convtree rm` deletes one of them"),
     "wrong_column": ("warning", "does not say what the lines say; a repair writes it anew"),
     "missing_row": ("warning", "a row that the lines call for is missing; a repair adds it"),
     "extra_row": ("warning", "a row that follows from no line; a repair removes it"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from datetime import tzinfo
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,7 @@ import orjson
 
 from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.redact import Redact, Redactor, redact_value
-from convtree._formats import ALL_BRANCHES, ALL_LEAVES, PUBLISHED, WRITERS
+from convtree._formats import ALL_BRANCHES, ALL_LEAVES, PUBLISHED, WRITERS, ZONED
 from convtree._formats.common.base import Exported, Findings
 from convtree._formats.common.export import line
 from convtree._formats.common.gaps import Gap, count_missing
@@ -42,6 +43,7 @@ def export_file(
     all_leaves: bool = False,
     leaf: str | Entry | AtLeaf = LEAF,
     allow_gaps: bool = False,
+    zone: tzinfo | None = None,
 ) -> tuple[Finding, ...]:
     """Writes a session to a file in another format, durably and all at once.
 
@@ -60,6 +62,7 @@ def export_file(
         all_leaves: Writes a file for each leaf into the folder `path`. Only "atif" can say what two files share.
         leaf: The entry to use as the leaf, see `export_lines`.
         allow_gaps: Writes a damaged session, see `export_lines`.
+        zone: The time zone of the times in "markdown", see `export_lines`.
 
     Raises:
         ValueError: `format` is not one of these, or `all_leaves` does not fit it, the path or `leaf`.
@@ -74,7 +77,8 @@ def export_file(
         for name, line in export_leaves(session, place, format, redact=redact, findings=found, allow_gaps=allow_gaps):
             write_atomically(place / plain_name(name), [line], replace=replace)
         return tuple(found)
-    lines = export_lines(session, format, redact=redact, findings=found, leaf=leaf, allow_gaps=allow_gaps)
+    options: dict[str, Any] = {"redact": redact, "findings": found, "allow_gaps": allow_gaps, "zone": zone}
+    lines = export_lines(session, format, leaf=leaf, **options)
     write_atomically(place_of(session, place, format, redact=redact), lines, replace=replace)
     return tuple(found)
 
@@ -148,6 +152,7 @@ def export_lines(
     findings: list[Finding] | None = None,
     leaf: str | Entry | AtLeaf = LEAF,
     allow_gaps: bool = False,
+    zone: tzinfo | None = None,
 ) -> Iterator[bytes]:
     """Yields a session in another format, piece by piece.
 
@@ -164,6 +169,7 @@ def export_lines(
         allow_gaps: Writes a damaged session as far as it can be read. Where a damaged line still says which entry it
             was, the conversation goes on above it. Markdown names each gap in its place, a page shows it, and in a tree
             a lost entry stands there. `findings` counts what is missing.
+        zone: The time zone of the times in "markdown", which names it. None leaves them as they are stored, in UTC.
 
     Raises:
         ValueError: There is no such format, or it holds the contexts of all leaves, and `leaf` was given.
@@ -179,7 +185,8 @@ def export_lines(
     seen = readable(session, format, findings, leaf=leaf, allow_gaps=allow_gaps)
     if leaf is not LEAF:
         seen = cast(Exported, _SeenFrom(seen, session.entry(leaf).id))
-    written: Iterator[bytes] = writer.write(*_arguments(seen, used, findings))
+    zoned = {"zone": zone} if format in ZONED else {}
+    written: Iterator[bytes] = writer.write(*_arguments(seen, used, findings), **zoned)
     return written if used is None or format not in PUBLISHED else _redacted_again(written, used)
 
 

@@ -152,6 +152,12 @@ def missing_lines(session: Session) -> Finding | None:
     return next((finding for finding in session.findings if finding.code in _MISSING), None)
 
 
+def number_missing(session: Session) -> int:
+    """Returns how many entries and marks of a log cannot be read, as far as it was read."""
+    gaps = gaps_in(session.findings)
+    return len(gaps.lost) + len(gaps.loose)
+
+
 def check_whole(session: Session) -> None:
     """Checks that nothing is missing from a log, on any branch.
 

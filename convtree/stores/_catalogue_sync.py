@@ -408,9 +408,13 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
                 if not (records and has_record(session, records - 1, last_id)):
                     self._remove(execute, id)
                     records, last_id = 0, None
-                for number, each in self._ingest(execute, id, session, records):
-                    records, last_id = number + 1, each.id
+                unread = len(session._index.tree) - records
+                for numbered in self._ingest(execute, id, session, records):
+                    unread -= len(numbered)
+                    records, last_id = numbered[-1][0] + 1, numbered[-1][1].id
                 code = first_serious_code(session.findings, but="torn_tail" if unfinished else None)
+                if code is None and unread:  # a snapshot of the index hides such damage until a line is read
+                    code = "bad_seal"
         except SessionNotFound:
             self._remove(execute, id)  # it was deleted after the scan
             return stamp
@@ -437,8 +441,10 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             log.close()
             raise
 
-    def _ingest(self, execute: Execute, id: str, session: Session, start: int) -> Iterator[tuple[int, Entry | Mark]]:
-        """Adds the records from number `start` to the tables, and yields the last one of each batch."""
+    def _ingest(
+        self, execute: Execute, id: str, session: Session, start: int
+    ) -> Iterator[Sequence[tuple[int, Entry | Mark]]]:
+        """Adds the records from number `start` to the tables, and yields each batch."""
         for batch in batched(session.records(start)):
             if not start:  # a log with a header only is no session yet
                 tables.add_session(execute, id, session.header)
@@ -450,7 +456,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             tables.add_lines(execute, [tables.line_of(id, number, each, None) for number, each in numbered])
             tables.add_usage(execute, id, without_shared(numbers, summaries, self._shared.get(id, 0)), copying_to)
             apply_marks(execute, id, numbers, summaries)
-            yield batch[-1]
+            yield batch
 
     def _remove(self, execute: Execute, id: str) -> None:
         tables.remove_session(execute, id)

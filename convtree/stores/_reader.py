@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, tzinfo
 from threading import RLock
 from typing import Any, Literal, Self, TypeVar
@@ -62,6 +63,8 @@ class StoreReader(Uncopyable, ForkAware):
         self._whole = whole  # the store that this is a part of
         self._own_lock = RLock()
         self._closed = False
+        self._looks_once = False  # set within `_one_look`
+        self._catalogue_seen: Catalogue | None = None  # within `_one_look`, after the first list
         watch_forks(self)
 
     def list(
@@ -410,7 +413,21 @@ class StoreReader(Uncopyable, ForkAware):
         """Calls `query` with the catalogue, brought up to date, and returns what it returns."""
         with Unlocking(self._lock), self._lock:
             self._check_open()
-            return query(self._backend.catalogue(progress))
+            catalogue = self._catalogue_seen or self._backend.catalogue(progress)
+            self._catalogue_seen = catalogue if self._looks_once else None
+            return query(catalogue)
+
+    @contextmanager
+    def _one_look(self) -> Iterator[None]:
+        """Brings the catalogue up to date once for all lists in the block. To look at 10,000 files takes a while.
+
+        For a caller that has the store to itself. Nothing may be written in the block.
+        """
+        self._looks_once = True
+        try:
+            yield
+        finally:
+            self._looks_once, self._catalogue_seen = False, None
 
     def _answers(self) -> bool:
         """Returns whether the storage can be read from. Asked after an error that may be one session's only."""

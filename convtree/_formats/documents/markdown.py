@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime, tzinfo
 from typing import Any
 
 import orjson
@@ -31,18 +32,18 @@ _MARKUP = re.compile(r"[\\`*_\[\]<>#|]|&(?=#?\w+;)")
 _BLANKS = re.compile(r"[ \t\r\n]+")
 
 
-def write(session: Exported, _findings: Findings) -> Iterator[bytes]:
-    """Yields the document, paragraph by paragraph."""
-    return (paragraph.encode() + b"\n\n" for paragraph in _paragraphs(session))
+def write(session: Exported, _findings: Findings, zone: tzinfo | None = None) -> Iterator[bytes]:
+    """Yields the document, paragraph by paragraph. Times are in a zone, which they name; None leaves them as stored."""
+    return (paragraph.encode() + b"\n\n" for paragraph in _paragraphs(session, zone))
 
 
-def _paragraphs(session: Exported) -> Iterator[str]:
+def _paragraphs(session: Exported, zone: tzinfo | None) -> Iterator[str]:
     header = session.header
+    outline, path = session.outline(), session.path(session.leaf_id)  # first: raises if the path is damaged
     title = title_in(session.name, (record for _, record in session.records())) or session.id
     yield f"# {_inline(title)}"
-    facts = {"Session": session.id, "Begun": header.timestamp, "Directory": header.cwd}
+    facts = {"Session": session.id, "Begun": _time(header.timestamp, zone), "Directory": header.cwd}
     yield "\n".join(f"- {name}: {_inline(value)}" for name, value in facts.items() if value)
-    outline, path = session.outline(), session.path(session.leaf_id)
     replaced = {entry.replaces for entry in path if isinstance(entry, MessageEntry)}
     for entry in path:
         seen_by = changed_fields(outline, outline.row(entry.id)).get("visible_to")
@@ -125,6 +126,16 @@ def _arguments(arguments: dict[str, Any]) -> Iterator[str]:
     for name, text in texts.items():
         yield f"Argument **{_inline(name)}**:"
         yield _fenced(escape_text(text, lines=True), "")
+
+
+def _time(timestamp: str | None, zone: tzinfo | None) -> str | None:
+    """Returns a stored time in a zone; as it is stored without one, or if it cannot be read."""
+    if timestamp is None or zone is None:
+        return timestamp
+    try:
+        return f"{datetime.fromisoformat(timestamp).astimezone(zone):%Y-%m-%d %H:%M %Z}"
+    except (ValueError, OverflowError):
+        return timestamp
 
 
 def _branches(session: Exported) -> Iterator[str]:
