@@ -344,6 +344,17 @@ def test_damage_while_a_log_is_followed(tmp_path: Path) -> None:
                 strict.look()
 
 
+def test_a_session_of_the_default_store(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found once, when the command begins; the list of the store is one step away."""
+    monkeypatch.setenv("CONVTREE_URL", str(store))
+    for name in ("trip", "code"):
+        with served(name) as running:
+            status, page = running.get(running.base)
+            assert (status, "<title>" in page) == (200, True)
+            assert ("Where to go?" in page) == (name == "trip")
+            assert running.get(f"{running.base}all/")[0] == 200
+
+
 def test_what_the_command_refuses(tmp_path: Path) -> None:
     """Before there is a server."""
     run = CliRunner(env={"CONVTREE_URL": None}).invoke

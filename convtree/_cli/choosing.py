@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -202,11 +203,15 @@ def _is_no_path(log: str) -> bool:
 
 def open_log(log: str, store: SessionStore | None, session_id: str | None = None) -> Session:
     """Opens a log, another tool's session, or a session of a store, for reading."""
-    found, name = located(log, store)
-    if found is None:
-        return open_for_reading(Path(name), session_id)
+    return opener_of(*located(log, store), session_id)()
+
+
+def opener_of(store: SessionStore | None, name: str, session_id: str | None = None) -> Callable[[], Session]:
+    """Returns a function that opens what `located` has found, for reading. It may be called in any thread."""
+    if store is None:
+        return partial(open_for_reading, Path(name), session_id)
     refuse_session(session_id)
-    return found.open(name, read_only=True)
+    return partial(store.open, name, read_only=True)
 
 
 def refuse_session(session_id: str | None) -> None:

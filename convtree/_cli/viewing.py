@@ -6,19 +6,20 @@ import os
 import secrets
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from importlib.util import find_spec
 
 import click
 
-from convtree._cli.choosing import open_default_store, open_log, with_store_for_log
+from convtree._cli.choosing import located, open_default_store, opener_of, with_store_for_log
 from convtree._cli.completing import complete_log
 from convtree._cli.exporting import open_page
 from convtree._cli.inspect import with_session
 from convtree._cli.look_options import with_gaps
 from convtree._cli.number_types import Count
 from convtree._cli.output import write
+from convtree._session.session import Session
 from convtree.stores._session_store import SessionStore
 
 _NEEDS = ("starlette", "uvicorn", "anyio", "jinja2", "markdown_it", "pygments")
@@ -52,29 +53,31 @@ def view_command(
     users of the machine may see it in the command line of the browser; use --no-open there, and paste it. Nothing is
     ever written.
 
-    A damaged conversation is shown with a remark where an entry is missing. With --allow-gaps, damaged entries keep
-    their places in the tree where these are known, and the page has to be loaded again to show what was appended.
+    A damaged conversation is shown with --allow-gaps only: its page has a remark where an entry is missing.
     """
     if missing := [name for name in _NEEDS if find_spec(name) is None]:
         raise ImportError(f"view needs {', '.join(missing)}: pip install 'convtree[view]'")
     if log is None and store is None:
         store = open_default_store(ctx)
+    opener = None
     if log is not None:
-        open_log(log, store, session_id).close()  # says what is wrong before there is a server
+        found, name = located(log, store)
+        store = found or store
+        opener = opener_of(found, name, session_id)
+        opener().close()  # says what is wrong before there is a server
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((_HERE, port))
         except OSError as error:
             raise click.UsageError(f"--port {port}: {os.strerror(error.errno or 0)}; choose another one") from None
-        _serve(listening, log, store, session_id, allow_gaps, not no_open)
+        _serve(listening, opener, store, allow_gaps, not no_open)
 
 
 def _serve(
     listening: socket.socket,
-    log: str | None,
+    opener: Callable[[], Session] | None,
     store: SessionStore | None,
-    session_id: str | None,
     allow_gaps: bool,
     is_opened: bool,
 ) -> None:
@@ -85,7 +88,6 @@ def _serve(
 
     port, token = listening.getsockname()[1], secrets.token_urlsafe(24)
     address = f"http://{_HERE}:{port}/{token}/"
-    opener = None if log is None else partial(open_log, log, store, session_id)
     app = view_app(token, (f"{_HERE}:{port}", f"localhost:{port}"), opener, store, allow_gaps=allow_gaps)
     config = uvicorn.Config(
         app,
