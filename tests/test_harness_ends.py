@@ -1,13 +1,15 @@
-"""How harnesses end: with a result line also if they crash, and with one for each measurement that goes wrong."""
+"""How harnesses end, and how they measure: with a result line if they crash, and by the least of several times."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 import pytest
 from harness import growth
+from harness.common import times_as_long
 from harness_runs import finished, run
 
 CRASHING = """
@@ -49,6 +51,25 @@ def test_a_process_without_a_result_shows_what_it_printed(program: str, said: st
         finished(["sh", "-c", program], limit_s=3)
 
 
+@pytest.mark.parametrize(
+    ("short", "long", "expected"),
+    [
+        ((1, 1), (2,), 2),
+        ((3, 1), (2,), 2),  # noise in the first of two does not count
+        ((1, 1, 1, 1), (9, 2), 2),  # nor in the first time of the longer
+        ((1,) * 6, (4, 5, 4), 4),
+        ((3, 3, 1, 3, 3, 3), (9, 4, 4), 4),
+        ((1, 1), (inf,), inf),
+        ((inf, inf), (inf,), inf),
+    ],
+)
+def test_the_least_times_are_compared(short: tuple[float, ...], long: tuple[float, ...], expected: float) -> None:
+    """A ratio is accepted after two measurements of the shorter time, and refused after three of the longer."""
+    shorts, longs = iter(short), iter(long)
+    assert expected == times_as_long(lambda: next(shorts), lambda: next(longs), 2.5)
+    assert ([*shorts], [*longs]) == ([], [])
+
+
 def swallowing() -> None:
     """Takes no notice of the first interruption, and ends with the second."""
     try:
@@ -71,7 +92,7 @@ def test_a_measurement_that_swallows_an_interruption_is_interrupted_again(monkey
     """The limit of a measurement holds for code that catches every exception once."""
     monkeypatch.setattr(growth, "_LIMIT_S", 0.05)
     monkeypatch.setattr(growth, "_AGAIN_S", 0.05)
-    assert measured(swallowing) == float("inf")
+    assert measured(swallowing) == inf
 
 
 def test_an_error_that_no_import_expects_is_reported() -> None:

@@ -24,6 +24,7 @@ import convtree._logs
 from .places import raw_lines
 
 _SHOWN = 20  # broken promises that are printed
+_TRIES = 3  # of a measurement
 _HELP = {
     "appends": "how many entries each process appends",
     "atheris": "let libFuzzer make the inputs; needs `pip install atheris`",
@@ -115,6 +116,20 @@ def _print_result(options: argparse.Namespace, is_ok: bool, result: dict[str, An
     sabotaged = {"sabotage": options.sabotage} if options.sabotage else {}
     line = {"harness": Path(sys.argv[0]).stem, "ok": is_ok, "seed": options.seed, **result, "seconds": seconds}
     print(json.dumps(line | sabotaged), flush=True)
+
+
+def times_as_long(short: Callable[[], float], long: Callable[[], float], accepted: float) -> float:
+    """Returns how many times as long `long` takes. Both return seconds, of which the least count.
+
+    Noise makes a time longer, never shorter. So `short` is measured twice before `long` is accepted, and both again
+    before it is not.
+    """
+    least, most = float("inf"), float("inf")
+    for _ in range(_TRIES):
+        least, most = min(least, short(), short()), min(most, long())
+        if most <= accepted * least or most == float("inf"):
+            break
+    return most / least if least < float("inf") else float("inf")
 
 
 def apart(work: Callable[[], object]) -> None:

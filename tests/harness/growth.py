@@ -31,12 +31,11 @@ from convtree._tools.known_sources import FAILURES, recognise
 from convtree.exchange import export_lines
 
 from . import sabotage
-from .common import arguments, finish
+from .common import arguments, finish, times_as_long
 from .samples import folder
 
 GROWTH = 2.5  # of the time, for twice the size
 _FLOOR_S = 0.12
-_TRIES = 3
 _ENOUGH = 3  # broken cases, each of which can take long
 _LIMIT_S = 30  # of processor time for one measurement; more counts as broken
 _AGAIN_S = 1  # between two interruptions of a measurement that swallows the first
@@ -116,18 +115,13 @@ def growth(case: Case, run: bytes, size: int) -> float:
     """
     if _seconds(case, run, 2 * size) < _FLOOR_S:
         return 0.0
-    first = _ratio(case, run, size)
-    return first if first <= GROWTH else min(first, _ratio(case, run, 2 * size))
-
-
-def _ratio(case: Case, run: bytes, size: int) -> float:
-    """Returns how many times as long twice the size takes. If that is too much, measures again, and takes the least."""
-    short = long = float("inf")
-    for _ in range(_TRIES):
-        short, long = min(short, _seconds(case, run, size)), min(long, _seconds(case, run, 2 * size))
-        if long <= GROWTH * short or long == float("inf"):
+    grown = float("inf")
+    seconds = partial(_seconds, case, run)
+    for short in (size, 2 * size):  # what grows too much must do so for both
+        grown = min(grown, times_as_long(partial(seconds, short), partial(seconds, 2 * short), GROWTH))
+        if grown <= GROWTH:
             break
-    return long / short if short < float("inf") else float("inf")
+    return grown
 
 
 def _seconds(case: Case, run: bytes, size: int) -> float:
