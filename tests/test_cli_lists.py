@@ -230,9 +230,9 @@ def test_usage_by_day_model_and_directory(shop: Shop, monkeypatch: pytest.Monkey
         "total        2,000      40           0  1,235.5670",
     ]
     assert on_terminal(monkeypatch, 40, "usage", "short") == [
-        "ID     OUTPUT        COST  TITLE",
-        "short      40  1,235.5670  旅行 to Rome…",
-        "total      40  1,235.5670",
+        "#  ID           COST  TITLE",
+        "1  short  1,235.5670  旅行 to Rome and…",
+        "          1,235.5670  total",
     ]
     done = CliRunner().invoke(app, ["usage", "short", "--by", "day", "--utc", "--until", "yesterday", "--json"])
     (row,) = json.loads(done.stdout)["rows"]

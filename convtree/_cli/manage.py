@@ -13,6 +13,7 @@ from convtree._cli.choosing import open_existing_store, session_id_of, session_i
 from convtree._cli.completing import complete_entry, complete_session
 from convtree._cli.exit_codes import FOUND
 from convtree._cli.gap_advice import explained_for_writing
+from convtree._cli.last_list import remember_list
 from convtree._cli.number_types import Count
 from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import counted, progress
@@ -169,8 +170,8 @@ def prune_command(
     """Delete old sessions; without --yes, only list them.
 
     The list has age, size and title. Give --max-age, --keep or both. With both, a session is deleted if either applies.
-    Sub-agents' sessions go with theirs, and the last activity of all counts, or the import if that was later. Sessions
-    on hold are kept.
+    Sub-agents' sessions are deleted with their parent; the last activity of any of them counts, or the import if that
+    was later. Sessions on hold are kept.
     """
     if max_age is None and keep is None:
         raise click.UsageError("give --max-age AGE, --keep N, or both")
@@ -192,6 +193,8 @@ def prune_command(
         write(escape_controls(info.id) for info in pruned)
     else:
         terminal = Terminal()
+        if pruned:
+            remember_list(store.location, [info.id for info in pruned])
         ids = ids_shown(store, [info.id for info in pruned], whole=terminal.is_piped)
         write(judged_lines(pruned, pruned.judged, ids, terminal))
     for info in pruned.held:

@@ -27,10 +27,9 @@ def session_lines(
     On a terminal, each row has the number that commands take in place of the id. So the ids are left out where they
     leave no room for the titles; with `verbose`, the numbers are.
     """
-    numbers = [] if terminal.is_piped else [str(number) for number in range(1, len(infos) + 1)]
     ages = [age_since(info.last_activity, now) for info in infos]
     columns = [
-        Column(header="#", texts=numbers or [""] * len(infos), rank=int(verbose), style="dim", to_right=True),
+        number_column(len(infos), terminal, rank=int(verbose)),
         Column(
             header="ID", texts=[escape_controls(ids[info.id]) for info in infos], rank=int(not verbose), style="dim"
         ),
@@ -59,11 +58,10 @@ def source_lines(
     On a terminal, each row has the number that `--session` takes in place of the id. So the ids are left out first if
     the terminal is narrow; with `verbose`, they stay.
     """
-    numbers = [] if terminal.is_piped else [str(number) for number in range(1, len(found) + 1)]
     files = [os.path.relpath(each.source, source) if source.is_dir() else "" for each in found]
     yield from table_lines(
         [
-            Column(header="#", texts=numbers or [""] * len(found), style="dim", to_right=True),
+            number_column(len(found), terminal),
             Column(
                 header="ID", texts=[escape_controls(each.id) for each in found], rank=0 if verbose else 4, style="dim"
             ),
@@ -79,21 +77,31 @@ def source_lines(
 def judged_lines(
     infos: Sequence[SessionInfo], judged: Mapping[str, Judged], ids: Mapping[str, str], terminal: Terminal
 ) -> Iterator[str]:
-    """Yields the header and a line for each session that would be deleted: its age, its size, and what it is about."""
+    """Yields the header and a line for each session that would be deleted: its age, its size, and what it is about.
+
+    Rows have numbers as in `session_lines`.
+    """
     logs = [judged[info.id] for info in infos]
     ages = ["unknown" if each.age_s is None else age_text(each.age_s) for each in logs]
     sizes = [f"{each.size:,}" if terminal.is_piped else readable_size(each.size) for each in logs]
     yield from table_lines(
         [
-            Column(header="ID", texts=[escape_controls(ids[info.id]) for info in infos], style="dim"),
+            number_column(len(infos), terminal),
+            Column(header="ID", texts=[escape_controls(ids[info.id]) for info in infos], rank=1, style="dim"),
             Column(header="AGE", texts=ages),
             Column(header="BYTES" if terminal.is_piped else "SIZE", texts=sizes, to_right=True),
-            _messages(infos, rank=1),
-            _directories(infos, rank=2),
+            _messages(infos, rank=2),
+            _directories(infos, rank=3),
             _titles(infos),
         ],
         terminal,
     )
+
+
+def number_column(rows: int, terminal: Terminal, rank: int = 0, more: int = 0) -> Column:
+    """Returns the column of the numbers that commands take in place of ids, on a terminal. `more` rows have none."""
+    numbers = [""] * rows if terminal.is_piped else [str(number) for number in range(1, rows + 1)]
+    return Column(header="#", texts=[*numbers, *[""] * more], rank=rank, style="dim", to_right=True)
 
 
 def ids_shown(store: SessionStore, ids: Sequence[str], *, whole: bool) -> dict[str, str]:

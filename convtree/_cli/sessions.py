@@ -72,9 +72,9 @@ def ls_command(
     """List sessions, most recently active first.
 
     A title is the name of a session, or else the first thing that was asked in it. AGE is the time since its last
-    activity, MSGS the number of its messages on all branches. On a terminal, an id is shown as far as it stands for one
-    session, and columns that do not fit are left out. In a pipe, nothing is cut. The last line says how many sessions
-    of sub-agents would be listed with --tasks.
+    activity, MSGS the number of its messages on all branches. On a terminal, ids are shortened to a unique beginning,
+    and columns that do not fit are left out. Commands take the number of a row in place of its id. In a pipe, nothing
+    is cut. The last line says how many sessions of sub-agents would be listed with --tasks.
 
     TIME is understood in local time. A day, a week, a month or a year counts whole: `--since yesterday --until
     yesterday` is all of that day.
@@ -247,8 +247,9 @@ def usage_command(
     """Sum up tokens and cost, of one session or of all.
 
     The tokens of the input are those that did not come from a cache. `--by branch` needs an ID. Days and TIME are
-    local; a day, a week, a month or a year counts whole. Without ID and `--cwd`, what deleted sessions had used is a
-    line of its own, by whole days in UTC. On a narrow terminal, columns are left out; in a pipe, nothing is cut.
+    local; a day, a week, a month or a year counts whole. Without ID and `--cwd`, the usage of deleted sessions is one
+    line, counted by whole days in UTC. A cost that is unknown is left blank. On a narrow terminal, columns are left
+    out; in a pipe, nothing is cut.
     """
     if id is not None and (filters["cwd"] is not None or filters["owner"] is not None):
         raise click.UsageError("--cwd and --owner choose among all sessions; leave them out with an ID")
@@ -266,6 +267,8 @@ def usage_command(
         return
     terminal = Terminal()
     shown = [row.session_id for row in rows if row.session_id is not None] if by == "session" else []
+    if shown:
+        remember_list(store.location, shown)
     ids = ids_shown(store, shown, whole=verbose or terminal.is_piped)
     write(usage_lines(rows, deleted, by, ids, terminal))
     if not rows and not deleted:
