@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any, Literal, TypeVar
 
-from convtree import Branch, Entry, Session, SessionClosed, StaleLeaf
+from convtree import Branch, Entry, Session, StaleLeaf
 from convtree.adapters._base import Engine, StoreLike
 from convtree.adapters._cleaning import append_clean
 
@@ -140,4 +140,4 @@ class Conversation:
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise SessionClosed(f"this {type(self).__name__} is closed")
+            raise RuntimeError(f"{type(self).__name__} is closed")

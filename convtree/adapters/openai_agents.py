@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _SHAPE = "openai-responses"
 _COMPACTION = "openai.compaction"
+_PROTOCOL = ("get_items", "add_items", "pop_item", "clear_session")
 
 
 class _Item(NamedTuple):
@@ -101,7 +102,11 @@ class ConvtreeSession(Conversation):
 
         await self._write(lambda log, leaf: (self._append(log, leaf, messages, follows=True), None))
 
-    async def pop_item(self, *, wrapper: RunContextWrapper[Any] | None = None) -> TResponseInputItem | None:
+    async def pop_item(
+        self,
+        *,
+        wrapper: RunContextWrapper[Any] | None = None,  # noqa: ARG002  # the SDK passes it to all four or to none
+    ) -> TResponseInputItem | None:
         """Takes the last item from the end of the conversation and returns it. It stays in the tree."""
 
         def write(log: convtree.Session, leaf: str | None) -> tuple[str | None, Any]:
@@ -115,7 +120,7 @@ class ConvtreeSession(Conversation):
 
         return await self._write(write)
 
-    async def clear_session(self, *, wrapper: RunContextWrapper[Any] | None = None) -> None:
+    async def clear_session(self, *, wrapper: RunContextWrapper[Any] | None = None) -> None:  # noqa: ARG002
         """Goes back to the place before the first item. Nothing is erased: `delete_session` does that."""
         await self._write(lambda log, leaf: (self._move(log, leaf, None), None))
 
@@ -143,13 +148,13 @@ class ConvtreeSession(Conversation):
     # --- compaction, by private parts of the SDK ---
 
     async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
-        if type(self) is not ConvtreeSession:
-            return False  # a subclass that changes items must not be bypassed
+        if not self._stores_items_as_they_are():
+            return False
         await self._write(lambda log, leaf: (self._replace(log, leaf, items), None))
         return True
 
     async def _get_compaction_snapshot(self, limit: int, *, prune_prefix: Callable[[Any], bool] | None = None) -> Any:
-        if type(self) is not ConvtreeSession or _CompactionSnapshot is None:
+        if _CompactionSnapshot is None or not self._stores_items_as_they_are():
             return None
 
         def read(log: convtree.Session, leaf: str | None) -> tuple[list[_Item], bool, str | None]:
@@ -175,6 +180,10 @@ class ConvtreeSession(Conversation):
             return await self._write(write)
 
         return _CompactionSnapshot([item.value for item in items], complete, replace_suffix)
+
+    def _stores_items_as_they_are(self) -> bool:
+        """Returns whether no subclass changes items on their way, which a compaction must not bypass."""
+        return all(getattr(type(self), name) is getattr(ConvtreeSession, name) for name in _PROTOCOL)
 
     def _replace(
         self, log: convtree.Session, leaf: str | None, items: list[Any], first: MessageEntry | None = None
