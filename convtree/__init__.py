@@ -235,10 +235,10 @@ __all__ = [
     "Visibility",
     "VisibilityMark",
     "default_render",
+    "is_session_id",
     "open_store",
     "plan_branch",
     "plan_compaction",
     "redact",
-    "is_session_id",
     "session_key",
 ]
