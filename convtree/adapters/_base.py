@@ -10,6 +10,7 @@ import os
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -67,7 +68,8 @@ class Engine:
 
     def __init__(self, store: StoreLike) -> None:
         if isinstance(store, SessionStore):
-            self.store, self._release = store, None
+            self.store = store
+            self._release: Callable[[], object] | None = None
         elif (url := os.fspath(store)) == "memory:":
             self.store = open_store(url)
             self._release = weakref.finalize(self, self.store.close)
@@ -75,7 +77,7 @@ class Engine:
             if "://" not in url:
                 url = str(Path(url).expanduser().absolute())
             self.store = _opened.acquire(url)
-            self._release = weakref.finalize(self, _opened.release, url)
+            self._release = weakref.finalize(self, partial(_opened.release, url))
         self._blocks = not self.store.location.startswith("memory")
 
     def session(self, *name: str, **described: Any) -> AbstractContextManager[Session]:

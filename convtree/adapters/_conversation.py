@@ -7,7 +7,7 @@ between the look and the write.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any, Literal, TypeVar
@@ -109,7 +109,7 @@ class Conversation:
         with self._lock:
             self._leaf, self._has_begun = None, False
 
-    def _append(self, log: Session, leaf: str | None, entries: list[Entry], *, follows: bool = False) -> str | None:
+    def _append(self, log: Session, leaf: str | None, entries: Sequence[Entry], *, follows: bool = False) -> str | None:
         """Appends entries behind the leaf; returns the new leaf.
 
         Args:

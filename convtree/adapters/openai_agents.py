@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import dropwhile, islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 import convtree
@@ -34,7 +34,7 @@ except ImportError:
 if TYPE_CHECKING:
     from agents import RunContextWrapper, TResponseInputItem
 
-_SHAPE = "openai-responses"
+_SHAPE: Literal["openai-responses"] = "openai-responses"
 _COMPACTION = "openai.compaction"
 _PROTOCOL = ("get_items", "add_items", "pop_item", "clear_session")
 

@@ -73,7 +73,7 @@ class SQLiteSession(ConvtreeSession):
         super().__init__(session_id, where, **settings)
 
 
-agents.SQLiteSession = agents.memory.SQLiteSession = SQLiteSession  # type: ignore[misc, assignment]
+agents.SQLiteSession = agents.memory.SQLiteSession = SQLiteSession
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

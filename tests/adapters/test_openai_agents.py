@@ -301,7 +301,6 @@ def test_the_history_of_another_tool_goes_on(tmp_path: Path) -> None:
 def test_a_run_with_a_tool(where: str) -> None:
     """The SDK's runner stores a tool turn and replays it; the second run sees the first. Usage is counted once."""
 
-    @agents.function_tool
     def weather(city: str) -> str:
         """Returns the weather."""
         return f"sunny in {city}"
@@ -315,7 +314,7 @@ def test_a_run_with_a_tool(where: str) -> None:
         call = testing.function_call("weather", {"city": "Rome"}, call_id="call_1")
         steps = [step(call, 10, 1), step(testing.assistant_message("It is sunny."), 20, 2)]
         model = testing.ScriptedModel([*steps, step(testing.assistant_message("Rome."), 40, 4)])
-        agent = agents.Agent(name="guide", model=model, tools=[weather])
+        agent = agents.Agent(name="guide", model=model, tools=[agents.function_tool(weather)])
         session = Session("trip", where)
         first = await agents.Runner.run(agent, "Weather in Rome?", session=session)
         assert first.final_output == "It is sunny."
