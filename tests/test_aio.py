@@ -104,12 +104,12 @@ def sort_of(owner: type, name: str) -> str:
     if isinstance(inspect.getattr_static(owner, name), property):
         return "plain"
     returns = str(inspect.signature(getattr(owner, name)).return_annotation)
-    for kind, sort in (("AsyncGenerator", "iterated"), ("AbstractAsyncContextManager", "shared")):
-        if returns.startswith(kind):
-            return sort
+    if returns.startswith("AsyncGenerator"):
+        return "iterated"
     code = getattr(owner, name).__code__
-    if code.co_qualname.startswith("opening_"):
-        return "opened"
+    for maker, sort in (("opening_", "opened"), ("sharing_", "shared")):
+        if code.co_qualname.startswith(maker):
+            return sort
     return "awaited" if code.co_flags & inspect.CO_COROUTINE else "?"
 
 
