@@ -78,16 +78,17 @@ class Engine:
             self._release = weakref.finalize(self, _opened.release, url)
         self._blocks = not self.store.location.startswith("memory")
 
-    def session(self, *name: str, **described: Any) -> AbstractContextManager[Session]:
-        """Gives the shared session of a name, refreshed. It begins with its first record.
+    def session(self, *name: str, create: bool = True, **described: Any) -> AbstractContextManager[Session]:
+        """Gives the shared session of a name, refreshed.
 
         A single text that can be the id of a session is its id; every other name is its key.
 
         Args:
             name: texts, at least one.
+            create: a session that does not exist begins with its first record.
             described: what `SessionStore.session` takes to describe a session that begins.
         """
-        return self.store.session(**address(*name), create=True, **described)
+        return self.store.session(**address(*name), create=create, **described)
 
     def delete(self, *name: str) -> None:
         """Erases the session of a name, if there is one.
@@ -95,9 +96,8 @@ class Engine:
         Raises:
             SessionHeld: it is on hold.
         """
-        named = address(*name)
         with suppress(SessionNotFound):
-            self.store.delete(named.get("id") or session_key(*name))
+            self.store.delete(session_id(*name))
 
     async def read(self, work: Callable[[], T]) -> T:
         """Runs a function of sync calls that change nothing."""
@@ -118,3 +118,9 @@ def address(*name: str) -> dict[str, Any]:
     if len(name) == 1 and is_session_id(name[0]):
         return {"id": name[0]}
     return {"key": name if len(name) > 1 else name[0]}
+
+
+def session_id(*name: str) -> str:
+    """Returns the id of the session that a name stands for."""
+    named = address(*name)
+    return named["id"] if "id" in named else session_key(*name)
