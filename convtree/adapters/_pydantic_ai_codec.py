@@ -6,14 +6,14 @@ An entry holds pydantic-ai's own JSON. What that cannot hold, an object in the r
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from pydantic import ConfigDict, TypeAdapter
 from pydantic_ai.conversation_store import ConversationEntry, ConversationRecord
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.messages import ModelMessage
 
-from convtree import ExtensionDataEntry, MessageEntry, Session, is_session_id, session_key
+from convtree import Entry, ExtensionDataEntry, Mark, MessageEntry, Session, is_session_id, session_key
 from convtree.adapters._base import session_id
 
 SHAPE = "pydantic-ai"
@@ -130,7 +130,7 @@ def state_of(log: Session, conversation_id: str | None = None) -> State:
     return State(record, log.id, leaf_id, revision, newest is not None)
 
 
-def _is_record(each: Any) -> bool:
+def _is_record(each: Entry | Mark) -> TypeGuard[ExtensionDataEntry]:
     return isinstance(each, ExtensionDataEntry) and each.ext_type == _RECORD
 
 

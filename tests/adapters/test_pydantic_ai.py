@@ -312,6 +312,46 @@ def test_racing_saves_lose_nothing(tmp_path: Path) -> None:
     run(main())
 
 
+RACER = """
+import asyncio, sys
+from convtree.adapters.pydantic_ai import ConvtreeConversationStore
+from pydantic_ai.conversation import Conversation
+from pydantic_ai.conversation_store import ConversationConflict
+from pydantic_ai.messages import ModelRequest, UserPromptPart
+async def main(place, name):
+    store = ConvtreeConversationStore(place)
+    for number in range(10):
+        while True:
+            conversation = await store.load("s") or Conversation(conversation_id="s")
+            conversation.messages += [ModelRequest(parts=[UserPromptPart(f"{name}-{number}")])]
+            try:
+                await store.save(conversation)
+                break
+            except ConversationConflict:
+                pass
+    store.close()
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("kind", ["folder", "sqlite"])
+def test_racing_processes_lose_nothing(kind: str, tmp_path: Path) -> None:
+    """Two of them begin and continue one conversation."""
+    place = str(tmp_path / "s") if kind == "folder" else f"sqlite:///{tmp_path}/s.db"
+    racers = [subprocess.Popen([sys.executable, "-c", RACER, place, name]) for name in "ab"]
+    assert [racer.wait() for racer in racers] == [0, 0]
+
+    async def main() -> None:
+        store = Store(place)
+        said = texts(await store.load("s"))
+        assert [text for text in said if text[0] == "a"] == [f"a-{number}" for number in range(10)]
+        assert [text for text in said if text[0] == "b"] == [f"b-{number}" for number in range(10)]
+        assert len(said) == 20
+        store.close()
+
+    run(main())
+
+
 @pytest.mark.parametrize("kind", ["folder", "sqlite"])
 @pytest.mark.parametrize("operation", ["begin", "save", "branch", "delete", "fork"])
 def test_of_two_racing_calls_one_wins(operation: str, kind: str, tmp_path: Path) -> None:
