@@ -130,6 +130,17 @@ def state_of(log: Session, conversation_id: str | None = None) -> State:
     return State(record, log.id, leaf_id, revision, newest is not None)
 
 
+def end_of_records(log: Session, entry_id: str | None) -> str | None:
+    """Returns the last of the records behind a message. What goes on there makes no branch of the records.
+
+    Raises:
+        EntryNotFound: there is no such message.
+    """
+    while len(below := log.children(entry_id)) == 1 and _is_record(below[0]):
+        entry_id = below[0].id
+    return entry_id
+
+
 def _is_record(each: Entry | Mark) -> TypeGuard[ExtensionDataEntry]:
     return isinstance(each, ExtensionDataEntry) and each.ext_type == _RECORD
 

@@ -121,11 +121,10 @@ class Sessions:
     ) -> str:
         if record.scope != state.record.scope:
             raise UserError(f"the scope of a conversation stays as it is: {record.conversation_id!r}; fork it instead")
-        if base_id == state.record.head_id:
-            parent_id = state.leaf_id
-        else:
-            parent_id = None if base_id is None else codec.stored_id(base_id)
         with self.open(record.conversation_id) as log:
+            parent_id = state.leaf_id
+            if base_id != state.record.head_id:
+                parent_id = codec.end_of_records(log, None if base_id is None else codec.stored_id(base_id))
             append_clean(log, entries, parent_id=parent_id, expect_revision=state.revision)
             if not state.has_record:
                 _mark(log)

@@ -503,7 +503,9 @@ def test_edit_and_regenerate_keep_the_sibling(where: str) -> None:
         ]
         back = await store.checkout("trip", "a week")
         assert texts(back) == ["Where?", "Rome", "How long?", "A week"]
-        assert [branch.leaf.text for branch in await store.branches("trip")] == ["A week", "By train?"]
+        assert sorted(branch.leaf.text for branch in await store.branches("trip")) == ["A week", "By train?"]
+        with store.log("trip") as log:
+            assert len(log.leaves()) == 2
         with pytest.raises(Conflict):
             await store.save(second, scope=None)
         assert texts(await store.checkout("trip", branches[1].leaf.id)) == ["Where?", "Rome", "By train?"]
@@ -778,3 +780,13 @@ def test_people_can_read_it(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         (row,) = store.usage(by="model")
         assert (row.usage.input_tokens, row.usage.output_tokens) == (10, 1)
+
+
+def test_the_example_runs() -> None:
+    """It shows both branches, and what a process that died has said."""
+    example = Path(__file__).parents[2] / "examples" / "pydantic_ai_adapter.py"
+    done = subprocess.run([sys.executable, str(example)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "both are kept: ['It is sunny in Rome.', 'It is sunny in Oslo.']" in done.stdout
+    inspected = done.stdout[done.stdout.index("session trip") :]
+    assert all(f"sunny in {city}" in inspected for city in ("Rome", "Oslo", "Pisa", "Bari"))
