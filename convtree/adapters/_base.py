@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from convtree import (
     Session,
@@ -111,6 +112,28 @@ class Engine:
         """Closes the store if this object has opened it and nobody else uses it; twice is the same as once."""
         if self._release is not None:
             self._release()
+
+
+class Recent(Generic[T]):
+    """The values that were put last, at most `size`. Thread-safe."""
+
+    def __init__(self, size: int = 10_000) -> None:
+        self._size = size
+        self._lock = Lock()  # protects the values
+        self._values: OrderedDict[str, T] = OrderedDict()  # the last used last
+
+    def get(self, key: str) -> T | None:
+        """Returns the value of a key; None if there is none, or no longer."""
+        with self._lock:
+            return self._values.get(key)
+
+    def put(self, key: str, value: T) -> None:
+        """Keeps the value of a key."""
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
 
 
 def address(*name: str) -> dict[str, Any]:

@@ -5,12 +5,11 @@ A write reads the state of the conversation, says which one it expects, and deci
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
+from copy import deepcopy
 from functools import partial
 from itertools import islice
-from threading import Lock
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -25,17 +24,17 @@ from convtree import (
     Session,
     SessionChanged,
     SessionExists,
+    SessionInfo,
     SessionNotFound,
     StaleLeaf,
 )
 from convtree.adapters import _pydantic_ai_codec as codec
-from convtree.adapters._base import Engine, StoreLike, address
+from convtree.adapters._base import Engine, Recent, StoreLike, address
 from convtree.adapters._cleaning import append_clean, write_clean
 
 T = TypeVar("T")
 
 _MARK = {"framework": codec.SHAPE}  # metadata by which the sessions are found
-_REMEMBERED = 10_000  # ends of histories
 
 
 class Sessions:
@@ -44,8 +43,8 @@ class Sessions:
     def __init__(self, store: StoreLike) -> None:
         self.engine = Engine(store)
         self.is_closed = False
-        self._lock = Lock()  # protects what follows
-        self._places: OrderedDict[str, str] = OrderedDict()  # the sessions of messages, the last used last
+        self._places: Recent[str] = Recent()  # the sessions of messages
+        self._records: Recent[tuple[str | None, int, ConversationRecord]] = Recent()  # of sessions, for lists
 
     async def read(self, work: Callable[..., T], *arguments: Any) -> T:
         self._check_open()
@@ -72,11 +71,22 @@ class Sessions:
         store, found = self.engine.store, []
         owner = None if store.owner else scope or None  # a handle of an owner lists what is theirs
         for info in store.list(owner=owner, metadata=_MARK, limit=None):
-            with suppress(SessionNotFound), store.open(info.id, read_only=True) as log:  # deleted meanwhile
-                record = codec.state_of(log).record
+            with suppress(SessionNotFound):  # deleted meanwhile
+                record = self._listed(info)
                 if scope is None or record.scope == scope:
                     found.append(record)
         return sorted(found, key=lambda record: record.updated_at, reverse=True)
+
+    def _listed(self, info: SessionInfo) -> ConversationRecord:
+        """Returns the record of a session in a list. The leaf and the number of entries tell whether it is known."""
+        known = self._records.get(info.id)
+        if known is not None and known[:2] == (info.leaf_id, info.entries):
+            return deepcopy(known[2])
+        with self.engine.store.open(info.id, read_only=True) as log:
+            state = codec.state_of(log)
+        if state.leaf_id == info.leaf_id and state.record.deferred_tool_requests is None:  # those may be redacted
+            self._records.put(info.id, (info.leaf_id, info.entries, deepcopy(state.record)))
+        return state.record
 
     def save(self, record: ConversationRecord, new: Sequence[ConversationEntry], expected_revision: str | None) -> None:
         _check_chain(record, new)
@@ -185,20 +195,15 @@ class Sessions:
         raise KeyError(message_id)
 
     def _sessions_with(self, message_id: str, stored: str) -> Iterator[str]:
-        with self._lock:
-            known = self._places.get(message_id)
+        known = self._places.get(message_id)
         if known is not None:
             yield known
         yield from self.engine.store.sessions_with(stored)
 
     def _remember(self, record: ConversationRecord, session_id: str) -> None:
-        ends = [id for id in (*record.branches, record.head_id) if id is not None]
-        with self._lock:
-            for id in ends:
-                self._places[id] = session_id
-                self._places.move_to_end(id)
-            while len(self._places) > _REMEMBERED:
-                self._places.popitem(last=False)
+        for id in (*record.branches, record.head_id):
+            if id is not None:
+                self._places.put(id, session_id)
 
     def _check_open(self) -> None:
         if self.is_closed:
