@@ -10,7 +10,7 @@ import pytest
 from helpers import assistant, user
 from test_providers_laws import SHAPES
 
-from convtree import ModelChangeEntry, Session
+from convtree import InvalidMessage, ModelChangeEntry, Session
 from convtree._engine.tokens import estimate_tokens
 
 Message = dict[str, Any]
@@ -117,3 +117,11 @@ def test_links_of_a_frameworks_dump_are_texts() -> None:
     entry = session.append(said)
     assert entry.message["blocks"] == [{"block_type": "image", "url": "https://example.org/a.png"}]
     assert "https://example.org/a.png" in str(session.build_context().to("anthropic"))
+
+
+def test_half_an_emoji_in_a_frameworks_message_is_refused_with_its_place() -> None:
+    """Its role is read before it is checked, and a result with structure is read as JSON text."""
+    result = {"part_kind": "tool-return", "tool_name": "look", "tool_call_id": "c", "content": {"found": ["\ud83d"]}}
+    with pytest.raises(InvalidMessage) as caught:
+        Session.memory().append({"kind": "request", "parts": [result]}, shape="pydantic-ai")
+    assert caught.value.place == "message.parts[0].content.found[0]"

@@ -6,6 +6,7 @@ whole message that is already in the target's shape is sent unchanged.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -172,11 +173,15 @@ def placed(part: P, *place: str | int) -> P:
 
 
 def as_json(value: Any) -> str:
-    """Returns a JSON value as text."""
+    """Returns a JSON value as text. It may be one that no log holds: a message is read before it is refused."""
     try:
         return orjson.dumps(value).decode()
-    except TypeError:  # an integer of more than 64 bits
+    except TypeError:  # an integer of more than 64 bits, or a lone surrogate
+        pass
+    try:
         return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"))
 
 
 def is_plain(message: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from convtree._engine import codec
 from convtree._engine.index_state import IndexState
@@ -53,12 +54,15 @@ def copy_path(
     entry_id: str | Entry | AtLeaf | None = LEAF,
     *,
     id: str | None = None,
+    key: Sequence[Any] | None = None,
+    owner: str | UnsetType | None = UNSET,
     then: Iterable[Any] = (),
 ) -> str:
     """Passes the lines of a fork to `write`, after the new session's id; returns that id.
 
     `fork` and the stores are made of this. `write` stores all the lines, or raises and stores none. It may be
-    called again if the lines raise. `then` are messages and entries, as `append` takes them, that follow the path.
+    called again if the lines raise. `key` is what the id was made from, and `owner` another one than that of this
+    session. `then` are messages and entries, as `append` takes them, that follow the path.
 
     Raises:
         TypeError, InvalidMessage, InvalidCompaction: an item of `then` cannot be stored.
@@ -68,7 +72,8 @@ def copy_path(
         UnknownEntry: there is a critical mark of an unknown type, which the fork would not have.
     """
     added = [self._client.encode(entry_of(item)) for item in then]
-    return self._client.ask(_copy_path, write, entry_id, id, added, _Copier.of(self))
+    differs = {"key": key} if owner is UNSET else {"key": key, "owner": owner}
+    return self._client.ask(_copy_path, write, entry_id, id, differs, added, _Copier.of(self))
 
 
 def copy_log(self: HasClient, write: Callable[[str, Iterator[bytes]], None], *, id: str | None = None) -> str:
@@ -104,6 +109,7 @@ def _copy_path(
     write: Callable[[str, Iterator[bytes]], None],
     entry_id: str | Entry | AtLeaf | None,
     id: str | None,
+    differs: Mapping[str, Any],
     then: Sequence[EncodedRecord],
     by: _Copier,
 ) -> str:
@@ -113,7 +119,7 @@ def _copy_path(
     rows = view.path_rows(row)
     ids = view.ids(rows)
     parent = ParentSession(id=by.source_id, entry_id=ids[-1] if ids else None)
-    header = _header(view, by.new_id(id), timestamp(by.clock), parent)
+    header = _header(view, by.new_id(id), timestamp(by.clock), parent, differs)
     copied = set(ids)
     batch = _following(view, then, parent.entry_id, by)
     taken = copied | {record.id for record in batch.added}
@@ -198,9 +204,9 @@ def _copy_log(view: SessionView, write: Callable[[str, Iterator[bytes]], None], 
     return header.id
 
 
-def _header(view: SessionView, id: str, time: str, parent: ParentSession) -> Header:
+def _header(view: SessionView, id: str, time: str, parent: ParentSession, differs: Mapping[str, Any]) -> Header:
     """Returns the header of a fork, whose last copied entry is that of `parent`."""
-    return msgspec.structs.replace(
+    header = msgspec.structs.replace(
         view.header,
         id=id,
         timestamp=time,
@@ -210,10 +216,10 @@ def _header(view: SessionView, id: str, time: str, parent: ParentSession) -> Hea
         git_root=view.git_root,
         copied_to=parent.entry_id,
         arrived=None,
-        key=None,
         metadata=view.metadata or None,
         parent_session=parent,
     )
+    return msgspec.structs.replace(header, **differs)
 
 
 def visibility_marks(state: IndexState, ids: Mapping[int, str]) -> list[tuple[int, Record]]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from convtree import (
     Session,
@@ -80,16 +81,17 @@ class Engine:
             self._release = weakref.finalize(self, partial(_opened.release, url))
         self._blocks = not self.store.location.startswith("memory")
 
-    def session(self, *name: str, **described: Any) -> AbstractContextManager[Session]:
-        """Gives the shared session of a name, refreshed. It begins with its first record.
+    def session(self, *name: str, create: bool = True, **described: Any) -> AbstractContextManager[Session]:
+        """Gives the shared session of a name, refreshed.
 
         A single text that can be the id of a session is its id; every other name is its key.
 
         Args:
             name: texts, at least one.
+            create: a session that does not exist begins with its first record.
             described: what `SessionStore.session` takes to describe a session that begins.
         """
-        return self.store.session(**address(*name), create=True, **described)
+        return self.store.session(**address(*name), create=create, **described)
 
     def delete(self, *name: str) -> None:
         """Erases the session of a name, if there is one.
@@ -97,9 +99,8 @@ class Engine:
         Raises:
             SessionHeld: it is on hold.
         """
-        named = address(*name)
         with suppress(SessionNotFound):
-            self.store.delete(named.get("id") or session_key(*name))
+            self.store.delete(session_id(*name))
 
     async def read(self, work: Callable[[], T]) -> T:
         """Runs a function of sync calls that change nothing."""
@@ -115,8 +116,36 @@ class Engine:
             self._release()
 
 
+class Recent(Generic[T]):
+    """The values that were put last, at most `size`. Thread-safe."""
+
+    def __init__(self, size: int = 10_000) -> None:
+        self._size = size
+        self._lock = Lock()  # protects the values
+        self._values: OrderedDict[str, T] = OrderedDict()  # the last used last
+
+    def get(self, key: str) -> T | None:
+        """Returns the value of a key; None if there is none, or no longer."""
+        with self._lock:
+            return self._values.get(key)
+
+    def put(self, key: str, value: T) -> None:
+        """Keeps the value of a key."""
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
+
+
 def address(*name: str) -> dict[str, Any]:
     """Returns the arguments of a store's calls that name a session: `id` or `key`. No two names share a session."""
     if len(name) == 1 and is_session_id(name[0]):
         return {"id": name[0]}
     return {"key": name if len(name) > 1 else name[0]}
+
+
+def session_id(*name: str) -> str:
+    """Returns the id of the session that a name stands for."""
+    named = address(*name)
+    return named["id"] if "id" in named else session_key(*name)

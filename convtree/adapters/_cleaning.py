@@ -6,13 +6,16 @@ A tool result with half an emoji must not end a run whose tokens are paid. What 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
 from convtree import Entry, ExtensionDataEntry, InvalidMessage, MessageEntry, Session
+
+T = TypeVar("T")
 
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1  # what a log may hold
 
@@ -20,13 +23,22 @@ _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1  # what a log may hold
 def append_clean(log: Session, entries: Sequence[Entry], **how: Any) -> list[Entry]:
     """Appends entries as `Session.append_many` does, cleaned if the log refuses them as they are.
 
+    Raises:
+        InvalidMessage: an entry cannot be stored, cleaned or not. Nothing was written.
+    """
+    return write_clean(partial(log.append_many, **how), entries)
+
+
+def write_clean(write: Callable[[Sequence[Entry]], T], entries: Sequence[Entry]) -> T:
+    """Calls a function that stores entries, with cleaned ones if it refuses them as they are.
+
     `extra["cleaned"]` of a message says what was changed in it.
 
     Raises:
         InvalidMessage: an entry cannot be stored, cleaned or not. Nothing was written.
     """
     try:
-        return log.append_many(entries, **how)
+        return write(entries)
     except InvalidMessage as error:
         try:
             cleaned = [_cleaned(entry) for entry in entries]
@@ -34,7 +46,7 @@ def append_clean(log: Session, entries: Sequence[Entry], **how: Any) -> list[Ent
             raise error from None
         if all(new is old for new, old in zip(cleaned, entries, strict=True)):
             raise
-    return log.append_many(cleaned, **how)
+    return write(cleaned)
 
 
 def _cleaned(entry: Entry) -> Entry:
@@ -43,7 +55,9 @@ def _cleaned(entry: Entry) -> Entry:
         message, changes = clean(entry.message)
         extra, others = clean(entry.extra or {})
         if changes or others:
-            return replace(entry, message=message, extra={**extra, "cleaned": changes + others})
+            return replace(
+                entry, message=message, extra={**extra, "cleaned": [*extra.get("cleaned", ()), *changes, *others]}
+            )
     elif isinstance(entry, ExtensionDataEntry):
         data, changes = clean(entry.data)
         if changes:

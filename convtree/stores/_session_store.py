@@ -230,23 +230,35 @@ class SessionStore(CheckingStore):
         entry_id: str | Entry | AtLeaf | None = LEAF,
         *,
         new_id: str | None = None,
+        new_key: Key | None = None,
+        owner: str | UnsetType | None = UNSET,
         then: Iterable[Any] = (),
     ) -> Session:
         """Copies the path to an entry into a new session, and opens that. The copy is stored whole or not at all.
 
-        Lines are copied byte for byte, unless the store's `redact` changes them. `then` are messages and entries, as
-        `append_many` takes them, that follow the path. They are stored with it: after a crash, both are there or
-        neither.
+        Lines are copied byte for byte, unless the store's `redact` changes them.
+
+        Args:
+            id: the session's id.
+            entry_id: the last entry to copy; left out, the leaf; None copies no entry.
+            new_id: the id of the new session; None makes a new one.
+            new_key: an id of your own instead, as for `create`.
+            owner: whose the new session is; left out, the owner of the forked one.
+            then: messages and entries, as `append_many` takes them, that follow the path. They are stored with it:
+                after a crash, both are there or neither.
 
         Raises:
             SessionNotFound: there is no session with this id.
             SessionExists: there is a session with the new id.
+            ValueError: this handle is another owner's.
             IdConflict: an item of `then` has an id that the forked session has.
             TypeError, InvalidMessage, InvalidCompaction: an item of `then` cannot be stored.
             EntryNotFound, BrokenPath, LeafUncertain, UnknownEntry: the path cannot be copied.
         """
+        found, key = id_and_key(new_id, new_key)
+        owner = owner if owner is UNSET else self._owner_of_new(owner)
         with self.open(id, read_only=True) as source:
-            copied = source.copy_path(self._write_new, entry_id, id=checked_id(new_id), then=then)
+            copied = source.copy_path(self._write_new, entry_id, id=found, key=key, owner=owner, then=then)
         return self.open(copied)
 
     def copy(self, id: str, new_id: str | None = None) -> Session:

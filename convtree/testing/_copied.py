@@ -131,6 +131,26 @@ class CopiedTests(StoreTests):
         with store.fork("a", None, new_id="g", then=[assistant("new")]) as fork:
             assert [entry.parent_id for entry in fork.path()] == [None]
 
+    def test_a_fork_with_a_key_and_an_owner_of_its_own(self, store: SessionStore) -> None:
+        """Left out, the fork has no key, and the owner of the original."""
+        with store.create(key="the original", owner="o") as session:
+            first = session.append(user("1"))
+        for given, header in (
+            ({}, (None, "o")),
+            ({"new_key": ("user@example.com", 2)}, (["user@example.com", 2], "o")),
+            ({"new_key": "a/b", "owner": "p"}, (["a/b"], "p")),
+            ({"owner": None}, (None, None)),
+        ):
+            with store.fork(session.id, **given) as fork:
+                assert ((fork.header.key, fork.header.owner), fork.leaf_id) == (header, first.id)
+        with store.open(key="a/b") as fork:
+            fork.append(user("2"))
+        assert [(info.key, info.messages) for info in store.list(owner="p")] == [(["a/b"], 2)]
+        with pytest.raises(SessionExists):
+            store.fork(session.id, new_key="a/b")
+        with pytest.raises(TypeError, match="either an id or a key"):
+            store.fork(session.id, new_id="x", new_key="y")
+
     def test_entries_that_cannot_follow(self, store: SessionStore) -> None:
         """Nothing is stored: an id that the parent has, a reference off the path, something that is no entry."""
         with store.create(id="a") as session:

@@ -164,6 +164,8 @@ class ScopeTests(StoreTests):
             ann.create(owner="bob")
         with pytest.raises(ValueError, match=r"owner='bob': this handle is that of 'ann'"):
             ann.create_task("a", owner="bob")
+        with pytest.raises(ValueError, match=r"owner='bob': this handle is that of 'ann'"):
+            ann.fork("a", owner="bob")
         with pytest.raises(ValueError, match=r"owner='bob'"):
             ann.open("x", create=True, owner="bob")
         with pytest.raises(ValueError, match="leave the owner out"):
