@@ -147,25 +147,24 @@ def lines_of(log: Session) -> list[Line]:
     return [line for line in lines if line is not None]
 
 
-def lines_pointing_at(log: Session, session_id: str, target: str | None) -> list[Line]:
+def lines_pointing_at(log: Session, session_id: str, target: str) -> list[Line]:
     """Returns the lines that make an entry the one at which Claude Code goes on.
 
     It goes on at the end of a branch only. So below an entry that has others below it, there is a note first.
 
     Raises:
-        EntryNotFound: the entry is no line.
+        EntryNotFound: the entry is no line of the conversation.
     """
-    path = [(entry, line) for entry in log.walk_up(target) if (line := line_of(entry)) is not None] if target else []
-    if target is not None and (not path or path[0][0].id != target or "uuid" not in path[0][1]):
+    line = line_of(log.entry(target)) or {}
+    leaf = line.get("uuid")
+    if not isinstance(leaf, str):
         raise EntryNotFound(f"{log.location}: entry {target!r} is no line of the conversation; name another one")
-    leaf = path[0][1]["uuid"] if path else None
-    prompts = (entry for entry, _ in path if isinstance(entry, MessageEntry) and entry.visible_to == "all")
-    prompt = next((entry.text for entry in prompts if entry.role == "user"), "")
     lines: list[Line] = []
-    if target is None or log.children(target):
-        first = next((line for _, line in path), {})
-        common = {name: first[name] for name in ("cwd", "version", "userType", "gitBranch") if name in first}
+    if log.children(target):
+        common = {name: line[name] for name in ("cwd", "version", "userType", "gitBranch") if name in line}
         placed = {"parentUuid": leaf, "isSidechain": False, "sessionId": session_id, "timestamp": now()}
-        lines = [placed | common | _NOTE | {"uuid": str(uuid4())}]
-        leaf = lines[0]["uuid"]
+        leaf = str(uuid4())
+        lines = [placed | common | _NOTE | {"uuid": leaf}]
+    said = (entry for entry in log.walk_up(target, type=MessageEntry) if entry.visible_to == "all")
+    prompt = next((entry.text for entry in said if entry.role == "user" and entry.text), "")
     return [*lines, {"type": "last-prompt", "lastPrompt": prompt, "leafUuid": leaf, "sessionId": session_id}]

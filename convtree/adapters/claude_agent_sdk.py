@@ -135,17 +135,19 @@ class ConvtreeSessionStore:
 
         return await self._read(key, read) or []
 
-    async def branch(self, key: SessionKey, entry: str | None) -> None:
+    async def branch(self, key: SessionKey, entry: str) -> None:
         """Lets Claude go on behind an earlier line when it resumes. What followed stays, as another branch.
+
+        To begin anew, leave `resume` out: a session of Claude begins once.
 
         Args:
             key: the transcript.
-            entry: the uuid of the last line to keep, or a label. None begins anew.
+            entry: the uuid of the last line to keep, or a label.
 
         Raises:
             SessionNotFound, EntryNotFound: there is no such transcript, or no such line in it.
         """
-        await self._go_on(key, lambda log: entry and log.resolve(entry))
+        await self._go_on(key, lambda log: log.resolve(entry))
 
     async def checkout(self, key: SessionKey, entry: str) -> None:
         """Lets Claude go on at the end of the branch that has a line, by its uuid or label."""
@@ -241,15 +243,15 @@ class ConvtreeSessionStore:
         children = self._engine.store.children(session_key(key["project_key"], key["session_id"]))
         return [each for each in children if each.parent_session is not None and each.parent_session.kind == "task"]
 
-    async def _go_on(self, key: SessionKey, find: Callable[[Session], str | None]) -> None:
+    async def _go_on(self, key: SessionKey, find: Callable[[Session], str]) -> None:
         """Appends the lines that make Claude Code resume behind an entry: it goes on where a branch ends."""
 
         def write() -> None:
-            with self.log(key) as log:
-                target = find(log)
-                lines = lines_pointing_at(log, key["session_id"], target)
+            with self._engine.session(*name_of(key), create=False) as log:
+                lines = lines_pointing_at(log, key["session_id"], find(log))
             self._append(key, lines)
 
+        self._check_open()
         await self._engine.write(write)
 
     def _next_ms(self) -> int:
