@@ -1,4 +1,5 @@
 """convtree as the store of frameworks. Each module needs the framework's package, and an extra of the same name.
 
-`openai_agents.ConvtreeSession` for the OpenAI Agents SDK.
+`openai_agents.ConvtreeSession` for the OpenAI Agents SDK; `claude_agent_sdk.ConvtreeSessionStore` for the Claude Agent
+SDK.
 """

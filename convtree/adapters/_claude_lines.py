@@ -141,9 +141,9 @@ def lines_of(log: Session) -> list[Line]:
     Raises:
         CorruptLog: lines of it are damaged.
     """
-    if any(each.severity == "error" for each in log.findings):
+    lines = [line_of(record) for _, record in log.records() if isinstance(record, Entry)]
+    if any(each.severity == "error" for each in log.findings):  # as far as it was read
         raise CorruptLog(f"{log.location}: lines are damaged; run `convtree repair` first", findings=log.findings)
-    lines = (line_of(record) for _, record in log.records() if isinstance(record, Entry))
     return [line for line in lines if line is not None]
 
 

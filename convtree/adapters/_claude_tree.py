@@ -18,9 +18,8 @@ from uuid import uuid4
 
 from convtree import BrokenPath, Entry, EntryNotFound, LostEntry, Session
 from convtree.adapters._claude_lines import Line, entry_of, id_of, kept_line, line_of, now
+from convtree.adapters._claude_summaries import STATE
 from convtree.exchange import ClaudeCodeLine, read_claude_code_line
-
-STATE = "claude-code"  # metadata of the session: what the next lines have to go by
 
 
 class Growing:

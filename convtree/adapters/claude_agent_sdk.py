@@ -33,8 +33,9 @@ from convtree import (
     session_key,
 )
 from convtree.adapters._base import Engine, StoreLike
-from convtree.adapters._claude_lines import PROJECT, Line, described, is_main, lines_of, lines_pointing_at, name_of, now
-from convtree.adapters._claude_tree import STATE, Growing
+from convtree.adapters._claude_lines import Line, described, is_main, lines_of, lines_pointing_at, name_of, now
+from convtree.adapters._claude_summaries import STATE, Summaries
+from convtree.adapters._claude_tree import Growing
 from convtree.adapters._cleaning import clean
 
 try:
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from claude_agent_sdk.types import SessionSummaryEntry
 
 T = TypeVar("T")
-_Listed = dict[str, tuple[SessionInfo, Any]]  # a session and its summary, by id
 
 
 class ConvtreeSessionStore:
@@ -60,9 +60,9 @@ class ConvtreeSessionStore:
     def __init__(self, store: StoreLike = "conversations") -> None:
         self._engine = Engine(store)
         self._is_closed = False
-        self._lock = Lock()  # protects the rest
+        self._summaries = Summaries(self._engine.store)
+        self._lock = Lock()  # protects what follows
         self._last_ms = 0
-        self._listed: dict[str, _Listed] = {}  # the sessions of a project as they were when they were read last
 
     # --- the SDK's protocol ---
 
@@ -93,13 +93,14 @@ class ConvtreeSessionStore:
     async def list_sessions(self, project_key: str) -> list[SessionStoreListEntry]:
         """Returns the ids of a project's sessions, and when each was written last."""
         self._check_open()
-        found = await self._engine.read(lambda: self._summaries(project_key))
+        found = await self._engine.read(lambda: self._summaries.of(project_key))
         return [{"session_id": each["session_id"], "mtime": each["mtime"]} for each in found]
 
     async def list_session_summaries(self, project_key: str) -> list[SessionSummaryEntry]:
         """Returns the SDK's summaries of a project's sessions. A session that has not changed is not read again."""
         self._check_open()
-        return await self._engine.read(lambda: self._summaries(project_key))
+        found = await self._engine.read(lambda: self._summaries.of(project_key))
+        return cast("list[SessionSummaryEntry]", found)
 
     async def delete(self, key: SessionKey) -> None:
         """Erases a transcript, and with a session the transcripts of its sub-agents.
@@ -172,15 +173,14 @@ class ConvtreeSessionStore:
         return await self._engine.read(read)
 
     def _append(self, key: SessionKey, lines: Sequence[Line]) -> None:
+        cleans = False
         with self._engine.session(*name_of(key), **described(self._engine.store, key, lines)) as log:
-            cleans = False
             while True:
                 revision = log.revision
-                records = self._records(log, key, lines, cleans)
-                if not records:
-                    return
+                records, state = self._records(log, key, lines, cleans=cleans)
                 try:
-                    log.extend(records, expect_revision=revision)
+                    if records:
+                        log.extend(records, expect_revision=revision)
                 except StaleLeaf:
                     log.refresh()
                 except InvalidMessage:
@@ -188,45 +188,36 @@ class ConvtreeSessionStore:
                         raise
                     cleans = True
                 else:
-                    return
+                    break
+        if records and is_main(key):
+            self._summaries.note(key["project_key"], log, state["entries"], state["summary"])
 
-    def _records(self, log: Session, key: SessionKey, lines: Sequence[Line], cleans: bool) -> list[Record]:
-        """Returns the records of the lines that are new: their entries, a move of the leaf, and what sums them up."""
+    def _records(
+        self, log: Session, key: SessionKey, lines: Sequence[Line], *, cleans: bool
+    ) -> tuple[list[Record], dict[str, Any]]:
+        """Returns the records of the lines that are new, the last of which keeps a state; and this state."""
         growing = Growing(log, is_agents=not is_main(key), cleans=cleans)
         new = [line for line in lines if growing.add(line)]
         if not new:
-            return []
+            return [], {}
         records: list[Record] = [*growing.entries.values()]
         if growing.leaf != records[-1].id:
             records.append(LeafMark(target_id=growing.leaf, timestamp=now()))
+        before = log.metadata.get(STATE) or {}
         state: dict[str, Any] = {"beside": growing.beside, "rank": growing.rank}
+        state["entries"] = before.get("entries", 0) + len(new)
         if is_main(key):
-            before = (log.metadata.get(STATE) or {}).get("summary")
-            summary = fold_session_summary(before, key, cast("list[SessionStoreEntry]", new))
+            summary = fold_session_summary(before.get("summary"), key, cast("list[SessionStoreEntry]", new))
             state["summary"] = {**summary, "mtime": self._next_ms()}
         title = growing.title
         if cleans:
             state, title = clean(state).value, clean(title).value
-        mark = SessionInfoMark(metadata={STATE: state}, name=UNSET if title is None else title, timestamp=now())
-        return [*records, mark]
-
-    def _summaries(self, project_key: str) -> list[SessionSummaryEntry]:
-        with self._lock:
-            before = self._listed.get(project_key, {})
-        listed: _Listed = {}
-        for info in self._engine.store.list(metadata={PROJECT: project_key}, archived=None, limit=None).sessions:
-            if (known := before.get(info.id)) is not None and known[0] == info:
-                listed[info.id] = known
-                continue
-            with suppress(SessionNotFound), self._engine.store.open(info.id, read_only=True) as log:
-                if (summary := (log.metadata.get(STATE) or {}).get("summary")) is not None:
-                    listed[info.id] = info, summary
-        with self._lock:
-            self._listed[project_key] = listed
-        return [{**summary, "data": dict(summary["data"])} for _, summary in listed.values()]
+        name = UNSET if title is None else title
+        return [*records, SessionInfoMark(metadata={STATE: state}, name=name, timestamp=now())], state
 
     def _delete(self, key: SessionKey) -> None:
         ids = [session_key(*name_of(key))]
+        self._summaries.forget(key["project_key"], ids[0])
         if is_main(key):  # with the session itself, or without one
             ids += [each.id for each in self._tasks(key)]
         for id in ids:
