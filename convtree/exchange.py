@@ -4,6 +4,7 @@ A source is recognised by its content, never by its name, and is never written t
 source gives the same ids, so a second import adds nothing and a source that has grown adds only what is new.
 """
 
+from convtree._formats.claude_code.one_line import ClaudeCodeLine, read_claude_code_line
 from convtree._tools.discovering import KnownPlace, discover
 from convtree._tools.exporting import export_file, export_lines
 from convtree._tools.importing import (
@@ -17,6 +18,7 @@ from convtree._tools.importing import (
 from convtree._tools.watching import watch
 
 __all__ = [
+    "ClaudeCodeLine",
     "ForeignSession",
     "ImportReport",
     "KnownPlace",
@@ -26,6 +28,7 @@ __all__ = [
     "import_file",
     "import_into",
     "list_foreign",
+    "read_claude_code_line",
     "read_foreign",
     "watch",
 ]

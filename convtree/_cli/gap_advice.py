@@ -50,12 +50,12 @@ def explained_for_writing(session: Session) -> Iterator[None]:
     try:
         yield
     except LeafUncertain as error:
-        chosen = (
-            f"`{command_line('branch', _named(session), session.leaf_id or '--root')}` chooses the last leaf that is known"
-        )
+        chosen = f"`{command_line('branch', _named(session), session.leaf_id or '--root')}` chooses the last leaf that is known"
         raise LeafUncertain(f"{_plain(error)}; {chosen}", **vars(error)) from None
     except BrokenPath as error:
-        show = f"`{command_line('inspect', _named(session), '--allow-gaps')}` shows the rest, an entry above the gap works"
+        show = (
+            f"`{command_line('inspect', _named(session), '--allow-gaps')}` shows the rest, an entry above the gap works"
+        )
         raise BrokenPath(f"{_plain(error)}; {_advice(session, show)}", **vars(error)) from None
 
 

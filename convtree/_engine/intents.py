@@ -126,12 +126,13 @@ class Import(msgspec.Struct, frozen=True):
     """Records with their own ids, parents and times. Those that are stored already are passed over.
 
     The leaf moves as they say, unless somebody else said something since the client has `seen` it, or without
-    `move_leaf`.
+    `move_leaf`. With something `expected`, they are stored together.
     """
 
     records: Sequence[EncodedRecord]
     seen: SeenLeaf
     move_leaf: bool = True
+    expected: Expected = ANYTHING
 
     moves_leaf: ClassVar[bool] = True
 
@@ -140,13 +141,15 @@ class Import(msgspec.Struct, frozen=True):
 
         An import can be repeated.
         """
+        batch.check_expected(self.expected)
         stays = self._stays(batch)
         batch.fetch_stored(self.records)
         for each in self.records:
             batch.add_imported(each)
         moving = any(isinstance(each, Entry | LeafMark) for each in batch.added)
-        batch.is_group = stays and moving
-        if batch.is_group:
+        stays = stays and moving
+        batch.is_group = stays or bool(self.expected)
+        if stays:
             batch.keep_leaf()
 
     def _stays(self, batch: WriteBatch) -> bool:
@@ -154,8 +157,8 @@ class Import(msgspec.Struct, frozen=True):
         index = batch.index
         if index.state.leaf_uncertain_because is not None:
             return False
-        if not self.move_leaf:
-            return True
+        if not self.move_leaf or self.expected:
+            return not self.move_leaf
         above = None if self.seen.id is None else index.node(self.seen.id)
         return not only_notes_below(index, tree.ROOT if above is None else above, index.state.leaf.row)
 

@@ -11,6 +11,9 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from msgspec import UNSET, UnsetType
+
+from convtree._engine.expected import expected
 from convtree._engine.intents import Import
 from convtree._engine.journal import Journal
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale
@@ -228,7 +231,15 @@ class Session(Described, Uncopyable):
     update_metadata = method(marking.update_metadata)
 
     @checked
-    def extend(self, records: Iterable[Record], *, batch_size: int = BATCH, move_leaf: bool = True) -> int:
+    def extend(
+        self,
+        records: Iterable[Record],
+        *,
+        batch_size: int = BATCH,
+        move_leaf: bool = True,
+        expect_leaf: str | Entry | UnsetType | None = UNSET,
+        expect_revision: str | Record | UnsetType | None = UNSET,
+    ) -> int:
         """Appends records with their own ids, parents and times, in batches; returns how many were written.
 
         Records that are stored already, or were dropped by a vacuum, are passed over. The true entry of a lost one
@@ -236,15 +247,19 @@ class Session(Described, Uncopyable):
         stays where it is with `move_leaf=False`, and if somebody else has said something since this session last saw
         it.
 
+        With an expectation, as for `append`, the records are one batch, stored whole or not at all, and the leaf moves
+        as they say. (More than 65,536 are several groups, as in `append_many`.)
+
         Raises:
             TypeError, ValueError: something is not a record, or `batch_size` not a number from 1 on.
+            StaleLeaf: the log is not as expected.
             As `append`; earlier batches are stored.
         """
-        written = 0
-        for batch in batched(records, batch_size):
+        written, wanted = 0, expected(expect_leaf, expect_revision)
+        for batch in [list(records)] if wanted else batched(records, batch_size):
             encoded = [encode_imported(self._client.without_secrets(record)) for record in batch]
             with Unlocking(self._client.lock), self._client.lock:
-                done = self._client.write(Import(encoded, self._client.seen(), move_leaf))
+                done = self._client.write(Import(encoded, self._client.seen(), move_leaf, wanted))
             written += len(done.added) - done.keeps_leaf  # without the mark that keeps it
         return written
 

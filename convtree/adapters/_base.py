@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from functools import partial
@@ -33,9 +33,14 @@ StoreLike = str | os.PathLike[str] | SessionStore
 
 
 class _Opened:
-    """The stores that adapters have opened in this process, each once, with the number of its users."""
+    """The stores that adapters have opened in this process, each once, with the number of its users.
+
+    An object may be collected at any moment, also while its thread is in here. So `release` never waits for the lock:
+    the thread that holds it closes what was released meanwhile.
+    """
 
     def __init__(self) -> None:
+        self._released: deque[str] = deque()
         self._lock = Lock()  # protects the rest
         self._stores: dict[str, tuple[SessionStore, int]] = {}
 
@@ -45,15 +50,28 @@ class _Opened:
             if store is None:
                 store = open_store(url, create=True)
             self._stores[url] = store, users + 1
-            return store
+        self._close_unused()
+        return store
 
     def release(self, url: str) -> None:
-        with self._lock:
-            store, users = self._stores.pop(url)
-            if users > 1:
-                self._stores[url] = store, users - 1
-                return
-        store.close()
+        self._released.append(url)
+        self._close_unused()
+
+    def _close_unused(self) -> None:
+        while self._released and self._lock.acquire(blocking=False):
+            unused = []
+            try:
+                while self._released:
+                    url = self._released.popleft()
+                    store, users = self._stores.pop(url)
+                    if users > 1:
+                        self._stores[url] = store, users - 1
+                    else:
+                        unused.append(store)
+            finally:
+                self._lock.release()
+            for store in unused:
+                store.close()
 
 
 _opened = _Opened()
@@ -88,7 +106,8 @@ class Engine:
 
         Args:
             name: texts, at least one.
-            create: a session that does not exist begins with its first record.
+            create: a session that does not exist begins with its first record. Otherwise SessionNotFound, when the
+                block begins. The first to open a session describes it, so a call that only reads begins none.
             described: what `SessionStore.session` takes to describe a session that begins.
         """
         return self.store.session(**address(*name), create=create, **described)

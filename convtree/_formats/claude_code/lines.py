@@ -8,6 +8,7 @@ import orjson
 
 from convtree._formats.common.kept import OURS, is_whole
 from convtree._formats.common.values import as_object, key, text
+from convtree._model.entries import Visibility
 
 _BOOKKEEPING = (
     *("summary", "custom-title", "ai-title", "tag", "last-prompt", "mode", "permission-mode", "queue-operation"),
@@ -15,6 +16,9 @@ _BOOKKEEPING = (
 )
 TITLE = "custom-title"  # the name that a person gave the session
 LAST_PROMPT = "last-prompt"  # names the leaf
+#: a kind of line -> how well it names the session, and the field with the name; one with a higher number counts
+TITLES = {TITLE: (3, "customTitle"), "ai-title": (2, "aiTitle"), "summary": (1, "summary")}
+NO_MODEL = "<synthetic>"  # of a message that Claude Code wrote itself
 #: fields that name the session
 NAMING = ("sessionId", "leafUuid", "messageId", "snapshot")
 SPOKEN = ("user", "assistant")
@@ -61,6 +65,13 @@ def is_hidden(fields: dict[str, Any]) -> bool:
     if isinstance(content, list) and len(content) == 1:
         content = as_object(content[0]).get("text")
     return isinstance(content, str) and fields.get("type") == "user" and content.lstrip().startswith(_COMMANDS)
+
+
+def visibility_of(fields: dict[str, Any]) -> Visibility:
+    """Returns who sees the message of a line."""
+    if fields.get("isVisibleInTranscriptOnly") or fields.get("isApiErrorMessage"):
+        return "user"
+    return "model" if is_hidden(fields) else "all"
 
 
 def digest_of(fields: dict[str, Any]) -> int:

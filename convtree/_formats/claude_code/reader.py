@@ -44,13 +44,13 @@ from convtree._formats.claude_code.forks import origin_of
 from convtree._formats.claude_code.lines import (
     LAST_PROMPT,
     NAMING,
+    NO_MODEL,
     SPOKEN,
-    TITLE,
+    TITLES,
     Segment,
     digest_of,
     has_message,
     is_boundary,
-    is_hidden,
     is_kept_whole,
     is_line,
     is_node,
@@ -59,6 +59,7 @@ from convtree._formats.claude_code.lines import (
     segment_of,
     stands_between,
     text_of_content,
+    visibility_of,
 )
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.counts import ReportedUsage
@@ -85,7 +86,6 @@ _OF_MESSAGE = frozenset({"role", "content", "model", "usage"})
 _REPEATED = frozenset(
     {"sessionId", "cwd", "version", "gitBranch", "userType", "entrypoint", "isSidechain", "agentId", "slug"}
 )
-_NO_MODEL = "<synthetic>"  # of a message that Claude Code wrote itself
 
 
 def recognises(source: Source) -> bool:
@@ -279,14 +279,13 @@ class _Reader:
         kind, leaf = fields.get("type"), key(fields.get("leafUuid"))
         if kind == LAST_PROMPT:
             self._resumed = None if leaf is None else self._ids.known(leaf)
-        facts = {TITLE: (3, "customTitle"), "ai-title": (2, "aiTitle"), "summary": (1, "summary")}
         if (
             not isinstance(kind, str)
-            or kind not in facts
+            or kind not in TITLES
             or (kind == "summary" and (leaf is None or self._ids.known(leaf) is None))
         ):
             return
-        rank, name = facts[kind]
+        rank, name = TITLES[kind]
         if rank >= self._title and (title := text(fields.get(name))):
             self._title = rank
             self._builder.set_info(node, ordinal, name=title)
@@ -348,14 +347,11 @@ class _Reader:
         said: dict[str, Any] = {name: message[name] for name in ("role", "content") if name in message}
         more: dict[str, Any] = {}
         model = text(message.get("model")) if fields.get("type") == "assistant" else None
-        if model and model != _NO_MODEL:
+        if model and model != NO_MODEL:
             more = {"provider": "anthropic", "model": model, "usage": self._added_usage(fields, message)}
         elif model == "" and OURS in fields:  # an export of what names no model
             more = {"usage": self._added_usage(fields, message)}
-        if fields.get("isVisibleInTranscriptOnly") or fields.get("isApiErrorMessage"):
-            more["visible_to"] = "user"
-        elif is_hidden(fields):
-            more["visible_to"] = "model"
+        more["visible_to"] = visibility_of(fields)
         rest = {name: message[name] for name in message.keys() - _OF_MESSAGE}
         if "model" not in more and OURS not in fields:
             rest["model"] = message.get("model")
