@@ -60,9 +60,16 @@ def copy_path(
 ) -> str:
     """Passes the lines of a fork to `write`, after the new session's id; returns that id.
 
-    `fork` and the stores are made of this. `write` stores all the lines, or raises and stores none. It may be
-    called again if the lines raise. `key` is what the id was made from, and `owner` another one than that of this
-    session. `then` are messages and entries, as `append` takes them, that follow the path.
+    `fork` and the stores are made of this.
+
+    Args:
+        self: the session.
+        write: stores all the lines, or raises and stores none. It may be called again if the lines raise.
+        entry_id: the last entry to copy; left out, the leaf; None copies no entry.
+        id: the id of the new session; None makes a new one.
+        key: what that id was made from.
+        owner: whose the new session is; left out, the owner of this one.
+        then: messages and entries, as `append` takes them, that follow the path.
 
     Raises:
         TypeError, InvalidMessage, InvalidCompaction: an item of `then` cannot be stored.
