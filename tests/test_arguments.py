@@ -15,6 +15,7 @@ from public_api import callables
 
 import convtree
 from convtree import Entry, InvalidMessage, Session, SessionStore, aio, exchange, open_store, repair
+from convtree.exchange import ClaudeCodeLine
 
 ENTRY = Session.memory().append(user("x"))
 WRONG: list[Any] = [
@@ -134,7 +135,7 @@ def test_every_call_refuses_arguments_of_other_types() -> None:
     """The error names the argument and what was given. Other arguments are missing: this one is looked at first."""
     session, store = Session.memory(), open_store("memory:")
     loop = asyncio.new_event_loop()
-    owners = {"Session": session, "SessionStore": store}
+    owners: dict[str, Any] = {"Session": session, "SessionStore": store, "ClaudeCodeLine": ClaudeCodeLine()}
     shared = {"Session": aio.Session(session), "SessionStore": aio.SessionStore(store)}
     tried = 0
     for name, call, parameter in parameters():

@@ -560,3 +560,22 @@ def test_a_delete_of_an_uncertain_leaf(tmp_path: Path) -> None:
         assert store.delete("a", expect_revision="a") == ["a"]
         assert store.delete("b") == ["b"]
         assert ids(store.list()) == []
+
+
+def test_extend_expects_what_the_caller_has_seen(path: Path, session: Session) -> None:
+    """The records are stored whole or not at all, and the leaf moves as they say."""
+    with Session.open(path) as other:
+        seen, revision = session.leaf_id, session.revision
+        other.append({"role": "user", "content": "meanwhile"})
+        records = [MessageEntry(id=f"new-{number}", parent_id=seen, message=user("x")) for number in range(3)]
+        with pytest.raises(StaleLeaf):
+            session.extend(records, expect_leaf=seen)
+        with pytest.raises(StaleLeaf):
+            session.extend(records, expect_revision=revision)
+        session.refresh()
+        assert session.extend(records, batch_size=1, expect_revision=session.revision) == 3
+        assert (session.leaf_id, session.extend(records, expect_leaf="new-2")) == ("new-2", 0)
+        assert session.extend([MessageEntry(id="aside", message=user("x"))], expect_leaf="new-2", move_leaf=False) == 1
+        assert session.leaf_id == "new-2"
+    lines = path.read_bytes().splitlines()
+    assert [b'"type":"group"' in line for line in lines].count(True) >= 1

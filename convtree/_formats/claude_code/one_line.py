@@ -28,6 +28,7 @@ from convtree._formats.claude_code.lines import (
 )
 from convtree._formats.common.counts import ReportedUsage
 from convtree._formats.common.values import as_object, key, text, utc
+from convtree._model.arguments import checked
 from convtree._model.entries import Visibility
 
 
@@ -73,6 +74,7 @@ class ClaudeCodeLine(msgspec.Struct, frozen=True, kw_only=True):
     title: tuple[int, str] | None = None
     forked_from: str | None = None
 
+    @checked
     def usage_since(self, before: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """Returns what it adds to the usage of an earlier line of its message; None if nothing."""
         counts = ReportedUsage()
@@ -80,6 +82,7 @@ class ClaudeCodeLine(msgspec.Struct, frozen=True, kw_only=True):
         return counts.added("", self.usage)
 
 
+@checked
 def read_claude_code_line(line: Mapping[str, Any]) -> ClaudeCodeLine:
     """Reads one line of a transcript of Claude Code as an import does. A line of another kind says nothing.
 
