@@ -39,7 +39,7 @@ def verify_command(ctx: click.Context, logs: tuple[str, ...], store: SessionStor
     database are compared with the lines, and a whole store lists the sessions with problems only.
 
     Exit codes: 0 no problems, 1 harmless problems such as an unfinished last line or a column that a repair writes
-    anew, 3 no such log, 5 damage.
+    anew, 3 no such log, 5 it is damaged or cannot be read.
     """
     if store is None and logs:
         store = default_store_for(logs)

@@ -21,6 +21,7 @@ from convtree._cli.session_table import ids_shown, judged_lines, title_text
 from convtree._cli.sessions import as_json
 from convtree._cli.terminal import Terminal, readable_size
 from convtree._cli.time_options import age_option, with_utc
+from convtree._cli.typed_input import confirmed
 from convtree._logs.sql_errors import TablesOutdated
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._open import open_store
@@ -111,14 +112,17 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
 
     Sessions of their sub-agents are deleted, too. The ids of the deleted sessions are printed. What they said is
     overwritten; files that another process is reading, and sessions with a copy, are listed. A session on hold is
-    refused.
+    refused. If you answer no, nothing is deleted, and the exit code is 0.
     """
     found = session_ids_of(store, ids)
     infos = [store.info(id) for id in found]
     if not yes:
         for info in infos:
             write_stderr(f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {title_text(info)}".rstrip())
-        click.confirm(f"Permanently delete {count(len(infos), 'sessions')}?", abort=True, err=True)
+        question = f"Permanently delete {count(len(infos), 'sessions')}?"
+        if not confirmed(question, "give --yes to delete without a question"):
+            write_stderr("nothing was deleted")
+            return
     with progress("deleting") as report:
         done = [store.delete(id) for id in counted(found, report)]
     deleted = [id for each in done for id in each]
