@@ -14,7 +14,7 @@ from convtree._cli.completing import complete_entry, complete_session
 from convtree._cli.exit_codes import FOUND
 from convtree._cli.gap_advice import explained_for_writing
 from convtree._cli.number_types import Count
-from convtree._cli.output import write, write_stderr
+from convtree._cli.output import confirm, write, write_stderr
 from convtree._cli.progress import counted, progress
 from convtree._cli.render import count, pending_line
 from convtree._cli.session_table import ids_shown, judged_lines, title_text
@@ -63,6 +63,8 @@ def archive_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_js
         store.archive(id, not undo)
     if as_json:
         write([json_output.to_text(json_output.store_document("archive", ids=found, archived=not undo))])
+    else:
+        confirm(f"{count(len(found), 'sessions')} {'restored' if undo else 'archived'}")
 
 
 @click.command("hold")
@@ -80,6 +82,8 @@ def hold_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_json:
         store.hold(id, not undo)
     if as_json:
         write([json_output.to_text(json_output.store_document("hold", ids=found, held=not undo))])
+    else:
+        confirm(f"{count(len(found), 'sessions')} {'released' if undo else 'on hold'}")
 
 
 @click.command("move")
