@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 
+from convtree._catalogue.record_summary import ms_of
 from convtree._catalogue.types import SessionInfo
 from convtree._cli.table import Column, table_lines
 from convtree._cli.terminal import Terminal, cost_text, readable_size
-from convtree._cli.times import age_since, age_text, time_text
+from convtree._cli.times import age_since, time_text
 from convtree._model.terminal_text import escape_controls
 from convtree.exchange import ForeignSession
 from convtree.stores._results import Judged
@@ -77,16 +78,26 @@ def source_lines(
 
 
 def judged_lines(
-    infos: Sequence[SessionInfo], judged: Mapping[str, Judged], ids: Mapping[str, str], terminal: Terminal
+    infos: Sequence[SessionInfo],
+    judged: Mapping[str, Judged],
+    ids: Mapping[str, str],
+    now: datetime,
+    terminal: Terminal,
 ) -> Iterator[str]:
-    """Yields the header and a line for each session that would be deleted: its age, its size, and what it is about."""
+    """Yields the header and a line for each session that would be deleted: its age, its size, and what it is about.
+
+    AGE is the time since its last activity, as in `session_lines`. ARRIVED has the time since its arrival where that
+    was later, so that it counts.
+    """
     logs = [judged[info.id] for info in infos]
-    ages = ["unknown" if each.age_s is None else age_text(each.age_s) for each in logs]
+    ages = [age_since(each.last_activity, now) or "unknown" for each in logs]
+    arrivals = [age_since(each.arrived, now) if counts_by_arrival(each) else "" for each in logs]
     sizes = [f"{each.size:,}" if terminal.is_piped else readable_size(each.size) for each in logs]
     yield from table_lines(
         [
             Column(header="ID", texts=[escape_controls(ids[info.id]) for info in infos], style="dim"),
             Column(header="AGE", texts=ages),
+            Column(header="ARRIVED", texts=arrivals),
             Column(header="BYTES" if terminal.is_piped else "SIZE", texts=sizes, to_right=True),
             _messages(infos, rank=1),
             _directories(infos, rank=2),
@@ -94,6 +105,12 @@ def judged_lines(
         ],
         terminal,
     )
+
+
+def counts_by_arrival(judged: Judged) -> bool:
+    """Returns whether a session was judged by its arrival: nobody has said anything in it since."""
+    arrived_ms, active_ms = ms_of(judged.arrived), ms_of(judged.last_activity)
+    return arrived_ms is not None and (active_ms is None or arrived_ms > active_ms)
 
 
 def ids_shown(store: SessionStore, ids: Sequence[str], *, whole: bool) -> dict[str, str]:
