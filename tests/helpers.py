@@ -1,6 +1,7 @@
 """What the tests share: messages, and logs made by hand, byte for byte, without the engine."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -132,3 +133,8 @@ def answered_in(messages: Sequence[Any]) -> list[tuple[int, int]]:
     at = {id(part): index for index, source in enumerate(said) for part in source.parts}
     answers = match(part for source in said for part in source.parts).answers
     return [(at[call], at[id(result)]) for call, result in answers.items()]
+
+
+def without_times(document: str) -> str:
+    """Returns a Markdown document without the times in its headings."""
+    return re.sub(r"(?m)^(## .*?), \d{4}-\d\d-\d\d(?:T[\d:.]+Z| [\d:]+ [A-Z]+)", r"\1", document)

@@ -68,7 +68,7 @@ def test_errors_name_options(arguments: tuple[str, ...], code: int, end: str) ->
 def test_empty_arguments(arguments: tuple[str, ...], name: str) -> None:
     """A variable of a script that is not set is not the current directory."""
     code, out, err = call(*arguments)
-    assert (code, out, err.splitlines()[-1]) == (2, "", f"Error: {name} is empty")
+    assert (code, out, err.splitlines()[-1]) == (2, "", f"Error: the argument {name} is empty")
 
 
 def test_a_move_of_nothing() -> None:
@@ -94,9 +94,12 @@ def test_labels_that_mean_something_else(label: str) -> None:
 
 
 def test_deletions_that_do_not_happen() -> None:
-    """A question without an answer is an interrupt, and a session on hold names the command that releases it."""
+    """No is an answer, none is wrong usage, and a session on hold names the command that releases it."""
+    code, out, err = call("rm", "-s", "st", "sound", answer="n\n")
+    assert (code, out, err.splitlines()[-1]) == (0, "", "nothing was deleted")
     code, out, err = call("rm", "-s", "st", "sound", answer="")
-    assert (code, out, err.splitlines()[-1]) == (130, "", "convtree: nothing was done")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == "Error: there is no answer; give --yes to delete without a question"
     assert call("hold", "-s", "st", "sound") == (0, "", "")
     code, out, err = call("rm", "-s", "st", "sound", "-y")
     assert (code, out) == (4, "")

@@ -195,7 +195,7 @@ def test_a_path_that_exists_is_meant(store: SessionStore, place: Path) -> None:
         code, _, err = call("inspect", text)
         assert (code, "there is no log here" in err) == (3, True)
     code, _, err = call("inspect", "none")
-    assert (code, "none: there is no such file; " in err, "no session 'none'" in err) == (3, True, True)
+    assert (code, "none: there is no log here; " in err, "no session 'none'" in err) == (3, True, True)
     assert call("verify", "none", TWO)[0] == 3
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from convtree import IdConflict, Session
+from convtree import IdConflict, Session, open_store
 from convtree._cli.app import app
 
 HEADER = {"type": "session", "version": 3, "id": "f00d", "timestamp": "2026-01-01T00:00:00.000Z", "cwd": "/x"}
@@ -48,6 +48,26 @@ def test_import(source: Path, tmp_path: Path) -> None:
     with Session.open(tmp_path / "log", mode="r") as session:
         assert [entry.id for entry in session.children("aaaa1111")] == ["bbbb2222", "cccc3333"]
     assert source.read_bytes() == before
+
+
+def test_without_a_target_it_goes_to_the_default_store(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file or a folder. The store is made, and standard error says where it is; a URL is no source."""
+    monkeypatch.setenv("CONVTREE_URL", str(tmp_path / "mine"))
+    result = run(source)
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        0,
+        "pi session f00d: 3 records written, 0 already there, 0 findings\n",
+        f"importing into {tmp_path / 'mine'}\n",
+    )
+    (tmp_path / "sources").mkdir()
+    source.rename(tmp_path / "sources/pi.jsonl")
+    assert "0 records written, 3 already there" in run(tmp_path / "sources").stdout
+    with open_store(tmp_path / "mine") as store:
+        assert [info.id for info in store.list()] == ["f00d"]
+    assert run(tmp_path / "missing").exit_code == 3
+    assert "Missing argument 'SOURCE'" in run("sqlite:///x.db").stderr
 
 
 def test_second_import_adds_what_is_new(source: Path, tmp_path: Path) -> None:
@@ -126,20 +146,20 @@ def test_hostile_names_are_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert run("a", "b").stderr == "convtree: the id '\\x9b31m' is taken\n"
 
 
-def test_wrong_usage(tmp_path: Path) -> None:
-    """A missing target gives exit code 2."""
-    assert run(tmp_path / "one").exit_code == 2
+def test_wrong_usage() -> None:
+    """A missing source gives exit code 2."""
+    assert run().exit_code == 2
 
 
 def test_folder_without_sessions(tmp_path: Path) -> None:
-    """Skipped files are named, and the exit code is 5. An empty folder gives the same code."""
+    """Skipped files are named, and the exit code is 3. An empty folder gives the same code."""
     (tmp_path / "source").mkdir()
     result = run(tmp_path / "source", tmp_path / "store")
-    assert (result.exit_code, result.stdout) == (5, "")
+    assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr == f"convtree: {tmp_path / 'source'}: no session of a known format in this folder\n"
     (tmp_path / "source" / "notes").write_text("hello")
     result = run(tmp_path / "source", tmp_path / "store")
-    assert (result.exit_code, result.stdout.count("\n")) == (5, 1)
+    assert (result.exit_code, result.stdout.count("\n")) == (3, 1)
     assert result.stdout.startswith("skipped: ")
 
 

@@ -396,3 +396,23 @@ def test_the_search_for_printing_finds_it(source: str, tmp_path: Path) -> None:
     path = tmp_path / "x.py"
     path.write_text(source)
     assert len([*printing(path)]) == 1
+
+
+def test_changes_say_what_they_did_on_a_terminal(tmp_path: Path) -> None:
+    """A line for each change that has no id to print. In a pipe, and for a script, there is none."""
+    with open_store(tmp_path / "st") as store, store.create(id="trip") as session:
+        session.append({"role": "user", "content": "x"}, id="q")
+    for arguments, said in (
+        (("rename", "-s", "st", "trip", "Rome"), "trip is named Rome"),
+        (("rename", "-s", "st", "trip", "--remove"), "the name of trip was removed"),
+        (("label", "-s", "st", "trip", "q", "start"), "q has the label start"),
+        (("label", "-s", "st", "trip", "q", "--remove"), "the label of q was removed"),
+        (("hide", "-s", "st", "trip", "q"), "1 message: hidden from the model"),
+        (("hide", "-s", "st", "trip", "q", "--undo"), "1 message: shown to all"),
+        (("hold", "-s", "st", "trip"), "1 session on hold"),
+        (("hold", "-s", "st", "trip", "--undo"), "1 session released"),
+        (("archive", "-s", "st", "trip"), "1 session archived"),
+        (("archive", "-s", "st", "trip", "--undo"), "1 session restored"),
+    ):
+        code, shown = on_terminal(tmp_path, *arguments)
+        assert (code, shown.splitlines()) == (0, [said])

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from helpers import contents, user
 
-from convtree import ParentSession, Session
+from convtree import Header, MessageEntry, ParentSession, Session
 from convtree._cli.app import app
 from convtree.stores._open import open_store
 from convtree.stores._session_store import SessionStore
@@ -305,6 +305,34 @@ def test_rm_asks() -> None:
     assert (code, out.splitlines()[-1]) == (0, "trip")
     assert [each["id"] for each in json_of("ls")["sessions"]] == ["code"]
     assert json_of("rm", "code", "-y")["ids"] == ["code"]
+
+
+def test_prune_says_where_the_arrival_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AGE is the last activity, as in ls. What stays, or goes, for a later arrival is said."""
+    monkeypatch.chdir(tmp_path)
+    header = Header(id="old", timestamp="2020-01-01T00:00:00.000Z")
+    said = MessageEntry(id="q", timestamp="2020-01-01T00:00:00.000Z", message=user("x"))
+    with open_store("arrivals/") as made:
+        with made.create(id="early") as session:
+            session.append(user("x"))
+        sleep(0.002)
+        with made.open_or_create(header, arrives=True) as session:
+            session.extend([said])
+    code, out, err = call("prune", "-s", "arrivals", "--max-age", 30)
+    assert (code, out) == (0, "")
+    assert err == "1 session is older but arrived within 30 days, and is kept\nno sessions would be deleted\n"
+    code, out, err = call("prune", "-s", "arrivals", "--keep", 0)
+    rows = [re.split(" {2,}", line) for line in out.splitlines()]
+    assert (rows[0][:3], [row[0] for row in rows[1:]]) == (["ID", "AGE", "ARRIVED"], ["old", "early"])
+    assert ("year" in rows[1][1], "year" in rows[1][2]) == (True, False)
+    assert err.splitlines()[0] == "ARRIVED counts where it is shown: it is later than the last activity"
+    code, out, err = call("prune", "-s", "arrivals", "--keep", 1)
+    assert [line.split()[0] for line in out.splitlines()] == ["ID", "early"]
+    assert err.splitlines()[0] == (
+        "1 session kept because of a later arrival: unlike `ls`, prune counts from the import where that is later than "
+        "the last activity"
+    )
+    assert [each["id"] for each in json_of("prune", "-s", "arrivals", "--keep", 1)["arrived"]] == ["old"]
 
 
 @pytest.mark.usefixtures("store")

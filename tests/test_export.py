@@ -6,6 +6,7 @@ import json
 import tempfile
 import zlib
 from collections.abc import Mapping
+from datetime import timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from foreign import (
     pi_line,
     pi_said,
 )
+from helpers import without_times
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -555,12 +557,35 @@ def test_the_markdown_document_is_the_path_and_names_the_branches() -> None:
         session.append({"role": "assistant", "content": "no"}, model="m")
         session.append({"role": "assistant", "content": "yes\x1b"}, parent_id=question.id)
         first, *_, last = leaves = session.leaves()
-        text = b"".join(export_lines(session, "markdown")).decode()
+        text = without_times(b"".join(export_lines(session, "markdown")).decode())
     assert text.startswith("# A \\*trip\\*\n\n- Session: s\n")
     assert "## User\n\n\\# Rome?\n&lt;b>\n```\n# code\n<b>\n```\n\n## Assistant\n\nyes\\x1b\n\n" in text
     assert f"## Other branches\n\n- `{first.id}`: no\n" in text
     assert len(leaves) == 2
     assert last.id not in text
+
+
+def test_markdown_has_times_and_the_prompts_that_were_edited() -> None:
+    """A branch is named by its first prompt. One that leaves another branch begins there; without a prompt, a text."""
+    with Session.memory(id="s") as session:
+        stored = [
+            ("u1", None, "user", "first try"),
+            ("a1", "u1", "assistant", "answer one"),
+            ("u2", "a1", "user", "and then?"),
+            ("a2", "u2", "assistant", "so"),
+            ("u3", "a1", "user", "or rather?"),
+            ("a3", "u1", "assistant", "another answer"),
+            ("u4", None, "user", "second try"),
+        ]
+        session.extend(
+            MessageEntry(
+                id=id, parent_id=parent, timestamp="2026-01-02T03:04:05Z", message={"role": role, "content": text}
+            )
+            for id, parent, role, text in stored
+        )
+        text = b"".join(export_lines(session, "markdown", zone=timezone(timedelta(hours=1), "CET"))).decode()
+    assert "## User, 2026-01-02 04:04 CET\n\nsecond try\n\n" in text
+    assert text.endswith("## Other branches\n\n- `a2`: first try\n- `u3`: or rather?\n- `a3`: another answer\n\n")
 
 
 def test_documents_say_what_became_of_a_message() -> None:
@@ -573,7 +598,7 @@ def test_documents_say_what_became_of_a_message() -> None:
         session.pin(hidden)
         stopped = session.append({"role": "assistant", "content": "half"}, model="m", status="interrupted")
         session.label(stopped.id, "here")
-        text = b"".join(export_lines(session, "markdown")).decode()
+        text = without_times(b"".join(export_lines(session, "markdown")).decode())
         entries = json.loads(b"".join(export_lines(session, "json")))["entries"]
     assert [each for each in text.splitlines() if each.startswith("## ")] == [
         "## System, replaced below",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from helpers import without_times
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,7 +138,7 @@ def test_markdown_has_all_kinds_of_entries() -> None:
         session.append(openai_call('{"a":1}'))
         session.append({"role": "tool", "tool_call_id": "1", "content": "```\nx"})
         session.append(CompactionEntry(summary="S", first_kept_entry_id=None))
-        text = b"".join(export_lines(session, "markdown")).decode()
+        text = without_times(b"".join(export_lines(session, "markdown")).decode())
     assert text == (
         "# s\n\n- Session: s\n" + text.split("- Session: s\n")[1].split("\n\n")[0] + "\n\n"
         "*Model: p m*\n\n## Assistant\n\n> a\n> \\# b\n\n"

@@ -211,7 +211,7 @@ def test_without_a_store_it_lists(home: Path) -> None:
     result = run("--discover")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[0].split()[:4] == ["Claude", "Code", "1", "session"]
-    assert result.stderr.startswith("import them: convtree import --discover ")
+    assert result.stderr == "import them: convtree import --discover --all\n"
     assert [line.split()[-1] for line in result.stdout.splitlines()] == [
         str(home / ".claude/projects"),
         str(home / ".codex"),
@@ -239,6 +239,16 @@ def test_with_a_store_it_imports(home: Path, tmp_path: Path) -> None:
     assert home.exists()
 
 
+def test_all_of_them_go_to_the_default_store(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without TARGET, --all imports into the store of CONVTREE_URL, which is created."""
+    monkeypatch.setenv("CONVTREE_URL", str(tmp_path / "mine"))
+    result = run("--discover", "--all")
+    assert (result.exit_code, result.stderr) == (0, f"importing into {tmp_path / 'mine'}\n")
+    with open_store(tmp_path / "mine") as store:
+        assert len(list(store.list())) == 3
+    assert home.exists()
+
+
 def test_what_cannot_be_read_is_in_the_list(home: Path) -> None:
     """Behind the path of its place."""
     made(home, ".config/io.datasette.llm")
@@ -249,6 +259,7 @@ def test_what_cannot_be_read_is_in_the_list(home: Path) -> None:
 def test_wrong_usage(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A source beside --discover, and a machine without any tool."""
     assert run("--discover", home, tmp_path / "store").exit_code == 2
+    assert "--all needs --discover" in run(home, "--all").stderr
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "empty"))
     monkeypatch.chdir(tmp_path / "empty")

@@ -207,7 +207,7 @@ def test_import_a_folder_into_a_store(folder: Path, tmp_path: Path) -> None:
         f"pi session p1: 14 records written, 0 already there, 0 findings ({folder / 'a.jsonl'})"
     )
     assert first.output.splitlines()[5:7] == [
-        "passed over 1 file: a link",
+        "passed over 1 file: links are not followed",
         "passed over 1 file: not a session of a known format",
     ]
     again = json.loads(run("import", folder, tmp_path / "store", "--json").output)

@@ -142,7 +142,7 @@ def test_files_that_are_passed_over_are_counted(home: Path, tmp_path: Path) -> N
         [
             "passed over 30 files: not a session of a known format",
             "passed over 1 folder: packages, caches or version control",
-            "passed over 1 file: a link",
+            "passed over 1 file: links are not followed",
             "total: 2 sessions, 25 records written, 0 already there, 32 skipped",
         ],
     )

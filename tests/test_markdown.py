@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from helpers import without_times
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -37,7 +38,7 @@ PARSERS = [parser(), parser("table", "strikethrough")]
 
 
 def exported(session: Session) -> str:
-    return b"".join(export_lines(session, "markdown")).decode()
+    return without_times(b"".join(export_lines(session, "markdown")).decode())
 
 
 def written(*texts: str) -> str:
@@ -258,7 +259,7 @@ def test_text_of_every_script_is_exported_as_it_was_said(format: str, tmp_path: 
         session.append({"role": "assistant", "content": [{"type": "thinking", "thinking": said}, call]})
         session.append({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": said}]})
     command = [sys.executable, "-m", "convtree", "export", str(tmp_path / "log"), "--to", format]
-    shown = subprocess.run(command, check=True, capture_output=True).stdout.decode()
+    shown = without_times(subprocess.run(command, check=True, capture_output=True).stdout.decode())
     counts = {language: shown.count(sentence) for language, sentence in SENTENCES.items()}
     assert min(counts.values()) >= 4, counts
     if format == "markdown":

@@ -302,7 +302,7 @@ def test_a_session_in_a_database_is_redacted_through_a_folder(folder: Path, tmp_
 
 
 def test_progress_reaches_the_end(tmp_path: Path) -> None:
-    """In bytes, never backwards, whether a secret is found or not."""
+    """In bytes of the log, never backwards, whether a secret is found or not. Opening the log is a third."""
     with Session.open(tmp_path / "log", durability="process") as session:
         session.append_many([user("plain")] * 1200)
     size = (tmp_path / "log").stat().st_size
@@ -310,7 +310,7 @@ def test_progress_reaches_the_end(tmp_path: Path) -> None:
     assert redact_log(tmp_path / "log", progress=lambda *each: told.append(each)).lines == 0
     with Session.open(tmp_path / "log", durability="process") as session:
         session.append(user(OPENAI))
-    assert (len(told), told[-1]) == (3, (2 * size, 2 * size))
+    assert ((size // 3, size) in told, told[-1], told) == (True, (size, size), sorted(told))
     told.clear()
     assert redact_log(tmp_path / "log", progress=lambda *each: told.append(each)).lines == 1
-    assert (len(told), told[-1][0] == told[-1][1], told) == (5, True, sorted(told))
+    assert (told[-1][0] == told[-1][1], told) == (True, sorted(told))

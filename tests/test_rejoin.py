@@ -628,6 +628,18 @@ def test_the_command_rejoins(log_path: Path) -> None:
     assert log_path.read_bytes() == as_file(LINES)
 
 
+def test_the_command_repairs_several_logs(log_path: Path, tmp_path: Path) -> None:
+    """A log that is missing stops no others. What remains is counted, and gives exit code 1."""
+    for path in (log_path, tmp_path / "two"):
+        path.write_bytes(as_file([*LINES[:2], damaged(LINES[2]), *LINES[3:]]))
+    done = run("repair", "--rejoin", "--yes", log_path, tmp_path / "none", tmp_path / "two")
+    assert (done.exit_code, done.stderr.count("\n")) == (3, 1)
+    assert done.stdout.count("1 rejoined, 1 problem left); the damaged log: ") == 2
+    assert run("repair", log_path, tmp_path / "two").exit_code == 1
+    document = orjson.loads(run("repair", log_path, tmp_path / "two", tmp_path / "none", "--json").stdout)
+    assert [each.get("needed") for each in document["repairs"]] == [False, False, None]
+
+
 def test_inspect_shows_a_lost_entry(log_path: Path) -> None:
     """In the tree, with a finding; a path and a context through it are refused."""
     log_path.write_bytes(log_of(A, node("b", "a", "lost", line_crc="0a1b2c3d"), node("c", "b", "lost"), D))

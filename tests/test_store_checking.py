@@ -585,17 +585,22 @@ def test_the_commands(url: str, run: Run, tmp_path: Path) -> None:
     assert call("verify", "-s", url, "nope")[0] == 3
 
 
-def test_wrong_usage_of_the_commands(tmp_path: Path) -> None:
+def test_wrong_usage_of_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log or a store, not both."""
     store = tmp_path / "store"
     with open_store(store) as made, made.create(id="a") as session:
         session.append(user("x"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").touch()
     for arguments, message in (
-        (["verify"], "Missing argument 'LOG...', or --store URL."),
-        (["repair"], "Expected one argument 'LOG', or --store URL."),
-        (["repair", "x", "y"], "Expected one argument 'LOG', or --store URL."),
+        (["verify"], "Missing argument 'LOG': the path of a log, or --store URL for the sessions of a store."),
+        (["repair"], "Missing argument 'LOG': the path of a log, or --store URL for the sessions of a store."),
+        (["repair", "x", "y", "--from", "x"], "--from takes one LOG: COPY is a copy of it"),
         (["repair", "x", "--originals", "y"], "--originals needs --store; a file is kept as LOG.original"),
-        (["repair", "-s", store, "--allow-network"], "--allow-network is for a LOG without --store"),
+        (
+            ["repair", "-s", store, "--allow-network"],
+            "--allow-network is for a LOG that is a file; leave it out with --store",
+        ),
     ):
         code, _, err = call(*arguments)
         assert (code, err.splitlines()[-1]) == (2, f"Error: {message}")

@@ -115,9 +115,6 @@ class App(click.Group):
         except KeyboardInterrupt:
             _discard_stdout()
             raise click.exceptions.Exit(INTERRUPTED) from None
-        except click.Abort:  # the answer to a question was no, or there was none
-            write_stderr("\nconvtree: nothing was done")
-            raise click.exceptions.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             _discard_stdout()
             raise click.exceptions.Exit(CLOSED_PIPE) from None
@@ -158,7 +155,8 @@ def _refuse_arguments(command: click.Command, ctx: click.Context, args: list[str
     for param in order:
         value = values.get(param.name)
         if isinstance(param, click.Argument) and (value == "" or (isinstance(value, tuple) and "" in value)):
-            raise click.UsageError(f"{param.make_metavar(ctx).strip('[].')} is empty", ctx)
+            name = param.make_metavar(ctx).replace("[", "").replace("]", "").removesuffix("...")
+            raise click.UsageError(f"the argument {name} is empty", ctx)
     given: dict[str | None, click.Parameter] = {}
     for param in order:
         if isinstance(param, click.Option) and given.setdefault(param.name, param) is not param:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, BinaryIO, Literal
 
 import click
@@ -11,7 +12,8 @@ from convtree._cli.choosing import with_store_for_log
 from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.gap_advice import writing_to
 from convtree._cli.number_types import Count
-from convtree._cli.output import write, write_stderr
+from convtree._cli.output import confirm, write, write_stderr
+from convtree._cli.render import count
 from convtree._cli.sessions import as_json
 from convtree._cli.typed_input import label_of, refusing, text_of
 from convtree._model.entries import CompactionEntry
@@ -19,13 +21,18 @@ from convtree._model.terminal_text import escape_controls
 from convtree._session.session import Session
 from convtree.stores._session_store import SessionStore
 
-with_summary = click.option(
-    "--summary-file",
-    "summary",
-    type=click.File("rb"),
-    metavar="FILE",
-    help="The file with the summary; `-` is standard input.",
-)
+#: what `hide` says on a terminal, by who sees the messages now
+_SEEN_BY = {
+    "all": "shown to all",
+    "user": "hidden from the model",
+    "model": "hidden from the user",
+    "nobody": "hidden from the model and the user",
+}
+
+
+def _summary_option(**options: Any) -> Callable[..., Any]:
+    said = "The file with the summary; `-` is standard input."
+    return click.option("--summary-file", "summary", type=click.File("rb"), metavar="FILE", help=said, **options)
 
 
 @click.command("label")
@@ -50,7 +57,8 @@ def label_command(
         id = session.resolve(entry)
         with refusing():
             session.label(id, text)
-        _done(session, as_json, "label", entry_id=id, label=text)
+        said = f"the label of {id} was removed" if text is None else f"{id} has the label {text}"
+        _done(session, as_json, "label", said=said, entry_id=id, label=text)
 
 
 @click.command("rename")
@@ -69,14 +77,15 @@ def rename_command(log: str, name: str | None, remove: bool, store: SessionStore
     with writing_to(log, store) as session:
         with refusing():
             session.rename(name)
-        _done(session, as_json, "rename", name=name)
+        said = f"the name of {session.id} was removed" if name is None else f"{session.id} is named {name}"
+        _done(session, as_json, "rename", said=said, name=name)
 
 
 @click.command("branch")
 @click.argument("log", shell_complete=complete_log)
 @click.argument("entry", required=False, shell_complete=complete_entry)
 @click.option("--root", is_flag=True, help="Move to the place before the first entry.")
-@with_summary
+@_summary_option()
 @with_store_for_log
 @as_json
 def branch_command(
@@ -150,19 +159,21 @@ def hide_command(
                     session.show(id)
                 else:
                     session.hide(id, visible_to=visible_to or "user")
-        _done(session, as_json, "hide", entry_ids=ids, visible_to="all" if undo else visible_to or "user")
+        sees = "all" if undo else visible_to or "user"
+        said = f"{count(len(ids), 'messages')}: {_SEEN_BY[sees]}"
+        _done(session, as_json, "hide", said=said, entry_ids=ids, visible_to=sees)
 
 
 @click.command("compact")
 @click.argument("log", shell_complete=complete_log)
-@with_summary
+@_summary_option(required=True)
 @click.option("--keep", metavar="ENTRY", shell_complete=complete_entry, help="Keep the entries from this one on.")
 @click.option("--keep-tokens", type=Count(example=4000), metavar="N", help="Keep about the last N tokens.")
 @with_store_for_log
 @as_json
 def compact_command(
     log: str,
-    summary: BinaryIO | None,
+    summary: BinaryIO,
     keep: str | None,
     keep_tokens: int | None,
     store: SessionStore | None,
@@ -174,8 +185,6 @@ def compact_command(
     Nothing is deleted: `branch` moves back. Prints the id of the summary's entry, or nothing if there was nothing to
     compact.
     """
-    if summary is None:
-        raise click.UsageError("Missing option '--summary-file'; `-` is standard input.")
     if (keep is None) == (keep_tokens is None):
         raise click.UsageError("give either --keep ENTRY or --keep-tokens N")
     text = text_of(summary.read(), "summary")
@@ -191,9 +200,13 @@ def compact_command(
         _done(session, as_json, "compact", id, entry_id=id)
 
 
-def _done(session: Session, as_json: bool, schema: str, printed: str | None = None, **parts: Any) -> None:
-    """Prints the document of a change; without `--json`, an id or nothing."""
+def _done(
+    session: Session, as_json: bool, schema: str, printed: str | None = None, *, said: str | None = None, **parts: Any
+) -> None:
+    """Prints the document of a change; without `--json`, an id, or on a terminal what was done."""
     if as_json:
         write([json_output.to_text(json_output.store_document(schema, id=session.id, **parts))])
     elif printed is not None:
         write([escape_controls(printed)])
+    elif said is not None:
+        confirm(said)

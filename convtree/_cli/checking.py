@@ -13,7 +13,7 @@ import click
 from convtree._cli import json_output
 from convtree._cli.choosing import default_store_for, session_id_or_text, with_store_for_logs
 from convtree._cli.completing import complete_log
-from convtree._cli.exit_codes import FOUND, NOT_FOUND, UNREADABLE
+from convtree._cli.exit_codes import EXPECTED_ERRORS, FOUND, NOT_FOUND, UNREADABLE, code_of
 from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import progress
 from convtree._cli.render import count, finding_line, row_line
@@ -25,6 +25,7 @@ from convtree.repair import Repair, Report, repair, verify
 from convtree.stores._session_store import SessionStore
 
 _SHOWN = 1000  # removed pieces that are listed
+_NO_LOG = "Missing argument 'LOG': the path of a log, or --store URL for the sessions of a store."
 
 
 @click.command("verify")
@@ -39,14 +40,14 @@ def verify_command(ctx: click.Context, logs: tuple[str, ...], store: SessionStor
     database are compared with the lines, and a whole store lists the sessions with problems only.
 
     Exit codes: 0 no problems, 1 harmless problems such as an unfinished last line or a column that a repair writes
-    anew, 3 no such log, 5 damage.
+    anew, 3 no such log, 5 it is damaged or cannot be read.
     """
     if store is None and logs:
         store = default_store_for(logs)
     if store is not None:
         ctx.exit(_verify_store(store, [session_id_or_text(store, log) for log in logs], as_json))
     if not logs:
-        raise click.UsageError("Missing argument 'LOG...', or --store URL.")
+        raise click.UsageError(_NO_LOG)
     ctx.exit(_verify_files([Path(log) for log in logs], as_json))
 
 
@@ -139,36 +140,66 @@ def repair_command(
     With --store, sessions of a store are repaired: the LOGs named, or all that need it. In a database, the tables are
     written anew from the lines as well.
 
-    Exit codes: 0 no problems are left, 1 the log needs a repair, or problems remain after it.
+    Exit codes: 0 no problems are left, 1 a log needs a repair, or problems remain after it: the output lists them, such
+    as the places of lost entries that --rejoin keeps.
     """
     if store is None and logs:
         store = default_store_for(logs)
-    if store is not None:
-        if allow_network or copy is not None:
-            raise click.UsageError("--allow-network and --from are for a LOG without --store")
-        ids = [session_id_or_text(store, log) for log in logs]
-        with progress("repairing" if yes else "looking for damage"):
-            done = store.repair(ids or None, dry_run=not yes, rejoin=rejoin, originals=originals)
-        _write_repairs(done, lambda: json_output.repaired_in(done), as_json)
-    else:
-        if len(logs) != 1:
-            raise click.UsageError("Expected one argument 'LOG', or --store URL.")
-        if originals is not None:
-            raise click.UsageError("--originals needs --store; a file is kept as LOG.original")
-        log = Path(logs[0])
-        with progress(f"repairing {log.name}", "bytes") as report:
-            options: dict[str, Any] = {"allow_network": allow_network, "progress": report}
-            if copy is not None and yes:
-                one, back = put_back(log, copy, **options)
-            else:
-                one = repair(log, dry_run=not yes, rejoin=rejoin or copy is not None, **options)
-                back = [] if copy is None else [entry.id for entry in found_in(copy, lost_ids(one.remaining))]
-        done = [one]
-        _write_repairs(done, lambda: json_output.repaired(one), as_json)
-        if copy is not None:
-            said = "put back" if yes else "to put back; add --yes"
-            write_stderr(f"{count(len(back), 'entries')} {said} from {escape_controls(copy)}")
-    ctx.exit(FOUND if any(map(_needs_more, done)) else 0)
+    if store is None and not logs:
+        raise click.UsageError(_NO_LOG)
+    for option, is_given in (("--allow-network", allow_network), ("--from", copy is not None)):
+        if store is not None and is_given:
+            raise click.UsageError(f"{option} is for a LOG that is a file; leave it out with --store")
+    if store is None and originals is not None:
+        raise click.UsageError("--originals needs --store; a file is kept as LOG.original")
+    if copy is not None and len(logs) > 1:
+        raise click.UsageError("--from takes one LOG: COPY is a copy of it")
+    if store is None:
+        ctx.exit(_repair_files(logs, copy, as_json, yes=yes, rejoin=rejoin, allow_network=allow_network))
+    ids = [session_id_or_text(store, log) for log in logs]
+    with progress("repairing" if yes else "looking for damage"):
+        done = store.repair(ids or None, dry_run=not yes, rejoin=rejoin, originals=originals)
+    _write_repairs(done, lambda: json_output.repaired_in(done), as_json)
+    ctx.exit(_repair_code(done))
+
+
+def _repair_files(
+    logs: Sequence[str], copy: str | None, as_json: bool, *, yes: bool, rejoin: bool, allow_network: bool
+) -> int:
+    """Repairs files, or shows what would be done, and returns the exit code. One that fails stops no others."""
+    done: list[Repair] = []
+    failed: dict[str, str] = {}
+    code = 0
+    for log in map(Path, logs):
+        try:
+            with progress(f"repairing {log.name}", "bytes") as report:
+                options: dict[str, Any] = {"allow_network": allow_network, "progress": report}
+                if copy is not None and yes:
+                    one, back = put_back(log, copy, **options)
+                else:
+                    one = repair(log, dry_run=not yes, rejoin=rejoin or copy is not None, **options)
+                    back = [] if copy is None else [entry.id for entry in found_in(copy, lost_ids(one.remaining))]
+        except EXPECTED_ERRORS as error:
+            if len(logs) == 1:
+                raise
+            failed[str(log)] = str(error)
+            write_stderr(f"convtree: {escape_controls(str(error))}")
+            code = max(code, code_of(error))
+            continue
+        done.append(one)
+        if not as_json:
+            _write_repairs([one], dict, as_json)
+    if as_json:
+        document = json_output.repaired(done[0]) if len(logs) == 1 else json_output.repaired_in(done, failed)
+        _write_repairs(done, lambda: document, as_json)
+    if copy is not None:
+        said = "put back" if yes else "to put back; add --yes"
+        write_stderr(f"{count(len(back), 'entries')} {said} from {escape_controls(copy)}")
+    return max(code, _repair_code(done))
+
+
+def _repair_code(done: Sequence[Repair]) -> int:
+    return FOUND if any(map(_needs_more, done)) else 0
 
 
 def _write_repairs(done: Sequence[Repair], document: Callable[[], dict[str, Any]], as_json: bool) -> None:
@@ -257,6 +288,9 @@ def _verdict(done: Repair) -> str:
         counts += f", {count(len(done.rows), 'places')} of tables"
     if not done.done:
         return f"{path}: would be repaired ({counts}); add --yes to repair"
+    if done.done and _needs_more(done):
+        remaining = [finding for finding in done.remaining if finding.severity != "info"]
+        counts += f", {count(len(remaining) + done.leaf_uncertain, 'problems')} left"
     if done.original is None:
         return f"{path}: repaired ({counts})"
     where = f"the damaged log: {escape_controls(done.original)}"

@@ -146,7 +146,8 @@ def session_id_of(store: SessionStore, text: str) -> str:
             raise
         if (listed := listed_id(store.location, text)) is None:
             rows = remembered_list(store.location)
-            known = f"the last list has {len(rows)} rows" if rows else "no list was printed yet"
+            number = "1 row" if len(rows) == 1 else f"{len(rows):,} rows"
+            known = f"the last list has {number}" if rows else "no list was printed yet"
             raise SessionNotFound(f"{store.location}: there is no session {text!r}, and {known}") from None
         return listed
 
@@ -183,7 +184,7 @@ def located(log: str, store: SessionStore | None) -> tuple[SessionStore | None, 
     try:
         return default, session_id_of(default, log)
     except SessionNotFound as error:
-        raise SessionNotFound(f"{log}: there is no such file; {error}") from None
+        raise SessionNotFound(f"{log}: there is no log here; {error}") from None
 
 
 def default_store_for(logs: Iterable[str]) -> SessionStore | None:

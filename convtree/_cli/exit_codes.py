@@ -34,7 +34,7 @@ EXIT_CODES = (
     ExitCode(USAGE, "wrong usage", "wrong usage; nothing was done"),
     ExitCode(NOT_FOUND, "not found", "log, session or entry not found"),
     ExitCode(CONFLICT, "a conflict", "conflict: it exists, is locked or on hold, has changed, or is ambiguous"),
-    ExitCode(UNREADABLE, "damage", "cannot be read; for `verify`: damaged"),
+    ExitCode(UNREADABLE, "an unreadable or damaged log", "cannot be read, or is damaged"),
     ExitCode(INTERRUPTED, "an interrupt", "interrupted"),
     ExitCode(CLOSED_PIPE, "a closed pipe", "the program that read the output has ended"),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -35,8 +34,9 @@ if TYPE_CHECKING:
 
 
 @click.command("import")
-@click.argument("paths", metavar="SOURCE... TARGET", nargs=-1)
-@click.option("--discover", is_flag=True, help="Take the known places of all tools as sources; list them, too.")
+@click.argument("paths", metavar="SOURCE... [TARGET]", nargs=-1)
+@click.option("--discover", is_flag=True, help="List the known places of all tools; import them with TARGET or --all.")
+@click.option("--all", "imports_all", is_flag=True, help="With --discover: import them all. TARGET may be left out.")
 @click.option("--watch", is_flag=True, help="Go on importing what is new until Ctrl-C. TARGET is a store.")
 @click.option(
     "--interval",
@@ -61,6 +61,7 @@ def import_command(
     ctx: click.Context,
     paths: tuple[str, ...],
     discover: bool,
+    imports_all: bool,
     watch: bool,
     interval_s: float,
     workers: int | None,
@@ -74,11 +75,13 @@ def import_command(
     later to add what is new.
 
     TARGET is a log or a store. A store is a URL, an existing folder, or a path that ends with a slash. Several sessions
-    need a store. Files in an unknown format are passed over, as are packages, caches and version control.
+    need a store. With one SOURCE, TARGET may be left out: the sessions go to the default store, which is created if
+    needed. That is the store of CONVTREE_URL, else the folder of sessions in your data directory. Standard error says
+    where it is. Files in an unknown format are passed over, as are packages, caches and version control.
 
     With --discover, there is no SOURCE. The command lists the places in which the tools on this machine keep their
-    sessions, and imports them if there is a TARGET, which is a store. Tools that keep files in a project (aider, Crush)
-    are looked for in the current directory and above.
+    sessions. It imports them if there is a TARGET, which is a store; with --all or --watch, into the default store if
+    there is none. Tools that keep files in a project (aider, Crush) are looked for in the current directory and above.
 
     With --watch, the command goes on importing and prints a line for each change. It reads only what has changed, and a
     file that is being written only when it is whole. With --json, each line is a document.
@@ -88,15 +91,13 @@ def import_command(
     """
     output = _Output(as_json, verbose, interval_s if watch else None, workers or os.cpu_count() or 1)
     _refuse_unused(ctx, watch)
+    if imports_all and not discover:
+        raise click.UsageError("--all needs --discover")
     if discover:
-        _discover(ctx, paths, redactor, output)
+        _discover(ctx, paths, redactor, output, imports=bool(paths) or imports_all or watch)
         return
-    if len(paths) < 2:
-        raise click.UsageError(f"Missing argument '{'TARGET' if paths else 'SOURCE'}'.")
-    sources, target = [Path(path) for path in paths[:-1]], paths[-1]
-    if not target:
-        raise click.UsageError("TARGET is empty")
-    if len(sources) > 1 or watch or _is_store(sources[0], target):
+    sources, target = _sources_and_target(paths)
+    if target is None or len(sources) > 1 or watch or _is_store(sources[0], target):
         _import_many(ctx, sources, target, redactor, output)
     from convtree.exchange import import_file
 
@@ -119,6 +120,19 @@ def _refuse_unused(ctx: click.Context, watch: bool) -> None:
         raise click.UsageError("--interval needs --watch")
     if "workers" in given and watch:
         raise click.UsageError("--watch reads in one process; leave out --workers")
+
+
+def _sources_and_target(paths: tuple[str, ...]) -> tuple[list[Path], str | None]:
+    """Returns the sources, and the target: None, for the default store, if there is one argument.
+
+    Raises:
+        click.UsageError: there is no source.
+    """
+    if not paths or (len(paths) == 1 and _is_url(paths[0])):
+        raise click.UsageError("Missing argument 'SOURCE'.")
+    if len(paths) == 1:
+        return [Path(paths[0])], None
+    return [Path(path) for path in paths[:-1]], paths[-1]
 
 
 def _is_store(source: Path, target: str) -> bool:
@@ -158,8 +172,10 @@ class _Output(NamedTuple):
         write(_total_line(reports))
 
 
-def _discover(ctx: click.Context, paths: tuple[str, ...], redactor: Redactor | None, output: _Output) -> None:
-    """Lists the known places of all tools, and imports them if a store is given."""
+def _discover(
+    ctx: click.Context, paths: tuple[str, ...], redactor: Redactor | None, output: _Output, *, imports: bool
+) -> None:
+    """Lists the known places of all tools, and imports them if that is wanted."""
     from convtree.exchange import discover
 
     if len(paths) > 1 or "" in paths:
@@ -170,10 +186,11 @@ def _discover(ctx: click.Context, paths: tuple[str, ...], redactor: Redactor | N
         raise SessionNotFound("no tool has kept sessions in a known place of this machine")
     if not output.as_json:
         write(_place_lines(places))
-        if not paths:
-            write_stderr(f"import them: convtree import --discover {shlex.quote(default_url())}")
-    if paths:
-        _import_many(ctx, [Path(place.path) for place in places], paths[0], redactor, output._replace(places=places))
+        if not imports:
+            write_stderr("import them: convtree import --discover --all")
+    if imports:
+        target = paths[0] if paths else None
+        _import_many(ctx, [Path(place.path) for place in places], target, redactor, output._replace(places=places))
     if output.as_json:
         write([json_output.to_text(json_output.store_document("places", places=places))])
 
@@ -194,20 +211,22 @@ def _is_news(report: ImportReport) -> bool:
 
 
 def _import_many(
-    ctx: click.Context, sources: Sequence[Path], target: str, redactor: Redactor | None, output: _Output
+    ctx: click.Context, sources: Sequence[Path], target: str | None, redactor: Redactor | None, output: _Output
 ) -> NoReturn:
-    """Imports sources into a store, prints the results, and ends the command."""
+    """Imports sources into a store, prints the results, and ends the command. None stands for the default store."""
     from convtree.exchange import import_into
 
-    if _is_log(target) and not _is_url(target) and not Path(target).is_dir():
+    if target is not None and _is_log(target) and not _is_url(target) and not Path(target).is_dir():
         raise click.UsageError(f"{target}: a log; several sources, --discover and --watch need a store")
     for source in sources:
         source.stat()  # raises FileNotFoundError before a store is created
     try:
-        store = open_store(target)
+        store = open_store(default_url() if target is None else target)
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
     with store:
+        if target is None:
+            write_stderr(f"importing into {escape_controls(store.location)}")
         if output.interval_s is not None:
             _watch(sources, store, redactor, output)
             ctx.exit(0)
@@ -216,8 +235,11 @@ def _import_many(
     output.print(reports)
     report_redacted(redactor)
     if all(report.status == "skipped" for report in reports):
+        names = ", ".join(map(str, sources))
+        if not any(source.is_dir() for source in sources):
+            raise NotALog(f"{names}: no session of a known format")
         where = "this folder" if len(sources) == 1 else "these folders"
-        raise NotALog(f"{', '.join(map(str, sources))}: no session of a known format in {where}")
+        raise SessionNotFound(f"{names}: no session of a known format in {where}")
     _exit(ctx, reports)
 
 

@@ -198,9 +198,10 @@ def repaired(done: Repair) -> dict[str, Any]:
     return _versioned("convtree.repair") | _repair_values(done)
 
 
-def repaired_in(done: Sequence[Repair]) -> dict[str, Any]:
-    """Returns the document of repairs in a store, done or planned, session by session."""
+def repaired_in(done: Sequence[Repair], failed: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Returns the document of several repairs, done or planned, and of the logs that could not be read."""
     repairs = [_repair_values(each) | {"error": each.error} for each in done]
+    repairs += [{"path": path, "error": error} for path, error in (failed or {}).items()]
     return _versioned("convtree.repairs") | {"repairs": repairs}
 
 

@@ -15,16 +15,18 @@ from convtree._cli.exit_codes import FOUND
 from convtree._cli.gap_advice import explained_for_writing
 from convtree._cli.last_list import remember_list
 from convtree._cli.number_types import Count
-from convtree._cli.output import write, write_stderr
+from convtree._cli.output import confirm, write, write_stderr
 from convtree._cli.progress import counted, progress
 from convtree._cli.render import count, pending_line
-from convtree._cli.session_table import ids_shown, judged_lines, title_text
+from convtree._cli.session_table import counts_by_arrival, ids_shown, judged_lines, title_text
 from convtree._cli.sessions import as_json
 from convtree._cli.terminal import Terminal, readable_size
 from convtree._cli.time_options import age_option, with_utc
+from convtree._cli.typed_input import confirmed
 from convtree._logs.sql_errors import TablesOutdated
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._open import open_store
+from convtree.stores._results import Pruned
 from convtree.stores._session_store import SessionStore
 
 _SKIPPED = "it, or a sub-agent's session, was written to meanwhile or cannot be judged; see `convtree verify`"
@@ -63,6 +65,8 @@ def archive_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_js
         store.archive(id, not undo)
     if as_json:
         write([json_output.to_text(json_output.store_document("archive", ids=found, archived=not undo))])
+    else:
+        confirm(f"{count(len(found), 'sessions')} {'restored' if undo else 'archived'}")
 
 
 @click.command("hold")
@@ -80,6 +84,8 @@ def hold_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_json:
         store.hold(id, not undo)
     if as_json:
         write([json_output.to_text(json_output.store_document("hold", ids=found, held=not undo))])
+    else:
+        confirm(f"{count(len(found), 'sessions')} {'released' if undo else 'on hold'}")
 
 
 @click.command("move")
@@ -112,14 +118,17 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
 
     Sessions of their sub-agents are deleted, too. The ids of the deleted sessions are printed. What they said is
     overwritten; files that another process is reading, and sessions with a copy, are listed. A session on hold is
-    refused.
+    refused. If you answer no, nothing is deleted, and the exit code is 0.
     """
     found = session_ids_of(store, ids)
     infos = [store.info(id) for id in found]
     if not yes:
         for info in infos:
             write_stderr(f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {title_text(info)}".rstrip())
-        click.confirm(f"Permanently delete {count(len(infos), 'sessions')}?", abort=True, err=True)
+        question = f"Permanently delete {count(len(infos), 'sessions')}?"
+        if not confirmed(question, "give --yes to delete without a question"):
+            write_stderr("nothing was deleted")
+            return
     with progress("deleting") as report:
         done = [store.delete(id) for id in counted(found, report)]
     deleted = [id for each in done for id in each]
@@ -169,15 +178,19 @@ def prune_command(
 ) -> None:
     """Delete old sessions; without --yes, only list them.
 
-    The list has age, size and title. Give --max-age, --keep or both. With both, a session is deleted if either applies.
-    Sub-agents' sessions are deleted with their parent; the last activity of any of them counts, or the import if that
-    was later. Sessions on hold are kept.
+    Give --max-age, --keep or both. With both, a session is deleted if either applies. The age of a session counts from
+    its last activity, or from the time when it was imported into this store if that was later. So a session that was
+    imported today is kept as a new one. The list shows the time since the last activity as AGE, as `ls` does, and the
+    time since the import as ARRIVED where that counts. `ls` has the order of the last activity, --keep that of the
+    later time. Sessions of sub-agents are deleted with theirs, are not counted by --keep, and their activity counts as
+    activity of it. Sessions on hold are kept.
     """
     if max_age is None and keep is None:
         raise click.UsageError("give --max-age AGE, --keep N, or both")
     if yes and dry_run:
         raise click.UsageError("--dry-run contradicts --yes")
-    age = None if max_age is None else age_option("--max-age", max_age, times.now(times.zone_of(utc)), "day")
+    now = times.now(times.zone_of(utc))
+    age = None if max_age is None else age_option("--max-age", max_age, now, "day")
     if age is not None and age <= timedelta(0):
         raise click.UsageError("--max-age must be greater than 0; to delete all sessions, use --keep 0")
     try:
@@ -187,6 +200,7 @@ def prune_command(
         raise click.UsageError(str(error)) from None
     if as_json:
         parts = {"sessions": pruned, "held": pruned.held, "skipped": pruned.skipped, "judged": pruned.judged}
+        parts |= {"arrived": pruned.arrived}
         write([json_output.to_text(json_output.store_document("prune", done=yes, **parts))])
         return
     if yes:
@@ -196,17 +210,32 @@ def prune_command(
         if pruned:
             remember_list(store.location, [info.id for info in pruned])
         ids = ids_shown(store, [info.id for info in pruned], whole=terminal.is_piped)
-        write(judged_lines(pruned, pruned.judged, ids, terminal))
+        write(judged_lines(pruned, pruned.judged, ids, now, terminal))
     for info in pruned.held:
         write_stderr(f"{escape_controls(info.id)} is on hold and is kept")
     for info in pruned.skipped:
         write_stderr(f"{escape_controls(info.id)} is kept: {_SKIPPED}")
+    _explain_arrival(pruned, max_age, keep)
     if not pruned:
         write_stderr("no sessions deleted" if yes else "no sessions would be deleted")
         return
     size = sum(pruned.judged[info.id].size for info in pruned)
     sessions = f"{count(len(pruned), 'sessions')} ({readable_size(size)})"
     write_stderr(f"{sessions} deleted" if yes else f"{sessions} would be deleted; add --yes to delete")
+
+
+def _explain_arrival(pruned: Pruned, max_age: str | None, keep: int | None) -> None:
+    """Says on stderr which sessions stay, or are listed in another order than that of `ls`, for their arrival."""
+    if pruned.arrived and keep is None and max_age is not None:
+        within = f"{max_age} days" if max_age.isdecimal() else "that time"
+        is_one = len(pruned.arrived) == 1
+        older = f"{count(len(pruned.arrived), 'sessions')} {'is' if is_one else 'are'} older"
+        write_stderr(f"{older} but arrived within {within}, and {'is' if is_one else 'are'} kept")
+    elif pruned.arrived:
+        kept = f"{count(len(pruned.arrived), 'sessions')} kept because of a later arrival"
+        write_stderr(f"{kept}: unlike `ls`, prune counts from the import where that is later than the last activity")
+    if any(counts_by_arrival(each) for each in pruned.judged.values()):
+        write_stderr("ARRIVED counts where it is shown: it is later than the last activity")
 
 
 @click.command("upgrade")

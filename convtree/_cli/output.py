@@ -188,6 +188,12 @@ def write_stderr(text: str) -> None:
     sys.stderr.flush()
 
 
+def confirm(text: str) -> None:
+    """Says on standard error what was done, if standard output is a terminal: a script has the exit code."""
+    if sys.stdout.isatty():
+        write_stderr(escape_controls(text))
+
+
 def terminal_stderr() -> TextIO | None:
     """Returns standard error without the guard, to draw on; None if it is not a terminal.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock, Timer
-from typing import TYPE_CHECKING, Literal, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 
 from convtree._cli.output import terminal_stderr
 from convtree._cli.terminal import readable_size
@@ -16,6 +16,7 @@ from convtree._model.terminal_text import escape_controls
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
+    from rich.progress import Task
 
     from convtree.stores.base import Progress
 
@@ -103,13 +104,21 @@ def _bar_on(stream: TextIO) -> Bar:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.table import Column
+    from rich.text import Text
+
+    class KnownBar(BarColumn):
+        """A bar once the total is known: rich draws a full one before, which looks like the end."""
+
+        def render(self, task: Task) -> Any:
+            """Returns the bar of a task."""
+            return Text("") if task.total is None else super().render(task)
 
     one_line = Column(no_wrap=True, overflow="ellipsis")
     what = TextColumn("{task.description}", markup=False, table_column=one_line)
     amount = TextColumn("{task.fields[amount]}", markup=False)
     console = Console(file=stream, markup=False, emoji=False, highlight=False)
     return Progress(
-        *(what, BarColumn(), amount, TimeElapsedColumn()),
+        *(what, KnownBar(), amount, TimeElapsedColumn()),
         console=console,
         transient=True,
         redirect_stdout=False,

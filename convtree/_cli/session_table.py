@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 
+from convtree._catalogue.record_summary import ms_of
 from convtree._catalogue.types import SessionInfo
 from convtree._cli.table import Column, table_lines
 from convtree._cli.terminal import Terminal, cost_text, readable_size
-from convtree._cli.times import age_since, age_text, time_text
+from convtree._cli.times import age_since, time_text
 from convtree._model.terminal_text import escape_controls
 from convtree.exchange import ForeignSession
 from convtree.stores._results import Judged
@@ -75,20 +76,27 @@ def source_lines(
 
 
 def judged_lines(
-    infos: Sequence[SessionInfo], judged: Mapping[str, Judged], ids: Mapping[str, str], terminal: Terminal
+    infos: Sequence[SessionInfo],
+    judged: Mapping[str, Judged],
+    ids: Mapping[str, str],
+    now: datetime,
+    terminal: Terminal,
 ) -> Iterator[str]:
     """Yields the header and a line for each session that would be deleted: its age, its size, and what it is about.
 
-    Rows have numbers as in `session_lines`.
+    Rows have numbers as in `session_lines`. AGE is the time since its last activity, as there. ARRIVED has the time
+    since its arrival where that was later, so that it counts.
     """
     logs = [judged[info.id] for info in infos]
-    ages = ["unknown" if each.age_s is None else age_text(each.age_s) for each in logs]
+    ages = [age_since(each.last_activity, now) or "unknown" for each in logs]
+    arrivals = [age_since(each.arrived, now) if counts_by_arrival(each) else "" for each in logs]
     sizes = [f"{each.size:,}" if terminal.is_piped else readable_size(each.size) for each in logs]
     yield from table_lines(
         [
             number_column(len(infos), terminal),
             Column(header="ID", texts=[escape_controls(ids[info.id]) for info in infos], rank=1, style="dim"),
             Column(header="AGE", texts=ages),
+            Column(header="ARRIVED", texts=arrivals),
             Column(header="BYTES" if terminal.is_piped else "SIZE", texts=sizes, to_right=True),
             _messages(infos, rank=2),
             _directories(infos, rank=3),
@@ -102,6 +110,12 @@ def number_column(rows: int, terminal: Terminal, rank: int = 0, more: int = 0) -
     """Returns the column of the numbers that commands take in place of ids, on a terminal. `more` rows have none."""
     numbers = [""] * rows if terminal.is_piped else [str(number) for number in range(1, rows + 1)]
     return Column(header="#", texts=[*numbers, *[""] * more], rank=rank, style="dim", to_right=True)
+
+
+def counts_by_arrival(judged: Judged) -> bool:
+    """Returns whether a session was judged by its arrival: nobody has said anything in it since."""
+    arrived_ms, active_ms = ms_of(judged.arrived), ms_of(judged.last_activity)
+    return arrived_ms is not None and (active_ms is None or arrived_ms > active_ms)
 
 
 def ids_shown(store: SessionStore, ids: Sequence[str], *, whole: bool) -> dict[str, str]:

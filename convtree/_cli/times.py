@@ -8,7 +8,7 @@ ends where it ends. Only `now` asks the clock.
 from __future__ import annotations
 
 import re
-from calendar import monthrange
+from calendar import isleap, monthrange
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta, tzinfo
 from math import isnan
 from typing import Literal, NamedTuple
@@ -16,8 +16,8 @@ from typing import Literal, NamedTuple
 from convtree._catalogue.record_summary import ms_of
 
 EXPECTED = (
-    "expected a time such as yesterday, '3 days ago', 'last week', monday, 2026-11, 2026-11-03, 14:00, "
-    "'2026-11-03 14:00' or 2026-11-03T14:00:00Z"
+    "expected a time such as yesterday, '3 days ago', 'last 7 days', 'last week', monday, november, '3 Nov 2026', "
+    "2026-11, 2026-11-03, 14:00, '2026-11-03 14:00' or 2026-11-03T14:00:00Z"
 )
 EXPECTED_AGE = (
     "expected a number of {unit}s such as 30, an age such as '36 hours' or '6 weeks', "
@@ -35,7 +35,26 @@ _UNITS = {
 _UNIT_OF = {name + plural: unit for unit, names in _UNITS.items() for name in names for plural in ("", "s")}
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_AMOUNT = re.compile(r"(an?|one|[0-9]{1,6}) ?([a-z]+)(?: ago)?")
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
+_MONTH_OF = {name: number for number, month in enumerate(_MONTHS, 1) for name in (month, month[:3])} | {"sept": 9}
+_NUMBER_OF = {"a": 1, "an": 1} | {
+    name: number
+    for number, name in enumerate(
+        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"), 1
+    )
+}
+_NUMBERS = "|".join(_NUMBER_OF)
+_RECENT = re.compile(rf"(?:the )?(?:last|past) ({_NUMBERS}|[0-9]{{1,6}}) ([a-z]+)")
+_NAMED_MONTH = r"(?P<month>[a-z]{3,9})\.?"
+_NAMED_DAY = r"(?P<day>[0-9]{1,2})(?:st|nd|rd|th)?"
+_NAMED_DATES = (
+    re.compile(rf"{_NAMED_DAY} {_NAMED_MONTH}(?:,? (?P<year>[0-9]{{4}}))?"),
+    re.compile(rf"{_NAMED_MONTH}(?: {_NAMED_DAY})?(?:,? (?P<year>[0-9]{{4}}))?"),
+)
+_AMOUNT = re.compile(rf"({_NUMBERS}|[0-9]{{1,6}}) ?([a-z]+)(?: ago)?")
 _CLOCK = re.compile(r"(?:(.+?) )??(?:at )?([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
 _DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
 _RFC_3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9:]{5,8}(\.[0-9]+)?( ?(z|[+-][0-9]{2}:?[0-9]{2}))?")
@@ -141,6 +160,8 @@ def _start_of(text: str, now: datetime, unit: str) -> datetime:
 def _moment(words: str, now: datetime) -> Period | None:
     """Returns a time without length: now, some hours ago, a time of day; None if it is none."""
     amount = _amount(words)
+    if (recent := _recent(words, now)) is not None:
+        return recent
     if words == "now":
         when = now
     elif amount is not None and amount[1] in ("second", "minute", "hour"):
@@ -159,10 +180,8 @@ def _moment(words: str, now: datetime) -> Period | None:
 def _whole(words: str, now: datetime) -> Period | None:
     """Returns a day, week, month or year; None if it is none."""
     today = now.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-    if (date := _DATE.fullmatch(words)) is not None:
-        year, month, day = (None if part is None else int(part) for part in date.groups())
-        start = today.replace(year=year or 0, month=1 if month is None else month, day=1 if day is None else day)
-        return _lasting(start, "year" if month is None else "month" if day is None else "day")
+    if (date := _numbered_date(words, today) or _named_date(words, today)) is not None:
+        return date
     if words in ("today", "yesterday"):
         return _lasting(_shifted(today, -int(words == "yesterday"), "day"), "day")
     amount = _amount(words)
@@ -184,7 +203,55 @@ def _amount(words: str) -> tuple[int, str] | None:
     found = _AMOUNT.fullmatch(words)
     if found is None or found[2] not in _UNIT_OF:
         return None
-    return 1 if found[1] in ("a", "an", "one") else int(found[1]), _UNIT_OF[found[2]]
+    return _number(found[1]), _UNIT_OF[found[2]]
+
+
+def _number(word: str) -> int:
+    return _NUMBER_OF.get(word) or int(word)
+
+
+def _recent(words: str, now: datetime) -> Period | None:
+    """Returns the time since so long ago, of "last 7 days" and "past week"; None if it is none.
+
+    "Last week" is another one: that of the calendar.
+    """
+    words = words.removeprefix("the ")
+    if words.startswith("past ") and words.removeprefix("past ") in _UNIT_OF:
+        return Period(_before(now, 1, _UNIT_OF[words.removeprefix("past ")]), now)
+    found = _RECENT.fullmatch(words)
+    if found is None or found[2] not in _UNIT_OF:
+        return None
+    return Period(_before(now, _number(found[1]), _UNIT_OF[found[2]]), now)
+
+
+def _numbered_date(words: str, today: datetime) -> Period | None:
+    """Returns the day, month or year of "2026-11-03", "2026-11" or "2026"."""
+    date = _DATE.fullmatch(words)
+    if date is None:
+        return None
+    year, month, day = (None if part is None else int(part) for part in date.groups())
+    start = today.replace(year=year or 0, month=1 if month is None else month, day=1 if day is None else day)
+    return _lasting(start, "year" if month is None else "month" if day is None else "day")
+
+
+def _named_date(words: str, today: datetime) -> Period | None:
+    """Returns the day or month of "21 Nov 2026", "Nov 21" or "november"; without a year, the last one that has begun.
+
+    Raises:
+        ValueError: the month has no such day.
+    """
+    found = next((match for each in _NAMED_DATES if (match := each.fullmatch(words))), None)
+    if found is None or found["month"] not in _MONTH_OF:
+        return None
+    month, day = _MONTH_OF[found["month"]], 1 if found["day"] is None else int(found["day"])
+    unit = "month" if found["day"] is None else "day"
+    if found["year"] is not None:
+        return _lasting(today.replace(year=int(found["year"]), month=month, day=day), unit)
+    is_past = (month, day) <= (today.month, today.day)
+    year = today.year if is_past else today.year - 1
+    while (month, day) == (2, 29) and not isleap(year):
+        year -= 1
+    return _lasting(today.replace(year=year, month=month, day=day), unit)
 
 
 def _before(now: datetime, number: int, unit: str) -> datetime:

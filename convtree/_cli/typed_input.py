@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from convtree._cli.output import write_stderr
 from convtree._model.references import LATEST, steps_above_leaf
 
 STDIN = "-"
@@ -48,6 +49,22 @@ def message_of(argument: str | None, role: str | None, is_json: bool) -> dict[st
     if not isinstance(message, dict):
         raise click.UsageError(f"the message is a JSON {type(message).__name__}; expected an object")
     return message
+
+
+def confirmed(question: str, without: str) -> bool:
+    """Asks a question on standard error, and returns whether the answer is yes. `without` says how not to be asked.
+
+    Raises:
+        click.UsageError: standard input has no answer.
+        KeyboardInterrupt: the question was interrupted.
+    """
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as error:  # click makes one error of both
+        write_stderr("")
+        if isinstance(error.__context__, EOFError):
+            raise click.UsageError(f"there is no answer; {without}") from None
+        raise KeyboardInterrupt from None
 
 
 def label_of(text: str | None) -> str | None:

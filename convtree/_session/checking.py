@@ -24,7 +24,7 @@ from convtree._model.findings import FINDING_LIMIT, LOG
 from convtree._model.usage import has_unknown_usage
 from convtree._session.rejoining import records_or_none
 
-Progress = Callable[[int, int], None]  # bytes read so far, bytes to read in all: the log is read twice
+Progress = Callable[[int, int], None]  # bytes done, bytes of the log: the log is read twice, and each pass counts half
 
 #: findings about sound records; no repair can change what they are about
 NO_DAMAGE = frozenset({"usage_unknown"})
@@ -124,7 +124,7 @@ def check_log(log: Log, path: str, size: int | None = None, progress: Progress |
     found = read.size_bytes if size is None else size
     findings = [*index.state.findings, *record_findings(index, read, found, progress)]
     if progress is not None:
-        progress(2 * found, 2 * found)
+        progress(found, found)
     nodes = sum(index.tree.is_node(row) for row in range(len(index.tree)))
     return Report(
         path=path,
@@ -138,7 +138,7 @@ def check_log(log: Log, path: str, size: int | None = None, progress: Progress |
 def scan(log: CheckedLog, size: int | None, progress: Progress | None, finding_limit: int = FINDING_LIMIT) -> Index:
     """Reads a whole log and ignores its snapshot. This is the first of the two passes that progress counts."""
     if progress is not None and size is not None:
-        log.watch = lambda done: progress(done, 2 * size)
+        log.watch = lambda done: progress(done // 2, size)
     index = Journal.open(log.as_log, use_snapshot=False, finding_limit=finding_limit).index
     log.watch = None
     return index
@@ -166,7 +166,7 @@ def record_findings(index: Index, log: CheckedLog, size: int, progress: Progress
             id = None if record is None else record.id
             yield Finding(code=code, severity=severity, line=line, offset=offset, length=length, entry_id=id)
         if progress is not None:
-            progress(size + index.tree.offsets[rows[-1]], 2 * size)
+            progress((size + index.tree.offsets[rows[-1]]) // 2, size)
 
 
 def _fault_of(index: Index, row: int, record: Entry | Mark | None) -> str | None:

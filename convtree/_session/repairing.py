@@ -124,7 +124,8 @@ def plan_repair(
     if rejoined:
         index = _scan_rejoined(read, rejoined, index.state.end)
         _complete_tail(index, log)
-    plan = _plan(index, read, path, rejoined, completed)
+    watch = None if size is None else progress
+    plan = _plan(index, read, path, rejoined, completed, size or 0, watch)
     if rejoin:
         return plan
     return plan._replace(repair=msgspec.structs.replace(plan.repair, rejoinable=len(places)))
@@ -139,7 +140,15 @@ def _check_repairable(index: Index, path: str) -> None:
         raise CorruptLog(f"{path}: more than {_REPAIR_LIMIT:,} findings", findings=tuple(index.state.findings))
 
 
-def _plan(index: Index, log: CheckedLog, path: str, rejoined: Sequence[Rejoined], completed: bool) -> RepairPlan:
+def _plan(
+    index: Index,
+    log: CheckedLog,
+    path: str,
+    rejoined: Sequence[Rejoined],
+    completed: bool,
+    size: int,
+    progress: Progress | None,
+) -> RepairPlan:
     """Returns what a repair would do, and the rows that the new log keeps.
 
     In `index`, the rejoined lines are in their places, and a last line without a newline was completed if `completed`.
@@ -150,7 +159,7 @@ def _plan(index: Index, log: CheckedLog, path: str, rejoined: Sequence[Rejoined]
     )
     resealed = [f for f in index.state.findings if f.code in _RESEALED and f is not kept_doubt]
     remaining = [f for f in index.state.findings if f.code not in _REMOVED | _RESEALED]
-    remaining += (f for f in record_findings(index, log, 0, None) if f.code not in NO_DAMAGE)
+    remaining += (f for f in record_findings(index, log, size, progress) if f.code not in NO_DAMAGE)
     if kept_doubt is not None and kept_doubt.code == "prev_mismatch":
         remaining.append(kept_doubt)
     offsets = {finding.offset for finding in removed}

@@ -164,7 +164,7 @@ def _walk(top: Path, search: Search, is_wanted: Callable[[Path], bool]) -> Itera
         if not is_wanted(path):
             continue
         if path.is_symlink() and path != top:
-            yield NotImported("skipped", path, "a link")
+            yield NotImported("skipped", path, "links are not followed")
             continue
         try:
             if path.is_dir() and (refusal := search.refusal(path, is_top=path == top)) is not None:

@@ -29,6 +29,7 @@ from convtree._logs.jsonl import JsonlLog
 from convtree._model.arguments import checked
 from convtree._model.batches import BATCH
 from convtree._model.entries import Entry, Mark
+from convtree._session.checking import CheckedLog
 from convtree._session.redacting import SecretFound, check_sound, payloads, redacted, search
 from convtree.stores._copies import copies_among, holders_of, said_in
 from convtree.stores._folder import CATALOGUE, SUFFIX, FolderBackend, gone_links_in, headers_in
@@ -153,7 +154,7 @@ def redact_session(
         remove_original: whether to delete that, once the log was replaced.
         lock_timeout_s: how long to wait for other writers.
         allow_network: write on a network file system too; then there must be no writer on another machine.
-        progress: called with the bytes read so far, and in all; the log is read twice.
+        progress: called with the bytes done so far, and those of the log.
 
     Raises:
         SessionNotFound: there is no such folder, or no such session in it.
@@ -213,7 +214,7 @@ def redact_log(
         remove_original: whether to delete that, once the log was replaced.
         lock_timeout_s: how long to wait for other writers.
         allow_network: write on a network file system too; then there must be no writer on another machine.
-        progress: called with the bytes read so far, and in all; the log is read twice.
+        progress: called with the bytes done so far, and those of the log.
 
     Raises:
         SessionNotFound, NotALog: there is no log at this path.
@@ -225,10 +226,10 @@ def redact_log(
     mode: Mode = "r+" if in_place else "r"
     log = JsonlLog(path, mode=mode, lock_timeout_s=lock_timeout_s, exclusive=in_place, allow_network=allow_network)
     try:
-        index = Journal.open(log, use_snapshot=False).index
+        counter = _ProgressCounter(path, progress)
+        index = Journal.open(CheckedLog(log, watch=counter.opened).as_log, use_snapshot=False).index
         check_sound(index, str(path))
         redactor = redactor or Redactor()
-        counter = _ProgressCounter(path, progress)
         changed, places = search(counter.count(payloads(index)), redactor, str(path))
         kinds = dict(sorted(redactor.counts.items()))
         done = Redaction(path=str(path), kinds=kinds, lines=changed, places=places)
@@ -250,20 +251,30 @@ def redact_log(
 
 
 class _ProgressCounter:
-    """Reports the progress of two passes over a log."""
+    """Reports the progress of three passes over a log, each a third: it is opened, searched, and written."""
 
     def __init__(self, path: Path, progress: Progress | None) -> None:
-        self._total = 2 * path.stat().st_size
-        self._done = 0
+        self._total = path.stat().st_size
+        self._passes = 0
         self._progress = progress
 
+    def opened(self, end: int) -> None:
+        """Reports that a log that is opened was read up to here."""
+        self._report(end)
+
     def count(self, payloads: Iterable[bytes]) -> Iterator[bytes]:
-        """Yields the payloads; reports after each batch."""
+        """Yields the payloads of a pass; reports after each batch."""
+        self._passes += 1
+        done = 0
         for number, payload in enumerate(payloads, 1):
             yield payload
-            self._done += len(payload)
-            if self._progress is not None and number % BATCH == 0:
-                self._progress(self._done, self._total)
+            done += len(payload)
+            if number % BATCH == 0:
+                self._report(done)
+
+    def _report(self, done: int) -> None:
+        if self._progress is not None:
+            self._progress((self._passes * self._total + done) // 3, self._total)
 
     def end(self) -> None:
         """Reports that everything is done."""

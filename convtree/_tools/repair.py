@@ -76,7 +76,7 @@ def repair(
         rejoin: whether to keep the places of damaged entries.
         lock_timeout_s: how long to wait for other writers.
         allow_network: repair a log on a network file system too; then there must be no writer on another machine.
-        progress: called with the bytes read so far, and in all; the log is read twice.
+        progress: called with the bytes done so far, and those of the log.
 
     Raises:
         SessionNotFound, NotALog: there is no log at this path.

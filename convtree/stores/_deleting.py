@@ -26,6 +26,7 @@ from convtree.stores._families import (
     families_of,
     may_be_doomed,
     rules_of,
+    spared_by_arrival,
     tasks_below,
 )
 from convtree.stores._judging import Verdict, held_error, judge
@@ -159,7 +160,8 @@ class StoreDeleter(SharingStore):
         goes with `keep=0` only. Archived sessions count as well.
 
         Every session is judged by its log, and is left if it is not the same any more when it is deleted: see
-        `Pruned.skipped`. Sessions on hold are left, see `Pruned.held`. Returns the deleted sessions, last active first;
+        `Pruned.skipped`. Sessions on hold are left, see `Pruned.held`; `Pruned.arrived` has those that stay for
+        their arrival. Returns the deleted sessions, last active first;
         with `dry_run`, those it would delete.
 
         Args:
@@ -174,6 +176,7 @@ class StoreDeleter(SharingStore):
         rules = rules_of(max_age, keep, now_ms)
         families = families_of(self._listed(Filter(tasks=True)), now_ms)
         families = [each for each in families if owner is None or each.root.owner == owner]
+        spared = spared_by_arrival(families, rules)
         families = may_be_doomed(families, rules)
         verdicts = self._judge((member.info.id for each in families for member in each.members), now_ms)
         gone, held, skipped = [], [], []
@@ -187,7 +190,8 @@ class StoreDeleter(SharingStore):
         if gone and not dry_run:
             self._erase([each.id for each in gone])
         judged = {info.id: verdicts[info.id].judged for info in gone}
-        return Pruned(gone, held=tuple(held), skipped=tuple(skipped), judged=judged)
+        arrived = tuple(each.root for each in spared)
+        return Pruned(gone, held=tuple(held), skipped=tuple(skipped), judged=judged, arrived=arrived)
 
     # --- private ---
 

@@ -5,7 +5,7 @@ A sub-agent whose parent is gone is a family of its own. The latest time of a me
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -28,12 +28,14 @@ class Family(NamedTuple):
     Attributes:
         members: as a catalogue lists them, parents before children.
         time_ms: when the last of them was active or arrived; None if that is unknown.
+        active_ms: when the last of them was active, by the catalogue; None if that is unknown.
         is_held: one of them is on hold.
         is_certain: their logs confirm that they are a family, and can be read whole.
     """
 
     members: list[ListedSession]
     time_ms: int | None
+    active_ms: int | None = None
     is_held: bool = False
     is_certain: bool = True
 
@@ -78,9 +80,16 @@ def families_of(listed: Sequence[ListedSession], now_ms: int) -> list[Family]:
             known.update(children)
             ids.extend(children)
         members = [by_id[id] for id in ids]
-        times = [ms_of(time) for each in members for time in (each.info.last_activity, each.info.arrived)]
-        found.append(Family(members, max((time for time in times if time and time <= now_ms + SKEW_MS), default=None)))
+        active_ms = _latest((each.info.last_activity for each in members), now_ms)
+        arrived_ms = _latest((each.info.arrived for each in members), now_ms)
+        time_ms = max((time for time in (active_ms, arrived_ms) if time is not None), default=None)
+        found.append(Family(members, time_ms, active_ms))
     return found
+
+
+def _latest(timestamps: Iterable[str | None], now_ms: int) -> int | None:
+    times = map(ms_of, timestamps)
+    return max((time for time in times if time and time <= now_ms + SKEW_MS), default=None)
 
 
 def tasks_below(root: str, ids: Sequence[str], verdicts: Mapping[str, Verdict]) -> list[str]:
@@ -139,6 +148,13 @@ def doomed(families: Collection[Family], rules: Rules) -> list[Family]:
         if (rules.keep is not None and number >= rules.keep) or _is_too_old(each, rules)
     ]
     return found + (unknown if rules.keep == 0 else [])
+
+
+def spared_by_arrival(families: Collection[Family], rules: Rules) -> list[Family]:
+    """Returns the families that stay for their arrival only, last active first: by activity, a rule condemns them."""
+    going = {each.root.id for each in doomed(families, rules)}
+    by_activity = doomed([each._replace(time_ms=each.active_ms) for each in families], rules)
+    return [each for each in by_activity if each.root.id not in going]
 
 
 def _is_too_old(family: Family, rules: Rules) -> bool:

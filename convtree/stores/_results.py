@@ -66,6 +66,8 @@ class Pruned(list[SessionInfo]):
         skipped: the sessions that its rules chose, but that were left with their sub-agents: one of them was written
             to, locked or began while `prune` was at work, is damaged, or its log says other than the catalogue.
         judged: what the logs of the deleted sessions said, by id.
+        arrived: the sessions that stay for their arrival only: by their last activity, its rules would choose them.
+            Sub-agents' are not among them.
     """
 
     def __init__(
@@ -75,8 +77,10 @@ class Pruned(list[SessionInfo]):
         held: tuple[SessionInfo, ...] = (),
         skipped: tuple[SessionInfo, ...] = (),
         judged: Mapping[str, Judged] | None = None,
+        arrived: tuple[SessionInfo, ...] = (),
     ) -> None:
         super().__init__(deleted)
+        self.arrived = arrived
         self.held = held
         self.skipped = skipped
         self.judged = dict(judged or {})

@@ -1,4 +1,4 @@
-"""Writes a session as one Markdown document for people: the path to the leaf, then the last message of other branches.
+"""Writes a session as one Markdown document for people: the path to the leaf, then the first prompt of other branches.
 
 The text of a message is mostly Markdown and stays readable as such. `prose` escapes what could reach beyond the
 message. Calls and their results are in code blocks.
@@ -47,7 +47,8 @@ def _paragraphs(session: Exported, zone: tzinfo | None) -> Iterator[str]:
     replaced = {entry.replaces for entry in path if isinstance(entry, MessageEntry)}
     for entry in path:
         seen_by = changed_fields(outline, outline.row(entry.id)).get("visible_to")
-        yield from paragraphs(entry, seen_by, session.labels.get(entry.id), is_replaced=entry.id in replaced)
+        label, time = session.labels.get(entry.id), _time(entry.timestamp, zone)
+        yield from paragraphs(entry, seen_by, label, is_replaced=entry.id in replaced, time=time)
     branches = list(_branches(session))
     if branches:
         yield "## Other branches"
@@ -55,11 +56,16 @@ def _paragraphs(session: Exported, zone: tzinfo | None) -> Iterator[str]:
 
 
 def paragraphs(
-    entry: Entry, seen_by: str | None = None, label: str | None = None, *, is_replaced: bool = False
+    entry: Entry,
+    seen_by: str | None = None,
+    label: str | None = None,
+    *,
+    is_replaced: bool = False,
+    time: str | None = None,
 ) -> Iterator[str]:
     """Yields the paragraphs of an entry, the heading first; of an entry that says nothing to people, none.
 
-    `seen_by` is what a mark says of who sees it; None without such a mark.
+    `seen_by` is what a mark says of who sees it; None without such a mark. The heading of a message has its `time`.
     """
     mark = f" ({_inline(label)})" if label else ""
     match entry:
@@ -68,6 +74,7 @@ def paragraphs(
             state = _HIDDEN.get(seen_by or entry.visible_to, "")
             state += ", replaced below" if is_replaced else ""
             state += ", interrupted" if entry.status is not None else ""
+            state += f", {_inline(time)}" if time else ""
             yield f"## {_inline((entry.role or 'message').capitalize())}{model}{state}{mark}"
             yield from message_paragraphs(entry.message, entry.shape)
         case CompactionEntry():
@@ -139,14 +146,30 @@ def _time(timestamp: str | None, zone: tzinfo | None) -> str | None:
 
 
 def _branches(session: Exported) -> Iterator[str]:
-    """Yields a line for each leaf that is not the session's."""
-    entries = list(entries_of(session))
-    parents = {entry.parent_id for entry in entries}
-    on_path = {entry.id for entry in session.path(session.leaf_id)}
-    for entry in entries:
-        if entry.id not in parents and entry.id not in on_path:
-            said = entry.text if isinstance(entry, MessageEntry) else entry.type
-            yield f"- `{entry.id}`: {_inline(said, _GIST)}"
+    """Yields a line for each leaf that is not the session's: its id, and the prompt with which its branch begins.
+
+    A branch begins where it leaves the path, or a branch that has a line already.
+    """
+    entries = {entry.id: entry for entry in entries_of(session)}
+    parents = {entry.parent_id for entry in entries.values()}
+    known = {entry.id for entry in session.path(session.leaf_id)}
+    for leaf in entries.values():
+        if leaf.id in parents or leaf.id in known:
+            continue
+        branch: list[Entry] = []
+        above: Entry | None = leaf
+        while above is not None and above.id not in known:
+            branch.append(above)
+            known.add(above.id)
+            above = entries.get(above.parent_id or "")
+        yield f"- `{leaf.id}`: {_inline(_beginning(branch[::-1]), _GIST)}"
+
+
+def _beginning(branch: list[Entry]) -> str:
+    """Returns the first prompt of a branch; without one its first text, and without any the type of its last entry."""
+    messages = [entry for entry in branch if isinstance(entry, MessageEntry) and entry.text]
+    prompts = (entry.text for entry in messages if entry.role == "user")
+    return next(prompts, None) or next((entry.text for entry in messages), branch[-1].type)
 
 
 def _prose(*texts: str) -> str:
