@@ -13,6 +13,7 @@ from convtree._cli.choosing import open_existing_store, session_id_of, session_i
 from convtree._cli.completing import complete_entry, complete_session
 from convtree._cli.exit_codes import FOUND
 from convtree._cli.gap_advice import explained_for_writing
+from convtree._cli.last_list import remember_list
 from convtree._cli.number_types import Count
 from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import counted, progress
@@ -192,7 +193,9 @@ def prune_command(
         write(escape_controls(info.id) for info in pruned)
     else:
         terminal = Terminal()
-        ids = ids_shown(store, [info.id for info in pruned], whole=terminal.is_piped)
+        listed = [info.id for info in pruned]
+        remember_list(store.location, listed)
+        ids = ids_shown(store, listed, terminal)
         write(judged_lines(pruned, pruned.judged, ids, terminal))
     for info in pruned.held:
         write_stderr(f"{escape_controls(info.id)} is on hold and is kept")

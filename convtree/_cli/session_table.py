@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 
 from convtree._catalogue.types import SessionInfo
+from convtree._cli.short_ids import fitted_id
 from convtree._cli.table import Column, table_lines
 from convtree._cli.terminal import Terminal, cost_text, readable_size
 from convtree._cli.times import age_since, age_text, time_text
@@ -17,6 +18,7 @@ from convtree.stores._results import Judged
 from convtree.stores._session_store import SessionStore
 
 _LEAST_TITLE, _LEAST_DIRECTORY, _LEAST_MODEL, _LEAST_FILE = 22, 12, 10, 20
+_LEAST_BESIDE_ID = 20  # columns of a title: so a UUID, a time and the title fit into 80
 
 
 def session_lines(
@@ -25,15 +27,12 @@ def session_lines(
     """Yields the header and a line for each session. `ids` has what stands for the id of each session.
 
     On a terminal, each row has the number that commands take in place of the id. So the ids are left out where they
-    leave no room for the titles; with `verbose`, the numbers are.
+    leave no room for the titles; with `verbose`, they stay.
     """
-    numbers = [] if terminal.is_piped else [str(number) for number in range(1, len(infos) + 1)]
     ages = [age_since(info.last_activity, now) for info in infos]
     columns = [
-        Column(header="#", texts=numbers or [""] * len(infos), rank=int(verbose), style="dim", to_right=True),
-        Column(
-            header="ID", texts=[escape_controls(ids[info.id]) for info in infos], rank=int(not verbose), style="dim"
-        ),
+        *_numbers(len(infos), terminal),
+        Column(header="ID", texts=[ids[info.id] for info in infos], rank=int(not verbose), style="dim"),
         Column(header="AGE", texts=ages, rank=2 if verbose else 0, style="dim"),
     ]
     if verbose:  # the time stays longer than what it makes up for
@@ -46,7 +45,7 @@ def session_lines(
         Column(header="MODEL", texts=models, least=_LEAST_MODEL, rank=5),
         _messages(infos, rank=2),
         Column(header="COST", texts=costs, rank=3, style="dim", to_right=True),
-        _titles(infos),
+        _titles(infos, _LEAST_BESIDE_ID if verbose else _LEAST_TITLE),
     ]
     yield from table_lines(columns, terminal)
 
@@ -59,11 +58,10 @@ def source_lines(
     On a terminal, each row has the number that `--session` takes in place of the id. So the ids are left out first if
     the terminal is narrow; with `verbose`, they stay.
     """
-    numbers = [] if terminal.is_piped else [str(number) for number in range(1, len(found) + 1)]
     files = [os.path.relpath(each.source, source) if source.is_dir() else "" for each in found]
     yield from table_lines(
         [
-            Column(header="#", texts=numbers or [""] * len(found), style="dim", to_right=True),
+            *_numbers(len(found), terminal),
             Column(
                 header="ID", texts=[escape_controls(each.id) for each in found], rank=0 if verbose else 4, style="dim"
             ),
@@ -79,26 +77,39 @@ def source_lines(
 def judged_lines(
     infos: Sequence[SessionInfo], judged: Mapping[str, Judged], ids: Mapping[str, str], terminal: Terminal
 ) -> Iterator[str]:
-    """Yields the header and a line for each session that would be deleted: its age, its size, and what it is about."""
+    """Yields the header and a line for each session that would be deleted: its age, its size, and what it is about.
+
+    On a terminal, each row has the number that commands take in place of the id.
+    """
     logs = [judged[info.id] for info in infos]
     ages = ["unknown" if each.age_s is None else age_text(each.age_s) for each in logs]
     sizes = [f"{each.size:,}" if terminal.is_piped else readable_size(each.size) for each in logs]
     yield from table_lines(
         [
-            Column(header="ID", texts=[escape_controls(ids[info.id]) for info in infos], style="dim"),
+            *_numbers(len(infos), terminal),
+            Column(header="ID", texts=[ids[info.id] for info in infos], rank=3, style="dim"),
             Column(header="AGE", texts=ages),
             Column(header="BYTES" if terminal.is_piped else "SIZE", texts=sizes, to_right=True),
-            _messages(infos, rank=1),
-            _directories(infos, rank=2),
+            _messages(infos, rank=4),
+            _directories(infos, rank=5),
             _titles(infos),
         ],
         terminal,
     )
 
 
-def ids_shown(store: SessionStore, ids: Sequence[str], *, whole: bool) -> dict[str, str]:
-    """Returns what a list shows for the id of each session: the beginning that stands for it, or the whole id."""
-    return {id: id for id in ids} if whole else store.short_ids(ids)
+def ids_shown(store: SessionStore, ids: Sequence[str], terminal: Terminal, *, whole: bool = False) -> dict[str, str]:
+    """Returns what a list shows for the id of each session, escaped: what fits on a terminal, or the whole id."""
+    if whole or terminal.is_piped:
+        return {id: escape_controls(id) for id in ids}
+    return {id: fitted_id(id, beginning, terminal) for id, beginning in store.short_ids(ids).items()}
+
+
+def _numbers(rows: int, terminal: Terminal) -> list[Column]:
+    """Returns the column with the number of each row; none in a pipe."""
+    if terminal.is_piped:
+        return []
+    return [Column(header="#", texts=list(map(str, range(1, rows + 1))), style="dim", to_right=True)]
 
 
 def _messages(infos: Sequence[SessionInfo | ForeignSession], rank: int) -> Column:
@@ -110,8 +121,8 @@ def _directories(infos: Sequence[SessionInfo], rank: int) -> Column:
     return Column(header="DIRECTORY", texts=texts, least=_LEAST_DIRECTORY, rank=rank, keeps_end=True)
 
 
-def _titles(infos: Sequence[SessionInfo]) -> Column:
-    return Column(header="TITLE", texts=list(map(title_text, infos)), least=_LEAST_TITLE)
+def _titles(infos: Sequence[SessionInfo], least: int = _LEAST_TITLE) -> Column:
+    return Column(header="TITLE", texts=list(map(title_text, infos)), least=least)
 
 
 def title_of(info: SessionInfo) -> str:

@@ -27,7 +27,7 @@ def usage_lines(
         rows: the sums.
         deleted: what deleted sessions had used.
         by: what each row is about.
-        ids: what stands for the id of each session.
+        ids: what stands for the id of each session, or of each leaf, escaped.
         terminal: decides how wide the table is.
     """
     named = [(_name_of(row, by, ids), row.session_title or "", row.usage) for row in rows]
@@ -74,7 +74,7 @@ def _name_of(row: UsageRow, by: str, ids: Mapping[str, str]) -> str:
         case "model":
             return " ".join(filter(None, (row.provider, row.model))) or "unknown model"
         case "branch":
-            return row.leaf_id or ""
+            return ids[row.leaf_id] if row.leaf_id is not None else ""
         case "day":
             return row.day or "unknown day"
         case "directory":
