@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from convtree._engine.diff import Diff
     from convtree._engine.redact import Redact, Redactor, SecretPlace, redact
     from convtree._logs.copy import Copied
-    from convtree._model.session_key import session_key
+    from convtree._model.session_key import is_session_id, session_key
     from convtree._model.usage import Usage
     from convtree._providers import Request, Shape
     from convtree._session.branches import Branch
@@ -134,6 +134,7 @@ _LAZY = {
     "plan_branch": "_session.compaction",
     "plan_compaction": "_session.compaction",
     "redact": "_engine.redact",
+    "is_session_id": "_model.session_key",
     "session_key": "_model.session_key",
 }
 
@@ -234,6 +235,7 @@ __all__ = [
     "Visibility",
     "VisibilityMark",
     "default_render",
+    "is_session_id",
     "open_store",
     "plan_branch",
     "plan_compaction",

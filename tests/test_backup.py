@@ -111,6 +111,7 @@ def whole(texts: list[str]) -> bool:
 # --- a second process writes --------------------------------------------------------------------------------------
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("source", "target"), [("folder", "sqlite"), ("sqlite", "folder"), ("postgresql", "folder")])
 def test_a_copy_of_a_store_in_use(source: str, target: str, place: Place, start: Start) -> None:
     """Each session is a prefix of its log that verifies, and has what was acknowledged before the copy began."""
@@ -136,6 +137,7 @@ def test_a_copy_of_a_store_in_use(source: str, target: str, place: Place, start:
                 assert said(other) == said(session)
 
 
+@pytest.mark.no_cover
 def test_the_command_copies_a_store_in_use(place: Place, start: Start) -> None:
     """And continues."""
     urls = place("folder", "a"), place("folder", "b")
@@ -150,6 +152,7 @@ def test_the_command_copies_a_store_in_use(place: Place, start: Start) -> None:
     kill(writer)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("source", "target"), list(product(("folder", "sqlite"), LASTING)))
 def test_a_copy_that_is_killed_and_repeated(source: str, target: str, place: Place, start: Start) -> None:
     """What was said to be copied is there; in the end, everything, and the ledger once."""
@@ -213,6 +216,7 @@ def sums(store: SessionStore) -> tuple[int, int]:
     return counted, sum(row.usage.output_tokens for row in store.ledger())
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("source", "target"), list(product(KINDS, KINDS)))
 def test_the_ledger_goes_along(source: str, target: str, place: Place) -> None:
     """Between all kinds of stores, and once, however often it is copied and whatever is deleted where."""

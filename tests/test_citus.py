@@ -10,11 +10,11 @@ from threading import Thread
 import pytest
 from citus import Schemas, absent, check_wanted, distributed, new_schema, private_cluster, run
 from click.testing import CliRunner
+from harness_runs import run as run_harness
 from helpers import contents, user
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from log_contract import LogContract
-from test_harness_crash import run as run_harness
 from test_upgrade import AS_VERSION_3
 
 from convtree import LedgerRow, Usage
@@ -197,7 +197,7 @@ def test_the_harness(sabotage: str | None, cycles: int) -> None:
     """Nothing acknowledged is lost when workers are killed. A store that trusts a commit that failed is caught."""
     check_wanted()
     broken = () if sabotage is None else ("--sabotage", sabotage)
-    code, result = run_harness("citus", "--cycles", cycles, *broken, hang_s=400)
+    code, result, _ = run_harness("citus", "--cycles", cycles, *broken, limit_s=400)
     if "skipped" in result:
         absent(result["skipped"])
     assert (code, result["ok"], result["lost"] > 0) == (int(bool(broken)), not broken, bool(broken)), json.dumps(result)

@@ -200,7 +200,7 @@ def test_a_summary_takes_the_place_of_messages(log: Path) -> None:
     assert call("compact", log, "--summary-file", "-", "--keep-tokens", "9999", answer="S") == (
         0,
         "",
-        "nothing to compact: nothing lies before what is kept\n",
+        "nothing to compact: there is nothing before the messages that are kept\n",
     )
     with Session.open(log) as session:
         session.append(assistant("word " * 500))

@@ -82,11 +82,11 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, columns: int, *arguments: str) 
 def test_ls_on_terminals_of_any_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """Columns are narrowed, then left out, the id before the number that names the row. Wide characters count twice."""
     assert on_terminal(monkeypatch, 46, "ls") == [
-        "#  AGE      TITLE",
-        "1  3 min    旅行 to Rome and back 😀",
-        "2  3 hours  An old question xxxxxxxxxxxxxxxxx…",
-        "3  2 days   Where shall we go?",
-        "4  5 weeks  hello there",
+        "#  ID         AGE      TITLE",
+        "1  short      3 min    旅行 to Rome and back 😀",
+        "2  fedcba98   3 hours  An old question xxxxxxx…",
+        "3  0123…ef-2  2 days   Where shall we go?",
+        "4  0123…ef-1  5 weeks  hello there",
         "1 sub-agent not shown; --tasks shows it",
     ]
     assert on_terminal(monkeypatch, 93, "ls") == [
@@ -125,11 +125,11 @@ def begin_alike(shop: Shop) -> None:
 def test_ids_that_begin_alike_take_no_room(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ends are shown, which stand for the session; the cost stays. No line is longer than the terminal is wide."""
     begin_alike(shop)
-    assert on_terminal(monkeypatch, 40, "usage", "--since", "3 hours ago") == [
-        "ID           COST  TITLE",
-        "0199…aaa1  3.0000  Needles of all kind…",
-        "0199…bbb2  3.0000  Needles of all kind…",
-        "total      6.0000",
+    assert on_terminal(monkeypatch, 40, "usage", "--since", "3 hours ago", "--cwd", "/home/me") == [
+        "#  ID           COST  TITLE",
+        "1  0199…aaa1  3.0000  Needles of all k…",
+        "2  0199…bbb2  3.0000  Needles of all k…",
+        "              6.0000  total",
     ]
     assert on_terminal(monkeypatch, 40, "ls", "--since", "3 hours ago", "--until", "30 minutes ago") == [
         "#  AGE      TITLE",
@@ -300,9 +300,9 @@ def test_usage_by_day_model_and_directory(shop: Shop, monkeypatch: pytest.Monkey
         "total        2,000      40           0  1,235.5670",
     ]
     assert on_terminal(monkeypatch, 40, "usage", "short") == [
-        "ID     OUTPUT        COST  TITLE",
-        "short      40  1,235.5670  旅行 to Rome…",
-        "total      40  1,235.5670",
+        "#  ID           COST  TITLE",
+        "1  short  1,235.5670  旅行 to Rome and…",
+        "          1,235.5670  total",
     ]
     done = CliRunner().invoke(app, ["usage", "short", "--by", "day", "--utc", "--until", "yesterday", "--json"])
     (row,) = json.loads(done.stdout)["rows"]

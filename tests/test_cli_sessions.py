@@ -157,7 +157,8 @@ def test_search_reaches_sub_agents_on_request(store: SessionStore) -> None:
     assert (code, out) == (0, "")
     assert err.endswith(": no message has all these words; --tasks searches the sessions of sub-agents, too\n")
     code, out, err = call("search", "hotel", "--tasks")
-    assert (code, err, re.split(" {2,}", out.splitlines()[1])[3:]) == (0, "", ["user", "find a hotel", "find a hotel"])
+    hit = out.splitlines()[1].split("\t")
+    assert (code, err, hit[3:]) == (0, "", ["user", "find a hotel", "active", "find a hotel"])
     assert call("search", "motel", "--tasks")[2].endswith(": no message has all these words\n")
 
 

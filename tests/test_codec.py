@@ -328,6 +328,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.no_cover
 @given(st.dictionaries(st.text(), JSON, min_size=1, max_size=5), JSON)
 def test_any_json_value_is_read_back_unchanged(message: dict[str, Any], data: Any) -> None:
     """An accepted value is read back equal, with the same types and key order, from one line."""

@@ -178,6 +178,7 @@ def test_an_id_table_equals_a_dict(persisted: list[str], tail: list[str], salt: 
         assert (table.table.find(other) is None) == (other not in table.ids)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("size", [0, 31, 32, 33, 34, 64, 65, 1000])
 @pytest.mark.parametrize("persisted", [0, 1, 33, 1024, 1025, 4097])
 def test_an_id_table_grows(persisted: int, size: int) -> None:

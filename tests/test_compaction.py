@@ -738,6 +738,7 @@ def check_compaction(session: Session, keep: int) -> None:
     assert session.compact(lambda _: "S", keep_tokens=keep, count_tokens=one) is None
 
 
+@pytest.mark.no_cover
 @given(st.data())
 def test_no_compaction_breaks_a_conversation(data: st.DataObject) -> None:
     """One upon the other, with pins, notes and branches between: the end is kept, whole, and every provider takes it.

@@ -61,6 +61,7 @@ def test_every_byte_is_the_same(stores: tuple[SessionStore, SessionStore]) -> No
     assert [info.id for info in b.list(archived=True)] == ["fork"]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("count", [0, 1, 2, 500, 501, 1200])
 def test_an_interrupted_copy_is_continued(count: int, stores: tuple[SessionStore, SessionStore]) -> None:
     """From any number of lines."""

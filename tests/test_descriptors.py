@@ -36,6 +36,7 @@ def as_dict(thing: object) -> object:
 HOWS: list[Callable[[Any], object]] = [copy.copy, copy.deepcopy, pickle.dumps, as_dict]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("how", HOWS, ids=lambda how: how.__name__)
 def test_a_session_refuses_to_be_copied_and_goes_on(tmp_path: Path, how: Callable[[Any], object]) -> None:
     """A half copy would close the original's descriptor when it is collected."""

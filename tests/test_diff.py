@@ -160,6 +160,7 @@ def test_diff_below_a_missing_parent(log_path: Path) -> None:
         assert (found.ancestor_id, ids(found.a.entries), ids(found.b.entries)) == ("b", ["c"], ["d"])
 
 
+@pytest.mark.no_cover
 @given(sessions())
 def test_common_path_and_delta_are_the_whole_path(session: Session) -> None:
     """For any two entries, the shared path and the entries of one branch make up its path."""

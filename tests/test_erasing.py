@@ -331,6 +331,7 @@ def test_what_sqlite_says_about_its_wal(row: tuple[int, int, int], left: tuple[s
 TOKENS = st.text(alphabet="bcdfghjklmnp", min_size=14, max_size=14)
 
 
+@pytest.mark.no_cover
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.lists(TOKENS, min_size=1, max_size=400)), min_size=1, max_size=12))
 def test_whatever_was_said(tmp_path_factory: pytest.TempPathFactory, said: list[tuple[int, list[str]]]) -> None:

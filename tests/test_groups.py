@@ -309,6 +309,7 @@ def snapshot_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
+@pytest.mark.no_cover
 def test_every_cut_of_a_group(log_path: Path) -> None:
     """Cut anywhere, a reader sees all of it or nothing; the next append heals the log and saves what was torn."""
     with quick(log_path) as session:
@@ -398,6 +399,7 @@ def test_a_refused_call_changes_no_byte(cut: int, number: int, log_path: Path) -
         assert (contents(session)[0], contents(session)[-1], codes(session)) == ("a", "e", [])
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("refused", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_write_that_fails_at_any_byte_leaves_nothing(
     refused: int, log_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -494,6 +496,7 @@ def test_a_group_that_is_written_anew_while_it_is_read(log_path: Path, monkeypat
         assert (everything(session), codes(session)) == (["a", "n0", "n1", "n2", "n3"], [])
 
 
+@pytest.mark.no_cover
 def test_an_index_ends_at_the_edge_of_a_group(log_path: Path) -> None:
     """The group behind a saved index is read, or is torn, as without the index."""
     with quick(log_path) as session:

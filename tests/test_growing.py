@@ -123,6 +123,7 @@ def test_long_lines_count_more(log_path: Path) -> None:
         assert index_of(log_path).exists()
 
 
+@pytest.mark.no_cover
 def test_only_the_writer_that_crosses_a_threshold_saves() -> None:
     """Two writers take turns. Each threshold is crossed once."""
     first = Recording()

@@ -6,29 +6,15 @@ They run in processes of their own, as anyone would run them; the long sizes are
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
-HANG_S = 110
-
-
-def run(harness: str, *sizes: object, hang_s: int = HANG_S) -> tuple[int, dict[str, Any]]:
-    command = [sys.executable, "-m", f"tests.harness.{harness}", "--seed", "7", *map(str, sizes)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=hang_s)
-    lines = done.stdout.splitlines() or [done.stderr]
-    assert lines[0] == "seed 7", done.stderr
-    return done.returncode, json.loads(lines[-1])
+from harness_runs import run
 
 
 @pytest.mark.parametrize(("option", "cycles"), [("", 50), ("--indexed", 50), ("--sqlite", 20)])
 def test_kill(option: str, cycles: int) -> None:
     """When processes are killed nothing acknowledged is lost, and the log stays readable; with an index, in SQLite."""
-    code, result = run("kill", "--cycles", cycles, *filter(None, [option]))
+    code, result, _ = run("kill", "--cycles", cycles, *filter(None, [option]))
     found = (code, result["ok"], result["lost"], result["unreadable"], result["cycles"])
     assert found == (0, True, 0, 0, cycles), json.dumps(result)
     assert result["indexed"] > 0 or option != "--indexed"
@@ -39,7 +25,7 @@ def test_retention(option: str, request: pytest.FixtureRequest, monkeypatch: pyt
     """When writers, pruners and deleters are killed, nothing acknowledged is deleted with what was judged before."""
     if option == "--postgres":
         monkeypatch.setenv("CONVTREE_TEST_PG", request.getfixturevalue("postgres_server"))
-    code, result = run("retention", "--cycles", 20, *filter(None, [option]))
+    code, result, _ = run("retention", "--cycles", 20, *filter(None, [option]))
     found = (code, result["ok"], result["lost"], result["unreadable"], result["cycles"])
     assert found == (0, True, 0, 0, 20), json.dumps(result)
     assert result["acknowledged"] > 0
@@ -50,7 +36,7 @@ def test_vacuuming(option: str, request: pytest.FixtureRequest, monkeypatch: pyt
     """When writers and vacuumers are killed, nothing acknowledged is lost, and nothing that was dropped comes back."""
     if option == "--postgres":
         monkeypatch.setenv("CONVTREE_TEST_PG", request.getfixturevalue("postgres_server"))
-    code, result = run("vacuuming", "--cycles", 20, *filter(None, [option]))
+    code, result, _ = run("vacuuming", "--cycles", 20, *filter(None, [option]))
     found = (code, result["ok"], result["lost"], result["unreadable"], result["cycles"])
     assert found == (0, True, 0, 0, 20), json.dumps(result)
     assert min(result["acknowledged"], result["vacuums"], result["reads"]) > 0
@@ -62,32 +48,32 @@ def test_cancelling(variant: str | None, request: pytest.FixtureRequest, monkeyp
     sizes = ("--rounds", "1") if variant is None else ("--rounds", "1", "--sabotage", variant)
     if variant is None:
         monkeypatch.setenv("CONVTREE_TEST_PG", request.getfixturevalue("postgres_server"))
-    code, result = run("cancelling", *sizes)
+    code, result, _ = run("cancelling", *sizes)
     assert (code, result["ok"]) == ((0, True) if variant is None else (1, False)), json.dumps(result)
     assert min(result["ended"]["cancelled"], result["ended"]["done"], result["repeated"]) > 0
 
 
 def test_contention() -> None:
     """Six processes with 1,500 appends each make one chain of 9,000 entries, and none of them starves."""
-    code, result = run("contention", "--processes", 6, "--appends", 1500, "--fairness", 0.2)
+    code, result, _ = run("contention", "--processes", 6, "--appends", 1500, "--fairness", 0.2)
     assert (code, result["entries"]) == (0, 9000), json.dumps(result)
 
 
 def test_holder() -> None:
     """Whoever has the lock may be killed, stopped, forked or interrupted, and the log be replaced or removed."""
-    code, result = run("holder", "--rounds", 4, "--interrupts", 200, "--limit-ms", 10_000.0)
+    code, result, _ = run("holder", "--rounds", 4, "--interrupts", 200, "--limit-ms", 10_000.0)
     assert (code, result["ok"]) == (0, True), json.dumps(result)
 
 
 def test_calls() -> None:
     """Every writing operation asks of the operating system what it must, in order."""
-    code, result = run("calls")
+    code, result, _ = run("calls")
     assert (code, result["ok"]) == (0, True), json.dumps(result)
 
 
 def test_power() -> None:
     """After power cuts, everything that was acknowledged with durability="power" is there."""
-    code, result = run("power", "--cuts", 16)
+    code, result, _ = run("power", "--cuts", 16)
     if "skipped" in result:
         pytest.skip(f"no power was cut: {result['skipped']}")
     assert (code, result["ok"], result["cuts"]) == (0, True, 16), json.dumps(result)
@@ -112,6 +98,6 @@ def test_power() -> None:
 )
 def test_sabotage(variant: str, harness: str, sizes: tuple[object, ...]) -> None:
     """A deliberately broken engine is caught."""
-    code, result = run(harness, "--sabotage", variant, *sizes)
+    code, result, _ = run(harness, "--sabotage", variant, *sizes)
     assert (code, result["ok"], result["sabotage"]) == (1, False, variant), json.dumps(result)
     assert result["broken"] > 0

@@ -1,15 +1,10 @@
 """The harnesses of damage, faults and hostile input, in their quick sizes; the long ones are run by hand."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from harness_runs import run
 
-ROOT = Path(__file__).parents[1]
 DAMAGE = ("damage", "--entries", "60", "--every", "400")
 INDEXED = ("damage", "--entries", "60", "--every", "600", "--indexed")
 FAULTS = ("faults", "--every", "19", "--pairs", "0")
@@ -25,15 +20,6 @@ REPLACED = ("interrupts", "--places", "file", "--operations", "refresh of a repl
 LOCKED = ("interrupts", "--places", "sqlite", "--operations", "append", "--points", "30")
 
 
-def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any], str]:
-    """Runs a harness as anyone would, what it keeps goes to `place`; returns its exit code, result line and output."""
-    command = [sys.executable, "-m", f"tests.harness.{module}", "--seed", "7", *arguments]
-    env = os.environ | {"TMPDIR": str(place)}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=110, check=False)
-    assert done.stdout.endswith("}\n"), (done.returncode, done.stdout, done.stderr)
-    return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr
-
-
 @pytest.mark.parametrize(
     "harness",
     [DAMAGE, INDEXED, FAULTS, FUZZ, CATALOGUE, REDACTION, SWAPPING, MASSES, GROWTH, INTERRUPTS],
@@ -41,7 +27,7 @@ def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any],
 )
 def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
     """Every case is found or without effect, and the result line says so."""
-    code, result, output = run(tmp_path, *harness)
+    code, result, output = run(*harness, place=tmp_path)
     assert (code, result["ok"]) == (0, True), output
     assert output.startswith("seed 7\n")
 
@@ -71,5 +57,5 @@ def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
 )
 def test_a_broken_engine_is_caught(variant: str, harness: tuple[str, ...], tmp_path: Path) -> None:
     """Against an engine that is broken on purpose the harness fails, and says what it saw."""
-    code, result, output = run(tmp_path, *harness, "--sabotage", variant)
+    code, result, output = run(*harness, "--sabotage", variant, place=tmp_path)
     assert (code, result["ok"], result["broken"] > 0) == (1, False, True), output

@@ -341,6 +341,7 @@ def unpaired(context: Context) -> tuple[Counter[Any], Counter[Any]]:
     return calls, results
 
 
+@pytest.mark.no_cover
 @given(sessions(), st.data())
 def test_no_call_or_result_is_unpaired_by_hiding(session: Session, data: st.DataObject) -> None:
     """Whatever is hidden, in whichever shapes: less is unpaired than before, and every provider takes the request."""

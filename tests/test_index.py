@@ -466,6 +466,7 @@ def whole_contexts(path: Path, lines: Iterable[bytes]) -> list[object]:
     return seen
 
 
+@pytest.mark.no_cover
 def test_every_flipped_bit_is_found(log_path: Path) -> None:
     """A flipped bit never changes a context without a finding, nor raises an undocumented error.
 

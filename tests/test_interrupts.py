@@ -78,6 +78,7 @@ def can_write(path: Path) -> bool:
         return True
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("within", ["_logs/sql_engine.py", "_logs/sql_lease.py", "_model/interrupts.py"])
 def test_an_interrupted_append_gives_the_lock_of_sqlite_back(
@@ -97,6 +98,7 @@ def test_an_interrupted_append_gives_the_lock_of_sqlite_back(
             assert ids(session.path()) == ids(reader.path())
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("function", ["commit", "_exec_single_context", "close"])
 def test_an_interrupt_within_sqlalchemy_ends_the_transaction(function: str, tmp_path: Path) -> None:
     """It keeps cursors in the traceback, and asserts what does not hold of an interrupted commit."""
@@ -180,6 +182,7 @@ def test_a_session_begun_by_an_interrupted_append_is_not_another_process(tmp_pat
         assert number > 211
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("within", ["_logs/jsonl.py", "_logs/lock.py"])
 def test_an_interrupted_append_gives_the_lock_of_a_file_back(
@@ -240,6 +243,7 @@ def test_after_an_interrupt_only_news_are_new(tmp_path: Path) -> None:
             del traceback
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("place", ["memory:", "folder"])
 def test_an_interrupted_list_leaves_a_catalogue_that_is_right(place: str, tmp_path: Path) -> None:
     """The transaction is over at once, and the next list has every session."""
@@ -279,6 +283,7 @@ def test_a_list_that_is_interrupted_before_the_catalogue_is_open(
         assert [info.id for info in store.list()] == ["s"]
 
 
+@pytest.mark.no_cover
 def test_an_interrupted_delete_gives_the_locks_back(tmp_path: Path) -> None:
     """Those of the session that stays, and that of the ledger."""
     with open_store(tmp_path, durability="process", lock_timeout_s=0) as store:

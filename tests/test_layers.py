@@ -15,7 +15,7 @@ HOME = Path(convtree.__file__).parent
 #: from the top down; a module may import from rows below its own, and from its own folder
 LAYERS = [
     {"__main__"},
-    {"_cli"},
+    {"_cli", "adapters"},
     {"aio", "exchange", "repair", "shapes", "testing"},
     {"_tools"},
     {"stores"},
@@ -65,6 +65,23 @@ def test_every_module_has_a_layer() -> None:
     assert {layer_of(path) for path in FILES} - {"__init__"} <= RANKS.keys()
 
 
+PUBLIC_MODULES = {"", "adapters", "aio", "exchange"}
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if layer_of(path) == "adapters"], ids=lambda path: path.name)
+def test_adapters_use_the_public_api(path: Path) -> None:
+    """Only public names of convtree, and no private attribute but of `self` and of the adapter's own class."""
+    for name in imports_of(path):
+        top, _, rest = name.partition(".")
+        if top == "convtree":
+            module = rest.split(".")[0]
+            assert module in PUBLIC_MODULES or module in convtree.__all__, f"{path.name} imports {name}"
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            owner = ast.unparse(node.value)
+            assert owner in ("self", "super()"), f"{path.name}:{node.lineno} uses {owner}.{node.attr}"
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOME)))
 def test_imports_only_go_down(path: Path) -> None:
     """No module imports from its own row or one above, except from its own package."""
@@ -74,6 +91,8 @@ def test_imports_only_go_down(path: Path) -> None:
         if top != "convtree" or own == "__init__":
             continue
         other = rest.split(".")[0]
+        if own == "adapters" and (other in convtree.__all__ or not other):  # they are users of the package
+            continue
         if other == "__version__":  # the one name that only the package has
             continue
         assert other in RANKS, f"{own} imports the public names of convtree: {name}"

@@ -437,6 +437,7 @@ def test_a_gap_is_a_finding(database: SqlDatabase, id: str) -> None:
 # --- snapshots ---
 
 
+@pytest.mark.no_cover
 def test_a_snapshot_is_saved_and_used(database: SqlDatabase, id: str) -> None:
     """Opening reads only the lines after it."""
     with session_in(database, id) as session:

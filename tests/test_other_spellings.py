@@ -266,6 +266,7 @@ def test_deepseek_in_any_spelling(name: str) -> None:
     assert session.build_context().to("openai-chat")["messages"][1]["reasoning_content"] == "hm"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("number", [2000])
 def test_many_calls_with_one_id_and_results_that_name_none(number: int) -> None:
     """Each result is told apart, in time that grows with the conversation and not with its square."""

@@ -86,6 +86,7 @@ def asked(server: Provider, shape: Any, session: Session) -> tuple[Json, Json, A
     return request, server.asked[-1], answer
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("shape", ASK)
 @pytest.mark.parametrize("source", [*SAMPLES, *(f"own {name}" for name in OWN)])
 def test_the_clients_send_what_was_written(server: Provider, source: str, shape: str) -> None:

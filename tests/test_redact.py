@@ -253,6 +253,7 @@ LEAST = {"openai-jsonl": 4, "picoclaw": 7}
 _SPANS = re.compile('u003c/?span(?: class="h-[a-z0-9]+")?u003e')  # highlighted code in an HTML page
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("format", WRITERS)
 @pytest.mark.parametrize("kind", FOUND)
 def test_no_writer_exports_a_secret(format: str, kind: str, tmp_path: Path) -> None:
@@ -336,6 +337,7 @@ def test_only_the_secret_is_replaced(before: str, kind: str, after: str) -> None
     assert redact(text) == f"{before} {KEPT.get(kind, f'[REDACTED:{kind}]')} {after}"
 
 
+@pytest.mark.no_cover
 @given(CALLS)
 def test_redaction_keeps_open_calls(traffic: list[tuple[str, str, str]]) -> None:
     """Each call keeps its results. Redacting while writing and redacting on export give the same files."""

@@ -77,6 +77,7 @@ def test_no_file_holds_the_secret(kind: str, tmp_path: Path) -> None:
         assert [name for name, data in files_of(tmp_path).items() if TOKEN.encode() in data] == []
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_a_crash_leaves_the_old_lines_or_the_new_ones(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest

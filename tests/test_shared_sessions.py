@@ -13,7 +13,7 @@ import pytest
 from helpers import assistant, user
 from loops import Run, begin, gather, in_thread, sleep
 
-from convtree import Session, SessionClosed, SessionFailed, SessionNotFound, aio, open_store
+from convtree import Session, SessionClosed, SessionFailed, SessionNotFound, aio, open_store, session_key
 from convtree._session.client import Client
 from convtree.stores._session_store import SessionStore
 
@@ -98,6 +98,27 @@ def test_arguments_and_misuse(store: SessionStore) -> None:
     entering = store.session("a")
     with entering as one, entering as two:
         assert one is two
+
+
+def test_a_session_of_a_key_that_begins_is_described(store: SessionStore) -> None:
+    """The header is written with the first record. A session that exists keeps its own."""
+    people = ("user@example.com", "日本")
+    with store.session(key=people, create=True, name="Trip", owner="kim", metadata={"app": "x"}) as session:
+        assert session.id == session_key(*people)
+    with pytest.raises(SessionNotFound), store.session(key=people):
+        pass
+    with store.session(key=people, create=True, name="Other") as again:
+        assert again is session
+        again.append(user("q"))
+    with store.session(key=people, create=True, name="Other") as third:
+        header = third.header
+        assert (header.name, header.owner, header.metadata, header.key) == ("Trip", "kim", {"app": "x"}, list(people))
+    with pytest.raises(TypeError, match="name describes a new session; pass create=True"):
+        store.session("a", name="x")
+    with pytest.raises(TypeError, match="takes the id of a session, or key="):
+        store.session()
+    with pytest.raises(TypeError, match="either an id or a key"):
+        store.session("a", key="a")
 
 
 def test_an_error_in_the_block_gives_the_session_back(store: SessionStore) -> None:
@@ -309,8 +330,9 @@ def test_async_programs_share_sessions(folder: Path, run: Run) -> None:
             assert (await store.info("s")).messages == 20
             async with store.session("s") as session:
                 assert session in seen
-                async with store.session("t", create=True) as other:
+                async with store.session(key=("t", 1), create=True, name="Trip") as other:
                     await other.append(user("t"))
+                    assert (other.id, other.header.name) == (session_key("t", 1), "Trip")
                 async with store.session("u", create=True) as third:
                     await third.append(user("u"))
                 assert await session.path(last=1)

@@ -106,6 +106,7 @@ def owners(folder: Path) -> dict[str, tuple[int, int, str]]:
     return {name: (s.st_uid, s.st_gid, oct(stat.S_IMODE(s.st_mode))) for name, s in sorted(found.items())}
 
 
+@pytest.mark.no_cover
 @needs_root
 def test_what_root_leaves_belongs_to_the_owner_of_the_log(shared: Path) -> None:
     """Whatever root did before, the owner lists, heals, redacts, repairs and deletes."""

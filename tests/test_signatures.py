@@ -537,6 +537,7 @@ def test_removing_is_idempotent_and_only_removes(before: Any, after: Any) -> Non
     assert drop_broken(before, after) is False
 
 
+@pytest.mark.no_cover
 def test_it_takes_linear_time_and_no_recursion() -> None:
     """For many parts, and for ones deep inside each other."""
     started = perf_counter()

@@ -299,6 +299,7 @@ NOT_SAVED = {"unsealed", "sealed later", "no header", "damaged header", "newer"}
 LOGS = logs()
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", LOGS)
 def test_a_snapshot_changes_no_answer(name: str, log_path: Path) -> None:
     """Checks every log with a tail of every length. Logs without seals have no snapshot."""
@@ -374,6 +375,7 @@ def any_log(draw: st.DrawFn) -> list[bytes]:
     return lines
 
 
+@pytest.mark.no_cover
 @given(lines=any_log(), data=st.data())
 def test_a_snapshot_changes_no_refresh_and_no_append(lines: list[bytes], data: st.DataObject, place: Path) -> None:
     """Answers, new entries and writes are the same with and without one while the log grows."""

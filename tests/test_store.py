@@ -661,6 +661,7 @@ sys.stdin.read()
         process.communicate()
 
 
+@pytest.mark.no_cover
 def test_several_processes_sync_at_once(store: SessionStore, folder: Path) -> None:
     """Each lists all sessions, and nothing is counted twice."""
     for number in range(150):

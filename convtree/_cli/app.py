@@ -197,10 +197,10 @@ def _print_manual(ctx: click.Context, param: click.Parameter, wanted: bool) -> N
 _MAN_HELP = "Print the manual page, for man(1), and exit."
 _HELP = f"""Store, inspect and convert conversations that branch.
 
-A log is a file with one conversation. A store is a folder or a database with many; without --store, it is that of
-{URL_VARIABLE}, else the folder of sessions in your data directory. Where an id is asked for, its first characters are
-enough: 4 or more. `@latest` is the last active session, and `1` the first row of the last list. For an entry, a label,
-`@` (the leaf) and `@~3` will do, too. `convtree COMMAND --help` explains a command.
+A log is a file with one conversation. A store is a folder or a database with many; the default is {URL_VARIABLE}, else
+the folder of sessions in your data directory. In place of an id, give its first 4 characters or more. For a session,
+`@latest` is the last active one, and `1` the first row of the last list. For an entry, give a label, `@` (the leaf)
+or `@~3` (its third ancestor). `convtree COMMAND --help` explains a command.
 """
 
 

@@ -38,10 +38,10 @@ with_summary = click.option(
 def label_command(
     log: str, entry: str, text: str | None, remove: bool, store: SessionStore | None, as_json: bool
 ) -> None:
-    """Set a label on an entry, by which it is named.
+    """Set a label on an entry: a name for it.
 
-    A label that only one entry has is taken wherever an id is, and `checkout` leads to it. An entry has one label, and
-    a new one takes its place.
+    A label that only one entry has can be used in place of its id, and `checkout` moves to it. An entry has at most one
+    label: a new one replaces it.
     """
     if (text is None) != remove:
         raise click.UsageError("give TEXT, or --remove" if text is None else "--remove takes no TEXT")
@@ -89,7 +89,7 @@ def branch_command(
 ) -> None:
     """Move the leaf to an entry, to go on from there.
 
-    What is appended next is a new branch. With --summary-file, a summary of the branch that is left is stored at ENTRY,
+    The next append begins a new branch. With --summary-file, a summary of the branch you leave is stored below ENTRY,
     and becomes the leaf.
     """
     if (entry is None) != root:
@@ -110,7 +110,7 @@ def branch_command(
 def checkout_command(log: str, entry: str, store: SessionStore | None, as_json: bool) -> None:
     """Move the leaf to the newest leaf below an entry.
 
-    ENTRY is a label, for example: a conversation goes on where its branch has ended.
+    Use it to continue a branch where it ended. ENTRY may be a label.
     """
     with writing_to(log, store) as session:
         session.checkout(session.resolve(entry))
@@ -170,8 +170,9 @@ def compact_command(
 ) -> None:
     """Put a summary in the place of old messages.
 
-    Give --keep or --keep-tokens. The summary stands, for the model, for all before what is kept. Nothing is
-    deleted: `branch` leads back. Prints the id of the summary's entry; nothing if there is nothing before what is kept.
+    Give --keep or --keep-tokens. The model sees the summary in place of everything before the messages that are kept.
+    Nothing is deleted: `branch` moves back. Prints the id of the summary's entry, or nothing if there was nothing to
+    compact.
     """
     if summary is None:
         raise click.UsageError("Missing option '--summary-file'; `-` is standard input.")
@@ -186,7 +187,7 @@ def compact_command(
             entry = session.append(CompactionEntry(summary=text, first_kept_entry_id=session.resolve(keep)))
         id = None if entry is None else entry.id
         if id is None:
-            write_stderr("nothing to compact: nothing lies before what is kept")
+            write_stderr("nothing to compact: there is nothing before the messages that are kept")
         _done(session, as_json, "compact", id, entry_id=id)
 
 

@@ -50,12 +50,12 @@ def explained_for_writing(session: Session) -> Iterator[None]:
     try:
         yield
     except LeafUncertain as error:
-        chosen = (
-            f"`{command_line('branch', _named(), session.leaf_id or '--root')}` chooses the last leaf that is known"
-        )
+        chosen = f"`{command_line('branch', _named(session), session.leaf_id or '--root')}` chooses the last leaf that is known"
         raise LeafUncertain(f"{_plain(error)}; {chosen}", **vars(error)) from None
     except BrokenPath as error:
-        show = f"`{command_line('inspect', _named(), '--allow-gaps')}` shows the rest, an entry above the gap works"
+        show = (
+            f"`{command_line('inspect', _named(session), '--allow-gaps')}` shows the rest, an entry above the gap works"
+        )
         raise BrokenPath(f"{_plain(error)}; {_advice(session, show)}", **vars(error)) from None
 
 
@@ -86,7 +86,7 @@ def left_out(session: Session) -> str | None:
     if not number:
         return None
     shown = "--allow-gaps shows the gaps in their places as far as these are known"
-    return f"{count(number, 'damaged lines')} left out; {shown}, `{command_line('verify', _named())}` lists them"
+    return f"{count(number, 'damaged lines')} left out; {shown}, `{command_line('verify', _named(session))}` lists them"
 
 
 def _advice(session: Session, show: str) -> str:
@@ -101,8 +101,8 @@ def _advice(session: Session, show: str) -> str:
             "`convtree repair LOG --from COPY --yes`"
         )
     if plan.rejoined:
-        return f"{show}; `{_repair_of(_named())}` keeps the place, so that the conversation can go on"
-    return f"only checksums are damaged: `{_repair_of(_named())}` brings it back whole; {show}"
+        return f"{show}; `{_repair_of(_named(session))}` keeps the place, so that the conversation can go on"
+    return f"only checksums are damaged: `{_repair_of(_named(session))}` brings it back whole; {show}"
 
 
 def _original_of(location: str) -> Path | None:
@@ -122,10 +122,11 @@ def _repair_of(name: str) -> str:
     return command_line("repair", name, "--rejoin", "--yes")
 
 
-def _named() -> str:
-    """Returns the log or the session of the command, as it was typed."""
-    params = click.get_current_context().params
-    return str(params.get("log") or params.get("id"))
+def _named(session: Session) -> str:
+    """Returns the log or the session of the command, as it was typed; outside of a command, where it is."""
+    context = click.get_current_context(silent=True)
+    params = {} if context is None else context.params
+    return str(params.get("log") or params.get("id") or session.location)
 
 
 def _plain(error: Exception) -> str:

@@ -170,8 +170,8 @@ def prune_command(
     """Delete old sessions; without --yes, only list them.
 
     The list has age, size and title. Give --max-age, --keep or both. With both, a session is deleted if either applies.
-    Sub-agents' sessions go with theirs, and the last activity of all counts, or the import if that was later. Sessions
-    on hold are kept.
+    Sub-agents' sessions are deleted with their parent; the last activity of any of them counts, or the import if that
+    was later. Sessions on hold are kept.
     """
     if max_age is None and keep is None:
         raise click.UsageError("give --max-age AGE, --keep N, or both")
@@ -194,7 +194,8 @@ def prune_command(
     else:
         terminal = Terminal()
         listed = [info.id for info in pruned]
-        remember_list(store.location, listed)
+        if pruned:
+            remember_list(store.location, listed)
         ids = ids_shown(store, listed, terminal)
         write(judged_lines(pruned, pruned.judged, ids, terminal))
     for info in pruned.held:

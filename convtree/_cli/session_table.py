@@ -31,7 +31,7 @@ def session_lines(
     """
     ages = [age_since(info.last_activity, now) for info in infos]
     columns = [
-        *_numbers(len(infos), terminal),
+        *number_columns(len(infos), terminal),
         Column(header="ID", texts=[ids[info.id] for info in infos], rank=int(not verbose), style="dim"),
         Column(header="AGE", texts=ages, rank=2 if verbose else 0, style="dim"),
     ]
@@ -61,7 +61,7 @@ def source_lines(
     files = [os.path.relpath(each.source, source) if source.is_dir() else "" for each in found]
     yield from table_lines(
         [
-            *_numbers(len(found), terminal),
+            *number_columns(len(found), terminal),
             Column(
                 header="ID", texts=[escape_controls(each.id) for each in found], rank=0 if verbose else 4, style="dim"
             ),
@@ -79,19 +79,19 @@ def judged_lines(
 ) -> Iterator[str]:
     """Yields the header and a line for each session that would be deleted: its age, its size, and what it is about.
 
-    On a terminal, each row has the number that commands take in place of the id.
+    Rows have numbers as in `session_lines`.
     """
     logs = [judged[info.id] for info in infos]
     ages = ["unknown" if each.age_s is None else age_text(each.age_s) for each in logs]
     sizes = [f"{each.size:,}" if terminal.is_piped else readable_size(each.size) for each in logs]
     yield from table_lines(
         [
-            *_numbers(len(infos), terminal),
-            Column(header="ID", texts=[ids[info.id] for info in infos], rank=3, style="dim"),
+            *number_columns(len(infos), terminal),
+            Column(header="ID", texts=[ids[info.id] for info in infos], rank=1, style="dim"),
             Column(header="AGE", texts=ages),
             Column(header="BYTES" if terminal.is_piped else "SIZE", texts=sizes, to_right=True),
-            _messages(infos, rank=4),
-            _directories(infos, rank=5),
+            _messages(infos, rank=2),
+            _directories(infos, rank=3),
             _titles(infos),
         ],
         terminal,
@@ -105,11 +105,12 @@ def ids_shown(store: SessionStore, ids: Sequence[str], terminal: Terminal, *, wh
     return {id: fitted_id(id, beginning, terminal) for id, beginning in store.short_ids(ids).items()}
 
 
-def _numbers(rows: int, terminal: Terminal) -> list[Column]:
-    """Returns the column with the number of each row; none in a pipe."""
+def number_columns(rows: int, terminal: Terminal, more: int = 0) -> list[Column]:
+    """Returns the column of the numbers that commands take in place of ids; none in a pipe. `more` rows have none."""
     if terminal.is_piped:
         return []
-    return [Column(header="#", texts=list(map(str, range(1, rows + 1))), style="dim", to_right=True)]
+    numbers = [str(number) for number in range(1, rows + 1)]
+    return [Column(header="#", texts=[*numbers, *[""] * more], style="dim", to_right=True)]
 
 
 def _messages(infos: Sequence[SessionInfo | ForeignSession], rank: int) -> Column:

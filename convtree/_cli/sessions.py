@@ -74,9 +74,9 @@ def ls_command(
     """List sessions, most recently active first.
 
     A title is the name of a session, or else the first thing that was asked in it. AGE is the time since its last
-    activity, MSGS the number of its messages on all branches. On a terminal, an id is shown as far as it stands for one
-    session, and columns that do not fit are left out. In a pipe, nothing is cut. The last line says how many sessions
-    of sub-agents would be listed with --tasks.
+    activity, MSGS the number of its messages on all branches. On a terminal, ids are shortened to a unique beginning,
+    and columns that do not fit are left out. Commands take the number of a row in place of its id. In a pipe, nothing
+    is cut. The last line says how many sessions of sub-agents would be listed with --tasks.
 
     TIME is understood in local time. A day, a week, a month or a year counts whole: `--since yesterday --until
     yesterday` is all of that day.
@@ -149,22 +149,23 @@ def show_command(ctx: click.Context, store: SessionStore, id: str, look: LookOpt
 @click.option("--cwd", metavar="DIR", help="Only sessions of this directory.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @click.option("--tasks", is_flag=True, help="Search sessions of sub-agents, too.")
+@with_range("messages")
 @click.option("--limit", type=Count(1), default=20, show_default=True, metavar="N", help="The most to list.")
 @click.option("-v", "--verbose", is_flag=True, help="Show whole ids.")
-@with_utc
 @as_json
 def search_command(
-    store: SessionStore, words: tuple[str, ...], verbose: bool, utc: bool, as_json: bool, **filters: Any
+    store: SessionStore, words: tuple[str, ...], when: Range, verbose: bool, as_json: bool, **filters: Any
 ) -> None:
     """Find messages that contain all WORDS.
 
     All branches are searched, archived sessions too. The best match comes first. Each hit shows the session id, the
-    entry id, the local time, the role, the title of the session, and an excerpt. In a pipe, a hit is one line, and
-    nothing is cut.
+    entry id, the local time, the role, the title of the session, and an excerpt. On a terminal, ids are shortened; on a
+    narrow one, the number of a hit stands for its session. Numbers of rows mean the hits from then on, until another
+    list is printed. In a pipe, a hit is one line, and nothing is cut. TIME is that of the message.
     """
     text = " ".join(words)
     with progress("searching"), store._one_look():
-        hits = store.search(text, **filters)
+        hits = store.search(text, since=when.start, until=when.end, **filters)
         found = [hit.session_id for hit in hits]
         terminal = Terminal()
         if not as_json:
@@ -174,10 +175,11 @@ def search_command(
         write([json_output.to_text(json_output.store_document("search", hits=hits))])
         return
     remember_list(store.location, found)
-    write(hit_lines(hits, text, ids, times.zone_of(utc), terminal, verbose=verbose))
+    write(hit_lines(hits, text, ids, when.now.tzinfo, terminal, verbose=verbose))
     if not hits:
         more = "" if filters["tasks"] else "; --tasks searches the sessions of sub-agents, too"
-        write_stderr(f"{escape_controls(store.location)}: no message has all these words{more}")
+        range = when.understood("in messages")
+        write_stderr(f"{escape_controls(store.location)}: no message has all these words{range}{more}")
 
 
 @click.command("latest")
@@ -251,8 +253,9 @@ def usage_command(
     """Sum up tokens and cost, of one session or of all.
 
     The tokens of the input are those that did not come from a cache. `--by branch` needs an ID. Days and TIME are
-    local; a day, a week, a month or a year counts whole. Without ID and `--cwd`, what deleted sessions had used is a
-    line of its own, by whole days in UTC. On a narrow terminal, columns are left out; in a pipe, nothing is cut.
+    local; a day, a week, a month or a year counts whole. Without ID and `--cwd`, the usage of deleted sessions is one
+    line, counted by whole days in UTC. A cost that is unknown is left blank. On a narrow terminal, columns are left
+    out; in a pipe, nothing is cut.
     """
     if id is not None and (filters["cwd"] is not None or filters["owner"] is not None):
         raise click.UsageError("--cwd and --owner choose among all sessions; leave them out with an ID")
@@ -269,11 +272,14 @@ def usage_command(
         write([json_output.to_text(json_output.store_document("usage", by=by, rows=rows, deleted=deleted))])
         return
     terminal = Terminal()
+    shown = [row.session_id for row in rows if row.session_id is not None] if by == "session" else []
+    if shown:
+        remember_list(store.location, shown)
     if by == "branch":
         leaves = [row.leaf_id for row in rows if row.leaf_id is not None]
         ids = {id: escape_controls(id) for id in leaves} if verbose else entry_ids(leaves, terminal)
     else:
-        ids = ids_shown(store, [row.session_id for row in rows if row.session_id], terminal, whole=verbose)
+        ids = ids_shown(store, shown, terminal, whole=verbose)
     write(usage_lines(rows, deleted, by, ids, terminal))
     if not rows and not deleted:
         write_stderr(f"{escape_controls(store.location)}: no usage{when.understood('of answers')}")

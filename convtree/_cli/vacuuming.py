@@ -32,7 +32,7 @@ from convtree.stores._vacuum import Vacuumed
     multiple=True,
     help="Keep the context at ENTRY. Can be repeated.  [default: the leaf]",
 )
-@click.option("--yes", is_flag=True, help="Replace the log. Without this, only show what would go.")
+@click.option("--yes", is_flag=True, help="Replace the log. Without this, only show what would be dropped.")
 @click.option("--remove-original", is_flag=True, help="With --yes: delete the log as it was.")
 @click.option(
     "--allow-network", is_flag=True, help="Allow a network file system. Only if no other machine writes to LOG."
@@ -49,8 +49,8 @@ def vacuum_command(
 ) -> None:
     """Drop what the contexts of a log no longer need.
 
-    Those are every branch but the one of the leaf, and what lies before its last compaction. Without --yes, they are
-    only listed. Contexts at the leaf stay as they are. Model, settings, state, usage and the dropped ids are kept, so
+    That is every branch but the one of the leaf, and the messages before its last compaction. Without --yes, they are
+    only listed. The context at the leaf does not change. Model, settings, state, usage and the dropped ids are kept, so
     that an import brings nothing back. The log as it was is kept as LOG.original; in a database, it is not kept. A
     session on hold is refused.
     """

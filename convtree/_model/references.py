@@ -16,7 +16,7 @@ CANDIDATES = 20  # ids that an error names at most, if several begin with a text
 LATEST = "@latest"
 ENTRY_FORMS = "expected an id, a label, the beginning of an id (4 characters or more), '@' for the leaf, or '@~3'"
 SESSION_FORMS = "expected an id, the beginning of one (4 characters or more), or '@latest'"
-_BOTH_ENDS = re.compile(r"(.{%d,}?)(?:…|\.\.\.)(.+)" % MIN_PREFIX, re.DOTALL)
+_BOTH_ENDS = re.compile(rf"(.{{{MIN_PREFIX},}}?)(?:…|\.\.\.)(.+)", re.DOTALL)
 _ABOVE_LEAF = re.compile(r"@(?:~([0-9]{1,9}))?")
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
+from convtree._model.entries import ID
+
 _PREFIX = "k-"
 _BYTES = 20  # of the digest: 160 bits, 32 letters
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1  # what a log may hold
@@ -41,6 +43,17 @@ def session_key(*parts: str | int | Sequence[Any]) -> str:
         if isinstance(part, tuple | list):
             waiting.extend(reversed(part))
     return _PREFIX + b32encode(hasher.digest()[:_BYTES]).decode().lower()
+
+
+def is_session_id(text: str) -> bool:
+    """Returns whether a text can be the id of a session as it is, and is none that `session_key` may have made.
+
+    So either the text or `session_key(text)` is the id of a session for any text, and no two texts share one:
+
+    >>> [text if is_session_id(text) else session_key(text) for text in ("user-42", "user@example.com")]
+    ['user-42', 'k-bnr5cb4wkbd4p52mz5k7zvxvjbd42hke']
+    """
+    return ID.fullmatch(text) is not None and not text.startswith(_PREFIX)
 
 
 def _token(part: Any) -> bytes:

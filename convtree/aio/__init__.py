@@ -24,10 +24,12 @@ threads, and their docstrings say what each call does. The rules that an event l
 * **The end of the program** waits for calls that have started. Several event loops may share a session, also one of
   asyncio and one of trio.
 
-Opening gives an `AwaitableContext`: await it, or use it with `async with`.
+Opening gives an `AwaitableContext`: await it, or use it with `async with`. `call_in_thread` runs a function of your own
+that makes several sync calls.
 """
 
 from convtree.aio._calls import AwaitableContext
+from convtree.aio._executor import call_in_thread
 from convtree.aio._facade import Outline, Session, SessionStore, View, open_store
 
-__all__ = ["AwaitableContext", "Outline", "Session", "SessionStore", "View", "open_store"]
+__all__ = ["AwaitableContext", "Outline", "Session", "SessionStore", "View", "call_in_thread", "open_store"]

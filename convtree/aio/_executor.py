@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from convtree._model.resources import ForkAware, watch_forks
-from convtree.aio._waiting import check_cancelled, wait_for
+from convtree.aio._waiting import check_cancelled, settle, wait_for
 
 T = TypeVar("T")
 
@@ -95,15 +95,41 @@ class SerialQueue(ForkAware):
             if not self._waiting:
                 return
             future, work = self._waiting.popleft()
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            result = work()
-        except BaseException as error:
-            future.set_exception(error)
-            del future  # the traceback holds this frame
-        else:
-            future.set_result(result)
+        _run(future, work)
+
+
+async def call_in_thread(work: Callable[[], T], *, settled: bool = False) -> T:
+    """Runs a function of sync calls in one of convtree's threads, from asyncio or trio, and returns its result.
+
+    For several sync calls that belong together: a hop to a thread costs more than most of them. Calls run in parallel,
+    in any order.
+
+    Args:
+        work: the function, without arguments. It sees a copy of the caller's context variables.
+        settled: a caller that is cancelled waits for the outcome, and is cancelled then. So nothing of `work` happens
+            after the call. Otherwise, `work` runs to its end unseen if it has started.
+
+    Raises:
+        RuntimeError: the interpreter is shutting down.
+        Whatever `work` raises.
+    """
+    await check_cancelled()
+    future: Future[T] = Future()
+    _pool.submit(partial(_run, future, partial(copy_context().run, work)))
+    return await (settle if settled else wait_for)(future)
+
+
+def _run(future: Future[Any], work: Callable[[], Any]) -> None:
+    """Runs `work` for a future, unless that was cancelled before."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = work()
+    except BaseException as error:
+        future.set_exception(error)
+        del future  # the traceback holds this frame
+    else:
+        future.set_result(result)
 
 
 def run_in_background(work: Callable[[], object]) -> None:

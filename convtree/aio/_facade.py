@@ -8,9 +8,9 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager
-from functools import partial
-from typing import Any, ParamSpec, TypeVar, overload
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from msgspec import UNSET, UnsetType
 
@@ -39,6 +39,7 @@ from convtree.aio._waiting import check_cancelled, finish, sleep, wait_for
 from convtree.stores._open import open_store as open_sync_store
 from convtree.stores._session_store import SessionStore as SyncStore
 from convtree.stores._shared import SessionPool, Shared
+from convtree.stores._shared import SharedSession as SyncShared
 from convtree.stores.base import Progress, StoreFinding
 
 P = ParamSpec("P")
@@ -365,6 +366,20 @@ def _store(store: SyncStore) -> SessionStore:
     return SessionStore(store)
 
 
+def sharing_method(
+    method: Callable[Concatenate[SyncStore, P], AbstractContextManager[SyncSession]],
+) -> Callable[Concatenate[SessionStore, P], AbstractAsyncContextManager[Session]]:
+    """Returns the method that gives a shared session with `async with`: one object, so its calls run one at a time."""
+
+    @wraps(method)
+    def call(self: SessionStore, /, *args: P.args, **kwargs: P.kwargs) -> AbstractAsyncContextManager[Session]:
+        shared = method(self._sync, *args, **kwargs)
+        assert isinstance(shared, SyncShared)
+        return _SharedSession(self, shared)
+
+    return call
+
+
 @checked_methods
 class SessionStore(AsyncFacade[SyncStore]):
     """Many sessions for async programs: the calls of `convtree.SessionStore`, awaited. Opened by `open_store`."""
@@ -380,13 +395,7 @@ class SessionStore(AsyncFacade[SyncStore]):
     copy = opening_method(SyncStore.copy, _session)
     scoped = opening_method(SyncStore.scoped, _store)
 
-    def session(self, id: str, *, create: bool = False) -> AbstractAsyncContextManager[Session]:
-        """Gives a session that everybody in this process shares, as the sync `session` does, with `async with`.
-
-        It is one object for all, so its calls run one at a time, in the order in which they start.
-        """
-        self._sync.session(id, create=create)  # checks the arguments
-        return _SharedSession(self, id, create)
+    session = sharing_method(SyncStore.session)
 
     resume = opening_method(SyncStore.resume, _session_or_none)
     rename = awaited(SyncStore.rename)
@@ -446,18 +455,17 @@ class SessionStore(AsyncFacade[SyncStore]):
 class _SharedSession(AsyncOnly, AbstractAsyncContextManager[Session]):
     """A shared session of a store: `async with` gives the one facade of it. It may be entered several times."""
 
-    def __init__(self, store: SessionStore, id: str, create: bool) -> None:
-        self._store, self._id, self._create = store, id, create
+    def __init__(self, store: SessionStore, shared: SyncShared) -> None:
+        self._store, self._shared = store, shared
         self._entered: list[tuple[Shared, Session]] = []
 
     async def __aenter__(self) -> Session:
         await check_cancelled()
-        store = self._store._sync
-        acquiring = self._store._queue.submit(partial(_acquired, store, self._id, self._create))
+        acquiring = self._store._queue.submit(partial(_acquired, self._shared))
         try:
             entered = await wait_for(acquiring)
         except BaseException:
-            acquiring.add_done_callback(partial(_release_unclaimed, store._pool))
+            acquiring.add_done_callback(partial(_release_unclaimed, self._store._sync._pool))
             raise
         self._entered.append(entered)
         return entered[1]
@@ -468,8 +476,8 @@ class _SharedSession(AsyncOnly, AbstractAsyncContextManager[Session]):
         await finish(session._queue.submit(partial(pool.release, shared)))  # behind calls that were abandoned
 
 
-def _acquired(store: SyncStore, id: str, create: bool) -> tuple[Shared, Session]:
-    shared = store._acquire(id, create)
+def _acquired(wanted: SyncShared) -> tuple[Shared, Session]:
+    shared = wanted.acquire()
     return shared, shared.facade(Session)
 
 

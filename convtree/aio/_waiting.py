@@ -56,6 +56,24 @@ async def finish(future: Future[T]) -> T:
         return await wait_for(future)
 
 
+async def settle(future: Future[T]) -> T:
+    """Waits for the outcome of a call, also when the caller is cancelled: the cancellation goes on afterwards."""
+    trio = _trio()
+    if trio is not None:
+        return await finish(future)  # the caller's next checkpoint raises
+    outcome = asyncio.wrap_future(future)
+    cancelled: asyncio.CancelledError | None = None
+    while not outcome.done():
+        try:
+            await asyncio.wait({outcome})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        outcome.exception()  # the caller does not get it
+        raise cancelled
+    return outcome.result()
+
+
 async def sleep(seconds: float) -> None:
     """Waits for some time."""
     await (_trio() or asyncio).sleep(seconds)

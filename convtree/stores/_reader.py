@@ -160,7 +160,8 @@ class StoreReader(Uncopyable, ForkAware):
         """Returns the id of the session that a text stands for: what people type in place of an id.
 
         In this order: an id; the beginning of one id, from 4 characters on; `@latest` for the session that `latest`
-        returns; both ends of one id, as lists show a long one (`0199…3f4e`). Archived sessions, those of sub-agents and damaged ones are found as well. Other calls take whole ids
+        returns; both ends of one id, as lists show a long one (`0199…3f4e`).
+        Archived sessions, those of sub-agents and damaged ones are found as well. Other calls take whole ids
         only. A prefix costs one query, which a database answers by a look at every id.
 
         Raises:
@@ -263,6 +264,8 @@ class StoreReader(Uncopyable, ForkAware):
         cwd: Directory | None = None,
         owner: str | None = None,
         archived: bool | None = None,
+        since: str | datetime | None = None,
+        until: str | datetime | None = None,
         tasks: bool = False,
         limit: int = 20,
     ) -> builtins.list[Hit]:
@@ -273,10 +276,23 @@ class StoreReader(Uncopyable, ForkAware):
             cwd: in sessions of this directory.
             owner: in sessions of this owner.
             archived: True for archived sessions only, False for the others only.
+            since: messages of this time or later: a datetime or RFC 3339 text; UTC if it has no zone. The time is that
+                of the message, not of its session's activity. A message without a time is in no range.
+            until: messages before this time.
             tasks: includes sessions of sub-agents.
             limit: the most messages.
+
+        Raises:
+            ValueError: a time is not one.
         """
-        filters = Filter(cwd=directories.directory(cwd), owner=owner, archived=archived, tasks=tasks)
+        filters = Filter(
+            cwd=directories.directory(cwd),
+            owner=owner,
+            archived=archived,
+            said_since_ms=time_ms("since", since),
+            said_until_ms=time_ms("until", until),
+            tasks=tasks,
+        )
         found, titles = self._query(lambda catalogue: matches_in(catalogue, text, filters, limit))
         return hits_of(found, titles, text, self._read)
 

@@ -44,7 +44,7 @@ from convtree.stores._arguments import Key, check_owner, check_session_id, check
 from convtree.stores._checking import CheckingStore
 from convtree.stores._copy import copy_session
 from convtree.stores._scoped import ScopedBackend, first_header
-from convtree.stores._shared import SessionPool
+from convtree.stores._shared import Begin, SessionPool
 from convtree.stores.base import StoreBackend
 
 _DESCRIBE = ("name", "cwd", "git_root", "metadata", "parent_session")  # a session that begins
@@ -113,9 +113,9 @@ class SessionStore(CheckingStore):
         part._begin(backend, self._redact, self._clock, self._id_source, self._pool, self, owner)
         return part
 
-    def _open_shared(self, owner: str | None, id: str, create: bool) -> Session:
+    def _open_shared(self, owner: str | None, id: str, begin: Begin) -> Session:
         store = self if owner is None else self.scoped(owner=owner)
-        return store.open(id, create=create)
+        return store.open(id) if begin is None else store.open(**begin, create=True)
 
     @property
     def owner(self) -> str | None:

@@ -8,26 +8,31 @@ that somebody uses is never closed to make room. Of those that nobody uses, the 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from threading import RLock
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from convtree._logs.directories import Directory
 from convtree._model.arguments import checked_methods
+from convtree._model.entries import ParentSession
 from convtree._model.errors import ConvtreeError, SessionClosed, SessionNotFound
 from convtree._model.interrupts import Unlocking
 from convtree._model.resources import ForkAware, watch_forks
 from convtree._model.sources import Clock
 from convtree._session.session import Session
-from convtree.stores._arguments import check_session_id
+from convtree.stores._arguments import Key, id_and_key
 from convtree.stores._reader import StoreReader
 from convtree.stores.base import StoreBackend
 
 T = TypeVar("T")
 _Key = tuple[str | None, str]  # owner and id
 
-Open = Callable[[str | None, str, bool], Session]
-"""Opens a session through the handle of an owner, by its id; begins it if there is none and the flag is set."""
+Begin = Mapping[str, Any] | None
+"""The arguments of `SessionStore.open` that describe a session which begins; None: a session has to exist."""
+
+Open = Callable[[str | None, str, Begin], Session]
+"""Opens a session through the handle of an owner, by its id; begins it if there is none and that is wanted."""
 
 
 class Shared:
@@ -87,11 +92,11 @@ class SessionPool(ForkAware):
         self._idle: OrderedDict[_Key, Shared] = OrderedDict()  # of `_by_id`, what nobody uses, last used last
         self._live = set()
 
-    def acquire(self, owner: str | None, id: str, create: bool) -> Shared:
+    def acquire(self, owner: str | None, id: str, begin: Begin) -> Shared:
         """Returns the shared session with this id, refreshed. Its user calls `release`.
 
         Raises:
-            SessionNotFound: there is no such session, and `create` is False.
+            SessionNotFound: there is no such session, and `begin` is None.
             SessionClosed: the pool is closed.
             As `SessionStore.open` and `Session.refresh`.
         """
@@ -99,7 +104,7 @@ class SessionPool(ForkAware):
             shared = self._claim(owner, id)
             try:
                 with Unlocking(shared.opening), shared.opening:
-                    if self._is_ready(shared, create):
+                    if self._is_ready(shared, begin):
                         return shared
             except BaseException:
                 self.release(shared)
@@ -148,11 +153,11 @@ class SessionPool(ForkAware):
             shared.users += 1
             return shared
 
-    def _is_ready(self, shared: Shared, create: bool) -> bool:
+    def _is_ready(self, shared: Shared, begin: Begin) -> bool:
         """Opens a session, or refreshes it; returns False if it has to be opened anew. The caller has its lock."""
         session = shared.session
         if session is None:
-            session = shared.session = self._open(shared.owner, shared.id, create)
+            session = shared.session = self._open(shared.owner, shared.id, begin)
             with Unlocking(self._lock), self._lock:
                 is_closed = self._closed
             if is_closed:  # meanwhile, and `close` could not know of it
@@ -165,7 +170,7 @@ class SessionPool(ForkAware):
                 session.refresh()
             except SessionNotFound:
                 return False  # deleted, but it may have been begun again
-        if not create and not session._client.journal.index.state.lines:
+        if begin is None and not session._client.journal.index.state.lines:
             raise SessionNotFound(f"{self._location}: there is no session {shared.id!r}")
         return True
 
@@ -197,12 +202,16 @@ class SessionPool(ForkAware):
 class SharedSession(AbstractContextManager[Session]):
     """What `SessionStore.session` returns: `with` gives the session. It may be entered several times."""
 
-    def __init__(self, store: SharingStore, id: str, create: bool) -> None:
-        self._store, self._id, self._create = store, id, create
+    def __init__(self, store: SharingStore, id: str, begin: Begin) -> None:
+        self._store, self._id, self._begin = store, id, begin
         self._entered: list[Shared] = []
 
+    def acquire(self) -> Shared:
+        """Opens or refreshes it; the caller releases it in the pool."""
+        return self._store._acquire(self._id, self._begin)
+
     def __enter__(self) -> Session:
-        shared = self._store._acquire(self._id, self._create)
+        shared = self.acquire()
         self._entered.append(shared)
         assert shared.session is not None
         return shared.session
@@ -227,7 +236,19 @@ class SharingStore(StoreReader):
         self._pool = pool
         self._owner = owner
 
-    def session(self, id: str, *, create: bool = False) -> AbstractContextManager[Session]:
+    def session(
+        self,
+        id: str | None = None,
+        *,
+        key: Key | None = None,
+        create: bool = False,
+        name: str | None = None,
+        cwd: Directory | None = None,
+        git_root: Directory | None = None,
+        owner: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        parent_session: ParentSession | None = None,
+    ) -> AbstractContextManager[Session]:
         """Gives a session that everybody in this process shares, for servers: `with store.session(id) as session`.
 
         Every call for a session while it is open gives the same object, refreshed: with what other processes wrote,
@@ -238,17 +259,43 @@ class SharingStore(StoreReader):
         `keep_open` sessions that nobody uses stay open; a session in use is never closed to make room. Do not close it
         yourself. With `create`, a session that does not exist begins with its first record.
 
+        Args:
+            id: its id.
+            key: an id of your own instead, as for `create`.
+            create: begins a session with this id if there is none.
+            name: describes the session if it begins, as for `create`; needs `create`. So do the arguments after it.
+                They do not change a session that exists.
+            cwd: see `name`.
+            git_root: see `name`.
+            owner: see `name`.
+            metadata: see `name`.
+            parent_session: see `name`.
+
         Raises:
-            InvalidMessage: the id is not valid.
+            TypeError: there is neither an id nor a key, or both; or a description without `create`.
+            InvalidMessage: the id is not valid; or, when the block begins, a value cannot be stored.
             SessionNotFound: when the block begins: there is no such session, or it was deleted.
             SessionClosed: when the block begins: the store is closed.
         """
-        check_session_id(id)
-        return SharedSession(self, id, create)
+        found, _ = id_and_key(id, key)
+        if found is None:
+            raise TypeError("session takes the id of a session, or key=")
+        described = {
+            "name": name,
+            "cwd": cwd,
+            "git_root": git_root,
+            "owner": owner,
+            "metadata": metadata,
+            "parent_session": parent_session,
+        }
+        given = {argument: value for argument, value in described.items() if value is not None}
+        if given and not create:
+            raise TypeError(f"{next(iter(given))} describes a new session; pass create=True with it, or leave it out")
+        return SharedSession(self, found, {**given, "id": id, "key": key} if create else None)
 
-    def _acquire(self, id: str, create: bool) -> Shared:
+    def _acquire(self, id: str, begin: Begin) -> Shared:
         self._check_open()
-        return self._pool.acquire(self._owner, id, create)
+        return self._pool.acquire(self._owner, id, begin)
 
     def close(self) -> None:
         """Closes the store and its shared sessions. Other sessions that are open stay open.

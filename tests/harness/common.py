@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 from zlib import crc32
 
@@ -24,6 +24,7 @@ import convtree._logs
 from .places import raw_lines
 
 _SHOWN = 20  # broken promises that are printed
+_TRIES = 3  # of a measurement
 _HELP = {
     "appends": "how many entries each process appends",
     "atheris": "let libFuzzer make the inputs; needs `pip install atheris`",
@@ -79,7 +80,20 @@ def arguments(description: str, flags: Sequence[str] = (), **sizes: int | float 
     options = parser.parse_args()
     options.started = time.monotonic()
     print(f"seed {options.seed}", flush=True)
+    _report_crashes(options)
     return options
+
+
+def _report_crashes(options: argparse.Namespace) -> None:
+    """Makes an exception that ends this process print its traceback and a result line; not in forked processes."""
+    parent = os.getpid()
+
+    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        sys.__excepthook__(kind, error, trace)
+        if os.getpid() == parent:
+            _print_result(options, False, {"crashed": f"{kind.__name__}: {error}"})
+
+    sys.excepthook = report
 
 
 def is_wanted(name: str, only: str) -> bool:
@@ -91,15 +105,31 @@ def finish(options: argparse.Namespace, result: dict[str, Any], broken: Sequence
     """Prints the result as one line of JSON and exits; with 1 if a promise was broken."""
     for text in broken[:_SHOWN]:
         print(f"BROKEN: {text}", flush=True)
-    harness = Path(sys.argv[0]).stem
-    seconds = round(time.monotonic() - options.started, 2)
-    line = {"harness": harness, "ok": not broken, "seed": options.seed, **result, "seconds": seconds}
-    if options.sabotage:
-        line["sabotage"] = options.sabotage
-    if broken:
-        line |= {"broken": len(broken), "first": broken[0]}
-    print(json.dumps(line), flush=True)
+    found = {"broken": len(broken), "first": broken[0]} if broken else {}
+    _print_result(options, not broken, result | found)
     sys.exit(1 if broken else 0)
+
+
+def _print_result(options: argparse.Namespace, is_ok: bool, result: dict[str, Any]) -> None:
+    """Prints the last line of a run: what was found, and how to repeat it."""
+    seconds = round(time.monotonic() - options.started, 2)
+    sabotaged = {"sabotage": options.sabotage} if options.sabotage else {}
+    line = {"harness": Path(sys.argv[0]).stem, "ok": is_ok, "seed": options.seed, **result, "seconds": seconds}
+    print(json.dumps(line | sabotaged), flush=True)
+
+
+def times_as_long(short: Callable[[], float], long: Callable[[], float], accepted: float) -> float:
+    """Returns how many times as long `long` takes. Both return seconds, of which the least count.
+
+    Noise makes a time longer, never shorter. So `short` is measured twice before `long` is accepted, and both again
+    before it is not.
+    """
+    least, most = float("inf"), float("inf")
+    for _ in range(_TRIES):
+        least, most = min(least, short(), short()), min(most, long())
+        if most <= accepted * least or most == float("inf"):
+            break
+    return most / least if least < float("inf") else float("inf")
 
 
 def apart(work: Callable[[], object]) -> None:

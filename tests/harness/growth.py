@@ -31,14 +31,14 @@ from convtree._tools.known_sources import FAILURES, recognise
 from convtree.exchange import export_lines
 
 from . import sabotage
-from .common import arguments, finish
+from .common import arguments, finish, times_as_long
 from .samples import folder
 
 GROWTH = 2.5  # of the time, for twice the size
 _FLOOR_S = 0.12
-_TRIES = 3
 _ENOUGH = 3  # broken cases, each of which can take long
 _LIMIT_S = 30  # of processor time for one measurement; more counts as broken
+_AGAIN_S = 1  # between two interruptions of a measurement that swallows the first
 _RUNS = (
     *('"', '\\"', "[", "]", "{", "}", '{"a":', '[{"', "\\\\", "\\", "\\u", "\\ud800", "1", "1e", "-", " ", "\n", "\t"),
     *(",", ":", '":', "\0", "\ufffd", "\xe9", "<", "`", "*", "- ", "#", "|", "&", "]]>", "~", "> ", "![", "](", "_"),
@@ -70,24 +70,31 @@ class Hangs(BaseException):
     """A measurement that took longer than the limit."""
 
 
+class Raises(Exception):
+    """What is measured raised an error that an import does not expect."""
+
+
 def main() -> None:
     """Prints how many cases were compared. Fails if one grows too much."""
     options = arguments(__doc__ or "", size=2**16, every=400, only="")
     sabotage.apply(options.sabotage)
-    signal.signal(signal.SIGVTALRM, _hang)
     broken, compared, worst, number = [], 0, 0.0, 0
     with folder() as place:
         cases = [case for case in _cases(place) if options.only in case.name]
         for number, (case, run) in enumerate((case, run) for case in cases for run in _RUNS):
             if (number + options.seed) % options.every:
                 continue
-            growth = _growth(case, run.encode(errors="surrogatepass"), options.size)
-            compared += growth > 0
-            worst = max(worst, growth)
-            if growth > GROWTH:
-                broken.append(f"{case.name}: twice as much of {run!r} takes {growth:.1f} times as long")
-                if len(broken) == _ENOUGH:
-                    break
+            try:
+                grown = growth(case, run.encode(errors="surrogatepass"), options.size)
+            except Raises as error:
+                broken.append(f"{case.name}: {run!r} raises {error}")
+            else:
+                compared += grown > 0
+                worst = max(worst, grown)
+                if grown > GROWTH:
+                    broken.append(f"{case.name}: twice as much of {run!r} takes {grown:.1f} times as long")
+            if len(broken) == _ENOUGH:
+                break
     ran = len(range(-options.seed % options.every, number + 1, options.every))
     formats = sorted({case.name.partition(":")[0] for case in cases})
     finish(
@@ -100,36 +107,39 @@ def main() -> None:
 # --- what is measured ---
 
 
-def _growth(case: Case, run: bytes, size: int) -> float:
-    """Returns how many times as long twice the size takes; 0 if that is below the floor."""
+def growth(case: Case, run: bytes, size: int) -> float:
+    """Returns how many times as long twice the size takes; 0 if that is below the floor.
+
+    Raises:
+        Raises: the case raised something else than the errors of an import.
+    """
     if _seconds(case, run, 2 * size) < _FLOOR_S:
         return 0.0
-    growth = _ratio(case, run, size)
-    return growth if growth <= GROWTH else min(growth, _ratio(case, run, 2 * size))
-
-
-def _ratio(case: Case, run: bytes, size: int) -> float:
-    """Returns how many times as long twice the size takes. If that is too much, measures again, and takes the least."""
-    short = long = float("inf")
-    for _ in range(_TRIES):
-        short, long = min(short, _seconds(case, run, size)), min(long, _seconds(case, run, 2 * size))
-        if long <= GROWTH * short or long == float("inf"):
+    grown = float("inf")
+    seconds = partial(_seconds, case, run)
+    for short in (size, 2 * size):  # what grows too much must do so for both
+        grown = min(grown, times_as_long(partial(seconds, short), partial(seconds, 2 * short), GROWTH))
+        if grown <= GROWTH:
             break
-    return long / short if short < float("inf") else float("inf")
+    return grown
 
 
 def _seconds(case: Case, run: bytes, size: int) -> float:
     """Returns the processor time; infinite if it is more than the limit."""
     work = case.prepare(run * (size // len(run)))
-    signal.setitimer(signal.ITIMER_VIRTUAL, _LIMIT_S)
+    signal.signal(signal.SIGVTALRM, _hang)
     try:
+        signal.setitimer(signal.ITIMER_VIRTUAL, _LIMIT_S, _AGAIN_S)
         started = process_time()
-        work()
-        return process_time() - started
+        try:
+            work()
+            return process_time() - started
+        except Exception as error:
+            raise Raises(f"{type(error).__name__}: {error}") from error
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)  # may be interrupted itself, so Hangs is caught outside
     except Hangs:
         return float("inf")
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
 def _hang(*_: object) -> None:

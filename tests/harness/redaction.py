@@ -10,13 +10,14 @@ import re
 import sysconfig
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from time import process_time
 
 from convtree import Redactor, redact
 
 from . import sabotage
-from .common import arguments, finish
+from .common import arguments, finish, times_as_long
 from .secret_samples import FORMS, PLACES, token
 
 _SEEDS = 10
@@ -113,13 +114,15 @@ def _message(texts: list[str], length: int) -> float:
 
 def _growth(piece: str) -> float:
     """Returns how many times as long a text of four times the length takes."""
-    times = []
-    for length in (50_000, 200_000):
-        text = (piece * length)[:length]
-        started = process_time()
-        Redactor(email=True)(text)
-        times.append(process_time() - started + 0.005)
-    return times[1] / times[0]
+    short, long = (partial(_seconds, (piece * length)[:length]) for length in (50_000, 200_000))
+    return times_as_long(short, long, _GROWTH)
+
+
+def _seconds(text: str) -> float:
+    """Returns the processor time of a redaction, and some of what else a call takes."""
+    started = process_time()
+    Redactor(email=True)(text)
+    return process_time() - started + 0.005
 
 
 if __name__ == "__main__":

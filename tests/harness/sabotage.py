@@ -468,6 +468,8 @@ def _run(variant: str, harness: str, sizes: list[str], seed: int) -> dict[str, A
         result = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         return row | {"verdict": "crashed", "says": done.stderr[-500:]}
+    if "crashed" in result:
+        return row | {"verdict": "crashed", "says": result["crashed"]}
     if "skipped" in result:
         return row | {"verdict": "skipped", "says": result["skipped"]}
     caught = done.returncode == 1 and result.get("broken", 0) > 0
