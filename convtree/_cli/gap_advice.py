@@ -50,8 +50,9 @@ def explained_for_writing(session: Session) -> Iterator[None]:
     try:
         yield
     except LeafUncertain as error:
-        chosen = f"`{command_line('branch', _named(session), session.leaf_id or '--root')}` chooses the last leaf that is known"
-        raise LeafUncertain(f"{_plain(error)}; {chosen}", **vars(error)) from None
+        chosen = command_line("branch", _named(session), session.leaf_id or "--root")
+        text = f"{_plain(error)}; `{chosen}` chooses the last leaf that is known"
+        raise LeafUncertain(text, **vars(error)) from None
     except BrokenPath as error:
         show = (
             f"`{command_line('inspect', _named(session), '--allow-gaps')}` shows the rest, an entry above the gap works"
