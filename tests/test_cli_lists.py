@@ -82,19 +82,19 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, columns: int, *arguments: str) 
 def test_ls_on_terminals_of_any_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """Columns are narrowed, then left out, the id before the number that names the row. Wide characters count twice."""
     assert on_terminal(monkeypatch, 46, "ls") == [
-        "#  AGE      TITLE",
-        "1  3 min    旅行 to Rome and back 😀",
-        "2  3 hours  An old question xxxxxxxxxxxxxxxxx…",
-        "3  2 days   Where shall we go?",
-        "4  5 weeks  hello there",
+        "#  ID         AGE      TITLE",
+        "1  short      3 min    旅行 to Rome and back 😀",
+        "2  fedcba98   3 hours  An old question xxxxxxx…",
+        "3  0123…ef-2  2 days   Where shall we go?",
+        "4  0123…ef-1  5 weeks  hello there",
         "1 sub-agent not shown; --tasks shows it",
     ]
     assert on_terminal(monkeypatch, 93, "ls") == [
-        "#  ID                  AGE      DIRECTORY     MODEL    MSGS      COST  TITLE",
-        "1  short               3 min    /home/other   opus +1     4  1,234.57  旅行 to Rome and back…",
-        "2  fedcba98            3 hours  …ect/backend              1            An old question xxxxx…",
-        "3  0123456789abcdef-2  2 days   ~                         3            Where shall we go?",
-        "4  0123456789abcdef-1  5 weeks  /srv/data                 1            hello there",
+        "#  ID           AGE      DIRECTORY         MODEL    MSGS      COST  TITLE",
+        "1  short        3 min    /home/other       opus +1     4  1,234.57  旅行 to Rome and back 😀",
+        "2  fedcba98     3 hours  …project/backend              1            An old question xxxxxxxx…",
+        "3  01234…def-2  2 days   ~                             3            Where shall we go?",
+        "4  01234…def-1  5 weeks  /srv/data                     1            hello there",
         "1 sub-agent not shown; --tasks shows it",
     ]
     wide = on_terminal(monkeypatch, 400, "ls", "--tasks", "-v", "--utc")
@@ -104,19 +104,72 @@ def test_ls_on_terminals_of_any_width(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "opus +1" in wide[2]
     assert wide[3].endswith("x" * 100)
     for columns in (20, 30, 40, 60, 80, 200):
-        assert max(map(len, on_terminal(monkeypatch, columns, "ls", "--tasks"))) <= max(columns, 33)
+        assert max(map(len, on_terminal(monkeypatch, columns, "ls", "--tasks"))) <= columns
+
+
+ALIKE = ["0199a1b2-c3d4-7000-8000-00000000aaa1", "0199a1b2-c3d4-7000-8000-00000000bbb2"]
+
+
+def begin_alike(shop: Shop) -> None:
+    """Begins two sessions whose ids differ in the last four characters, and their entries as well."""
+    for hours_ago, id in enumerate(ALIKE, 1):
+        shop.ns = int(NOW.timestamp() * 10**9) - hours_ago * HOUR_NS
+        with shop.store.create(id=id, cwd="/home/me", name="Needles of all kinds, in any haystack") as session:
+            session.append(user("Where is the needle?"), id=id.replace("8000", "9000"))
+            for number in (1, 2):
+                answer = {"role": "assistant", "content": "No."}
+                made, asked = id.replace("8000", f"a00{number}"), id.replace("8000", "9000")
+                session.append(answer, id=f"{made}-{number}", parent_id=asked, model="gpt-5", usage={"cost": 1.5})
+
+
+def test_ids_that_begin_alike_take_no_room(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ends are shown, which stand for the session; the cost stays. No line is longer than the terminal is wide."""
+    begin_alike(shop)
+    assert on_terminal(monkeypatch, 40, "usage", "--since", "3 hours ago", "--cwd", "/home/me") == [
+        "#  ID           COST  TITLE",
+        "1  0199…aaa1  3.0000  Needles of all k…",
+        "2  0199…bbb2  3.0000  Needles of all k…",
+        "              6.0000  total",
+    ]
+    assert on_terminal(monkeypatch, 40, "ls", "--since", "3 hours ago", "--until", "30 minutes ago") == [
+        "#  AGE      TITLE",
+        "1  1 hour   Needles of all kinds, in a…",
+        "2  2 hours  Needles of all kinds, in a…",
+    ]
+    assert on_terminal(monkeypatch, 80, "ls", "--since", "3 hours ago", "--until", "30 minutes ago") == [
+        "#  ID           AGE      DIRECTORY  MODEL  MSGS  COST  TITLE",
+        "1  0199a…0aaa1  1 hour   ~          gpt-5     3  3.00  Needles of all kinds, i…",
+        "2  0199a…0bbb2  2 hours  ~          gpt-5     3  3.00  Needles of all kinds, i…",
+    ]
+    assert on_terminal(monkeypatch, 40, "usage", "0199…aaa1", "--by", "branch") == [
+        "LEAF       OUTPUT    COST  TITLE",
+        "0199…a1-1       0  1.5000  Needles of a…",
+        "0199…a1-2       0  1.5000  Needles of a…",
+        "total           0  3.0000",
+    ]
+    for arguments in (["ls", "-v"], ["prune", "--keep", "0"], ["usage", "-v"], ["search", "needle"]):
+        for columns in (20, 40, 80):
+            lines = on_terminal(monkeypatch, columns, *arguments)
+            assert max(map(len, lines)) <= columns
+            assert arguments[0] == "usage" or lines[1].startswith(("1  ", "  "))
 
 
 @pytest.mark.usefixtures("shop")
 def test_nothing_is_cut_in_a_pipe() -> None:
-    """Whole ids, directories and titles, and all models."""
+    """Whole ids, directories and titles, and all models. A column is there if no row has anything in it."""
     lines = CliRunner().invoke(app, ["ls"], env={"COLUMNS": "20"}).stdout.splitlines()
-    assert lines[1].split("  ")[-1] == "旅行 to Rome and back 😀"
-    assert "  opus, gpt-5  " in lines[1]
-    assert lines[2].startswith("fedcba9876543210    3 hours  ~/code/project/backend ")
-    assert lines[2].endswith("An old question " + "x" * 100)
+    header = "ID\tAGE\tDIRECTORY\tMODEL\tMSGS\tCOST\tTITLE"
+    assert lines[:3] == [
+        header,
+        "short\t3 min\t/home/other\topus, gpt-5\t4\t1,234.57\t旅行 to Rome and back 😀",
+        "fedcba9876543210\t3 hours\t~/code/project/backend\t\t1\t\tAn old question " + "x" * 100,
+    ]
     titles = [each["title"] for each in json.loads(CliRunner().invoke(app, ["ls", "--json"]).stdout)["sessions"]]
-    assert [line.split("  ")[-1] for line in lines[1:-1]] == titles
+    assert [line.split("\t")[-1] for line in lines[1:-1]] == titles
+    assert CliRunner().invoke(app, ["ls", "--cwd", "/srv/data"]).stdout.splitlines()[:2] == [
+        header,
+        "0123456789abcdef-1\t5 weeks\t/srv/data\t\t1\t\thello there",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -185,17 +238,34 @@ def test_search_on_terminals_of_any_width(shop: Shop, monkeypatch: pytest.Monkey
         session.append({"role": "assistant", "content": "The needle?"}, parent_id=None, id="side")
         session.branch(first)
     assert on_terminal(monkeypatch, 63, "search", "needle", "--utc") == [
-        r"1  f00dfeed  side  2026-03-28 10:00  assistant  Trip \x1b[31m",
-        "  The needle? (side branch)",
-        f"2  f00dfeed  {first}  2026-03-28 10:00  user",
-        "  …a a a a a a a a a needle z z z z z z z z z z z z z z z z z…",
+        r"1  side    2026-03-28  Trip \x1b[31m",
+        "  assistant: The needle? (side)",
+        rf"2  {first[:6]}  2026-03-28  Trip \x1b[31m",
+        "  user: …a a a a a a a a needle z z z z z z z z z z z z z z z…",
     ]
     assert on_terminal(monkeypatch, 90, "search", "needle", "--utc")[2:] == [
-        rf"2  f00dfeed  {first}  2026-03-28 10:00  user       Trip \x1b[31m",
+        rf"2  f00dfeed  {first[:6]}  2026-03-28 10:00  user       Trip \x1b[31m",
         "  …a a a a a a a a a a a a a a needle z z z z z z z z z z z z z z z z z z z z z z z z z z…",
     ]
     for columns in (40, 60, 80, 200):
         assert max(map(len, on_terminal(monkeypatch, columns, "search", "needle"))) <= columns
+
+
+def test_hits_in_sessions_with_long_ids(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids take no room from time, role and title, at 80 columns and at 40."""
+    begin_alike(shop)
+    assert sorted(on_terminal(monkeypatch, 80, "search", "where", "needle", "--utc")) == [
+        "  Where is the needle?",
+        "  Where is the needle?",
+        "1  0199a…0aaa1  0199a…0aaa1  2026-03-29 11:00  user       Needles of all kinds,…",
+        "2  0199a…0bbb2  0199a…0bbb2  2026-03-29 10:00  user       Needles of all kinds,…",
+    ]
+    assert sorted(on_terminal(monkeypatch, 40, "search", "where", "needle", "--utc")) == [
+        "  user: Where is the needle?",
+        "  user: Where is the needle?",
+        "1  0199…aaa1  2026-03-29  Needles of al…",
+        "2  0199…bbb2  2026-03-29  Needles of al…",
+    ]
 
 
 def test_the_hit_is_highlighted(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,22 @@ def test_several_ids_with_a_prefix(session: Session) -> None:
     assert session.resolve("many20") == "many20"
 
 
+def test_both_ends_of_an_id(session: Session) -> None:
+    """As lists show a long id: with an ellipsis or three dots in the middle. The ends do not overlap."""
+    one, two = "0199a1b2-c3d4-7000-8000-00000000aaa1", "0199a1b2-c3d4-7000-8000-00000000bbb2"
+    for id in (one, two, "01990199"):
+        session.append(user("q"), id=id)
+    assert (session.resolve("0199…aaa1"), session.resolve("0199a...bbb2")) == (one, two)
+    assert session.resolve("0199…0199") == "01990199"
+    for text in ("0199…none", "019…aaa1", "0199…", "…aaa1", "01990…0199"):
+        with pytest.raises(EntryNotFound):
+            session.resolve(text)
+    session.append(user("q"), id="0199aaa1")
+    with pytest.raises(AmbiguousId, match="has the ends '0199…aaa1'") as caught:
+        session.resolve("0199…aaa1")
+    assert caught.value.ids == (one, "0199aaa1")
+
+
 def test_a_label_of_several_entries(session: Session) -> None:
     """It is ambiguous in the same way, by an error that callers know already."""
     filled(session)

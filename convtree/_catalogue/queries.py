@@ -171,6 +171,10 @@ def search(execute: Execute, dialect: Dialect, text: str, filters: Filter, limit
     if not words:
         return []
     where, values = _conditions(filters, dialect)
+    for name, sign in (("said_since_ms", ">="), ("said_until_ms", "<")):
+        if (ms := getattr(filters, name)) is not None:
+            where.append(f"l.time_ms {sign} :{name}")
+            values[name] = ms
     sql = _MATCH[dialect].format(
         join="JOIN ct_sessions s ON s.session_id = l.session_id" if where else "",
         searched=_SEARCHED,

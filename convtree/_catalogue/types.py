@@ -82,6 +82,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
         held: True for sessions on hold only, False for the others only.
         since_ms: last active at this time or later, in milliseconds since 1970.
         until_ms: last active before this time.
+        said_since_ms, said_until_ms: of a search only: messages of this time or later, and before this time. One
+            without a time is in no range.
         now_ms: times after this one are ignored: they are no activity. None ignores none.
         text: all its words occur in the name, or all in one message. A text without words matches every session.
         parent: forks and tasks of this session.
@@ -100,6 +102,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     held: bool | None = None
     since_ms: int | None = None
     until_ms: int | None = None
+    said_since_ms: int | None = None
+    said_until_ms: int | None = None
     now_ms: int | None = None
     text: str | None = None
     parent: str | None = None

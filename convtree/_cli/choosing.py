@@ -198,7 +198,7 @@ def default_store_for(logs: Iterable[str]) -> SessionStore | None:
 
 
 def _is_no_path(log: str) -> bool:
-    may_be_id = log == LATEST or (ID.fullmatch(log) is not None and not log.endswith(".jsonl"))
+    may_be_id = log == LATEST or (ID.fullmatch(log.replace("…", ".")) is not None and not log.endswith(".jsonl"))
     return may_be_id and not os.path.lexists(log)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
 
@@ -14,9 +14,10 @@ from convtree._cli.gap_advice import explained
 from convtree._cli.inspect import with_session
 from convtree._cli.look_options import with_gaps
 from convtree._cli.output import write
-from convtree._cli.render import count, id_cells
+from convtree._cli.render import count
 from convtree._cli.sessions import as_json
-from convtree._cli.terminal import Terminal, cost_text
+from convtree._cli.short_ids import entry_ids
+from convtree._cli.terminal import Terminal, cost_text, wrap
 from convtree._engine.diff import BranchDelta, Diff
 from convtree._model.entries import Entry
 from convtree._model.terminal_text import escape_controls
@@ -24,7 +25,7 @@ from convtree._session.session import Session
 from convtree._tools.gaps import MendedSession
 from convtree.stores._session_store import SessionStore
 
-_KIND_CELLS, _MIN_TEXT_CELLS = 10, 20
+_KIND_CELLS, _MIN_TEXT_CELLS = 10, 8
 
 
 @click.command("diff")
@@ -68,14 +69,16 @@ def _compare(session: Session, a: str, b: str | None, allow_gaps: bool) -> tuple
 def _lines(session: Session, found: Diff) -> Iterator[str]:
     terminal = Terminal()
     shared = [] if found.ancestor_id is None else [session.entry(found.ancestor_id)]
-    cells = id_cells(entry.id for entry in (*shared, *found.a.entries, *found.b.entries))
-    yield from (f"both {_line(entry, terminal, 5, cells)}" for entry in shared)
+    ids = entry_ids((entry.id for entry in (*shared, *found.a.entries, *found.b.entries)), terminal)
+    yield from (f"both {_line(entry, terminal, 5, ids)}" for entry in shared)
     if not shared:
         yield "nothing in common"
     for name, branch in (("A", found.a), ("B", found.b)):
         yield ""
-        yield terminal.paint(f"{name}: {_facts(branch)}", "title")
-        yield from (f"  {_line(entry, terminal, 2, cells)}" for entry in branch.entries)
+        facts = f"{name}: {_facts(branch)}"
+        lines = [facts] if terminal.is_piped else wrap(facts, terminal.width)
+        yield from (terminal.paint(line, "title") for line in lines)
+        yield from (f"  {_line(entry, terminal, 2, ids)}" for entry in branch.entries)
 
 
 def _facts(branch: BranchDelta) -> str:
@@ -93,9 +96,9 @@ def _facts(branch: BranchDelta) -> str:
     return ", ".join(facts)
 
 
-def _line(entry: Entry, terminal: Terminal, indent_cells: int, cells: int) -> str:
+def _line(entry: Entry, terminal: Terminal, indent_cells: int, ids: Mapping[str, str]) -> str:
     described = describe(entry)
-    id = terminal.cut(escape_controls(entry.id), cells)
+    id, cells = ids[entry.id], max(map(terminal.cells, ids.values()))
     kind = terminal.paint(terminal.cut(escape_controls(described.kind), _KIND_CELLS, fill=True), described.kind)
     room = max(terminal.width - indent_cells - _KIND_CELLS - 1 - 2 - cells, _MIN_TEXT_CELLS)
     return f"{kind} {terminal.cut(escape_controls(described.gist), room, fill=True)}  {terminal.paint(id, 'dim')}"

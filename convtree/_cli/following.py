@@ -24,7 +24,7 @@ from convtree._model.terminal_text import escape_controls
 from convtree._tools.gaps import MendedSession
 from convtree.stores._session_store import SessionStore
 
-_KIND_CELLS, _MIN_TEXT_CELLS = 10, 20
+_KIND_CELLS, _MIN_TEXT_CELLS = 10, 8
 
 
 @click.command("follow")

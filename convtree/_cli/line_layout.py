@@ -94,10 +94,7 @@ class Layout:
 
     def short(self, id: str) -> str:
         """Returns the beginning of an id that is enough to find the entry."""
-        shown = escape_controls(id)
-        if len(shown) > self._id_length + _SAMPLE_BEYOND:
-            shown = shown[: self._id_length]
-        return self.terminal.cut(shown, _ID_CELLS)
+        return self.terminal.cut(beginning_of(id, self._id_length), _ID_CELLS)
 
     def _usage(self, tokens: str, cost: str) -> str:
         return f"{tokens:>{_TOKENS_CELLS}}{f'{cost:>{_COST_CELLS}}' if self._is_wide else ''}"
@@ -107,6 +104,12 @@ def fit_columns(lead: str, terminal: Terminal) -> str:
     """Returns the columns of a tree, without the left ones if they take half of the width or more."""
     most = terminal.width // 2 - 4
     return lead if len(lead) <= most else terminal.dots + lead[len(lead) - most + len(terminal.dots) :]
+
+
+def beginning_of(id: str, length: int) -> str:
+    """Returns the first `length` characters of an id, escaped. An id that is hardly longer stays whole."""
+    shown = escape_controls(id)
+    return shown[:length] if len(shown) > length + _SAMPLE_BEYOND else shown
 
 
 def id_length(ids: Iterable[str]) -> int:

@@ -207,9 +207,10 @@ def prune_command(
         write(escape_controls(info.id) for info in pruned)
     else:
         terminal = Terminal()
+        listed = [info.id for info in pruned]
         if pruned:
-            remember_list(store.location, [info.id for info in pruned])
-        ids = ids_shown(store, [info.id for info in pruned], whole=terminal.is_piped)
+            remember_list(store.location, listed)
+        ids = ids_shown(store, listed, terminal)
         write(judged_lines(pruned, pruned.judged, ids, now, terminal))
     for info in pruned.held:
         write_stderr(f"{escape_controls(info.id)} is on hold and is kept")

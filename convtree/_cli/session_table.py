@@ -9,6 +9,7 @@ from pathlib import Path
 
 from convtree._catalogue.record_summary import ms_of
 from convtree._catalogue.types import SessionInfo
+from convtree._cli.short_ids import fitted_id
 from convtree._cli.table import Column, table_lines
 from convtree._cli.terminal import Terminal, cost_text, readable_size
 from convtree._cli.times import age_since, time_text
@@ -18,6 +19,7 @@ from convtree.stores._results import Judged
 from convtree.stores._session_store import SessionStore
 
 _LEAST_TITLE, _LEAST_DIRECTORY, _LEAST_MODEL, _LEAST_FILE = 22, 12, 10, 20
+_LEAST_BESIDE_ID = 20  # columns of a title: so a UUID, a time and the title fit into 80
 
 
 def session_lines(
@@ -26,14 +28,12 @@ def session_lines(
     """Yields the header and a line for each session. `ids` has what stands for the id of each session.
 
     On a terminal, each row has the number that commands take in place of the id. So the ids are left out where they
-    leave no room for the titles; with `verbose`, the numbers are.
+    leave no room for the titles; with `verbose`, they stay.
     """
     ages = [age_since(info.last_activity, now) for info in infos]
     columns = [
-        number_column(len(infos), terminal, rank=int(verbose)),
-        Column(
-            header="ID", texts=[escape_controls(ids[info.id]) for info in infos], rank=int(not verbose), style="dim"
-        ),
+        *number_columns(len(infos), terminal),
+        Column(header="ID", texts=[ids[info.id] for info in infos], rank=int(not verbose), style="dim"),
         Column(header="AGE", texts=ages, rank=2 if verbose else 0, style="dim"),
     ]
     if verbose:  # the time stays longer than what it makes up for
@@ -46,7 +46,7 @@ def session_lines(
         Column(header="MODEL", texts=models, least=_LEAST_MODEL, rank=5),
         _messages(infos, rank=2),
         Column(header="COST", texts=costs, rank=3, style="dim", to_right=True),
-        _titles(infos),
+        _titles(infos, _LEAST_BESIDE_ID if verbose else _LEAST_TITLE),
     ]
     yield from table_lines(columns, terminal)
 
@@ -62,7 +62,7 @@ def source_lines(
     files = [os.path.relpath(each.source, source) if source.is_dir() else "" for each in found]
     yield from table_lines(
         [
-            number_column(len(found), terminal),
+            *number_columns(len(found), terminal),
             Column(
                 header="ID", texts=[escape_controls(each.id) for each in found], rank=0 if verbose else 4, style="dim"
             ),
@@ -93,8 +93,8 @@ def judged_lines(
     sizes = [f"{each.size:,}" if terminal.is_piped else readable_size(each.size) for each in logs]
     yield from table_lines(
         [
-            number_column(len(infos), terminal),
-            Column(header="ID", texts=[escape_controls(ids[info.id]) for info in infos], rank=1, style="dim"),
+            *number_columns(len(infos), terminal),
+            Column(header="ID", texts=[ids[info.id] for info in infos], rank=1, style="dim"),
             Column(header="AGE", texts=ages),
             Column(header="ARRIVED", texts=arrivals),
             Column(header="BYTES" if terminal.is_piped else "SIZE", texts=sizes, to_right=True),
@@ -106,10 +106,11 @@ def judged_lines(
     )
 
 
-def number_column(rows: int, terminal: Terminal, rank: int = 0, more: int = 0) -> Column:
-    """Returns the column of the numbers that commands take in place of ids, on a terminal. `more` rows have none."""
-    numbers = [""] * rows if terminal.is_piped else [str(number) for number in range(1, rows + 1)]
-    return Column(header="#", texts=[*numbers, *[""] * more], rank=rank, style="dim", to_right=True)
+def ids_shown(store: SessionStore, ids: Sequence[str], terminal: Terminal, *, whole: bool = False) -> dict[str, str]:
+    """Returns what a list shows for the id of each session, escaped: what fits on a terminal, or the whole id."""
+    if whole or terminal.is_piped:
+        return {id: escape_controls(id) for id in ids}
+    return {id: fitted_id(id, beginning, terminal) for id, beginning in store.short_ids(ids).items()}
 
 
 def counts_by_arrival(judged: Judged) -> bool:
@@ -118,9 +119,12 @@ def counts_by_arrival(judged: Judged) -> bool:
     return arrived_ms is not None and (active_ms is None or arrived_ms > active_ms)
 
 
-def ids_shown(store: SessionStore, ids: Sequence[str], *, whole: bool) -> dict[str, str]:
-    """Returns what a list shows for the id of each session: the beginning that stands for it, or the whole id."""
-    return {id: id for id in ids} if whole else store.short_ids(ids)
+def number_columns(rows: int, terminal: Terminal, more: int = 0) -> list[Column]:
+    """Returns the column of the numbers that commands take in place of ids; none in a pipe. `more` rows have none."""
+    if terminal.is_piped:
+        return []
+    numbers = [str(number) for number in range(1, rows + 1)]
+    return [Column(header="#", texts=[*numbers, *[""] * more], style="dim", to_right=True)]
 
 
 def _messages(infos: Sequence[SessionInfo | ForeignSession], rank: int) -> Column:
@@ -132,8 +136,8 @@ def _directories(infos: Sequence[SessionInfo], rank: int) -> Column:
     return Column(header="DIRECTORY", texts=texts, least=_LEAST_DIRECTORY, rank=rank, keeps_end=True)
 
 
-def _titles(infos: Sequence[SessionInfo]) -> Column:
-    return Column(header="TITLE", texts=list(map(title_text, infos)), least=_LEAST_TITLE)
+def _titles(infos: Sequence[SessionInfo], least: int = _LEAST_TITLE) -> Column:
+    return Column(header="TITLE", texts=list(map(title_text, infos)), least=least)
 
 
 def title_of(info: SessionInfo) -> str:

@@ -14,7 +14,8 @@ from convtree._cli import json_output, times
 from convtree._cli.choosing import session_id_of, session_id_or_text, why_empty, with_listed_store, with_store
 from convtree._cli.completing import complete_session
 from convtree._cli.exit_codes import FOUND
-from convtree._cli.hit_lines import hit_lines
+from convtree._cli.hit_ids import hit_ids
+from convtree._cli.hit_lines import HitIds, hit_lines
 from convtree._cli.inspect import show_stored
 from convtree._cli.last_list import remember_list
 from convtree._cli.look_options import LookOptions, with_look_options
@@ -23,6 +24,7 @@ from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import progress
 from convtree._cli.render import count
 from convtree._cli.session_table import ids_shown, session_lines
+from convtree._cli.short_ids import entry_ids
 from convtree._cli.store_findings import store_finding_lines
 from convtree._cli.terminal import Terminal
 from convtree._cli.time_options import Range, age_option, with_range, with_utc
@@ -110,7 +112,7 @@ def _write_list(
     else:
         remember_list(store.location, [info.id for info in page])
         terminal = Terminal()
-        ids = ids_shown(store, [info.id for info in page], whole=verbose or terminal.is_piped)
+        ids = ids_shown(store, [info.id for info in page], terminal, whole=verbose)
         write(session_lines(page.sessions, ids, when.now, terminal, verbose=verbose))
         write(_below_list(page, hidden, findings, terminal))
         if not page:
@@ -147,33 +149,37 @@ def show_command(ctx: click.Context, store: SessionStore, id: str, look: LookOpt
 @click.option("--cwd", metavar="DIR", help="Only sessions of this directory.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @click.option("--tasks", is_flag=True, help="Search sessions of sub-agents, too.")
+@with_range("messages")
 @click.option("--limit", type=Count(1), default=20, show_default=True, metavar="N", help="The most to list.")
 @click.option("-v", "--verbose", is_flag=True, help="Show whole ids.")
-@with_utc
 @as_json
 def search_command(
-    store: SessionStore, words: tuple[str, ...], verbose: bool, utc: bool, as_json: bool, **filters: Any
+    store: SessionStore, words: tuple[str, ...], when: Range, verbose: bool, as_json: bool, **filters: Any
 ) -> None:
     """Find messages that contain all WORDS.
 
     All branches are searched, archived sessions too. The best match comes first. Each hit shows the session id, the
-    entry id, the local time, the role, the title of the session, and an excerpt. In a pipe, a hit is one line, and
-    nothing is cut.
+    entry id, the local time, the role, the title of the session, and an excerpt. On a terminal, ids are shortened; on a
+    narrow one, the number of a hit stands for its session. Numbers of rows mean the hits from then on, until another
+    list is printed. In a pipe, a hit is one line, and nothing is cut. TIME is that of the message.
     """
     text = " ".join(words)
     with progress("searching"), store._one_look():
-        hits = store.search(text, **filters)
+        hits = store.search(text, since=when.start, until=when.end, **filters)
         found = [hit.session_id for hit in hits]
         terminal = Terminal()
-        ids = ids_shown(store, found, whole=verbose or as_json or terminal.is_piped)
+        if not as_json:
+            entries = hit_ids(store, hits, terminal, whole=verbose)
+            ids = HitIds(ids_shown(store, found, terminal, whole=verbose), entries)
     if as_json:
         write([json_output.to_text(json_output.store_document("search", hits=hits))])
         return
     remember_list(store.location, found)
-    write(hit_lines(hits, text, ids, times.zone_of(utc), terminal))
+    write(hit_lines(hits, text, ids, when.now.tzinfo, terminal, verbose=verbose))
     if not hits:
         more = "" if filters["tasks"] else "; --tasks searches the sessions of sub-agents, too"
-        write_stderr(f"{escape_controls(store.location)}: no message has all these words{more}")
+        range = when.understood("in messages")
+        write_stderr(f"{escape_controls(store.location)}: no message has all these words{range}{more}")
 
 
 @click.command("latest")
@@ -267,9 +273,13 @@ def usage_command(
         return
     terminal = Terminal()
     shown = [row.session_id for row in rows if row.session_id is not None] if by == "session" else []
-    if shown:
+    if shown and id is None:
         remember_list(store.location, shown)
-    ids = ids_shown(store, shown, whole=verbose or terminal.is_piped)
+    if by == "branch":
+        leaves = [row.leaf_id for row in rows if row.leaf_id is not None]
+        ids = {id: escape_controls(id) for id in leaves} if verbose else entry_ids(leaves, terminal)
+    else:
+        ids = ids_shown(store, shown, terminal, whole=verbose)
     write(usage_lines(rows, deleted, by, ids, terminal))
     if not rows and not deleted:
         write_stderr(f"{escape_controls(store.location)}: no usage{when.understood('of answers')}")

@@ -1,4 +1,6 @@
-"""Tables that fit the terminal: columns are narrowed, then left out. In a pipe, nothing is cut.
+"""Tables that fit the terminal: columns are narrowed, then left out. No line is longer than the terminal is wide.
+
+In a pipe, nothing is cut or left out: each row has all columns, separated by tabs, whatever they contain.
 
 Pure but for the terminal, whose width and characters decide. Texts are escaped already. rich has tables, too, but they
 wrap or squeeze every column where these leave some out.
@@ -21,9 +23,9 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         header: what stands above it.
-        texts: one for each row. A column without any text is left out.
+        texts: one for each row. On a terminal, a column without any text is left out.
         least: how narrow it may become; None if it is never cut.
-        rank: on a narrow terminal, the column with the highest rank is left out first; those with 0 stay.
+        rank: on a narrow terminal, the column with the highest rank is left out first, those with 0 after all others.
         style: of the texts.
         to_right: whether numbers are aligned.
         keeps_end: whether the end is what stays of a text that is cut.
@@ -42,11 +44,14 @@ def table_lines(columns: Sequence[Column], terminal: Terminal) -> Iterator[str]:
     """Yields the header and the rows of a table; nothing if there are no rows."""
     if not columns[0].texts:
         return
+    if terminal.is_piped:
+        yield "\t".join(column.header for column in columns)
+        yield from map("\t".join, zip(*(column.texts for column in columns), strict=True))
+        return
     shown = [column for column in columns if any(column.texts)]
     wanted = [max(map(terminal.cells, (column.header, *column.texts))) for column in shown]
-    if not terminal.is_piped:
-        shown, wanted = _fitting(shown, wanted, terminal.width)
-    sizes = list(zip(shown, wanted, strict=True))
+    shown, fitted = _fitting(shown, wanted, terminal.width)
+    sizes = list(zip(shown, fitted, strict=True))
     yield _line(
         [_cell(column.header, column, size, terminal) for column, size in sizes], ["title"] * len(shown), terminal
     )
@@ -72,9 +77,13 @@ def _fitting(columns: Sequence[Column], wanted: Sequence[int], width: int) -> tu
                 sizes[number] += 1
                 room -= 1
                 growing = True
-    if room < 0:  # the terminal is narrower than any table: only what comes first is seen whole
-        sizes[-1] = max(sizes[-1] + room, _FEWEST)
-    return [column for column, _ in shown], sizes
+    while room < 0:  # the terminal is narrower than any table: only what comes first is seen whole
+        is_cut = shown[len(sizes) - 1][0].least is not None
+        if len(sizes) == 1 or (is_cut and sizes[-1] + room >= _FEWEST):
+            sizes[-1] = max(sizes[-1] + room, 1)
+            break
+        room += sizes.pop() + len(_GAP)
+    return [column for column, _ in shown[: len(sizes)]], sizes
 
 
 def _least_width(columns: Sequence[tuple[Column, int]]) -> int:

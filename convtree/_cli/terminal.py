@@ -82,6 +82,15 @@ class Terminal:
             first -= 1
         return dots + text[first:]
 
+    def cut_middle(self, text: str, cells: int) -> str:
+        """Returns both ends of a text, cut to at most `cells` columns. For ids: these may begin with a time."""
+        if self.cells(text) <= cells:
+            return text
+        dots = self.dots[: max(cells, 0)]
+        last = (cells - len(dots)) // 2
+        first = _clip(text, cells - len(dots) - last)
+        return first + dots + (self.cut_start(text, last + len(dots))[len(dots) :] if last > 0 else "")
+
     def cells(self, text: str) -> int:
         """Returns the width of a text in columns. Characters of some scripts and emoji take two."""
         return _width(text)

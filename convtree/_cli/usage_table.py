@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from convtree._catalogue.types import LedgerRow
-from convtree._cli.session_table import directory_text, number_column
+from convtree._cli.session_table import directory_text, number_columns
 from convtree._cli.table import Column, table_lines
 from convtree._cli.terminal import Terminal, cost_text
 from convtree._model.terminal_text import escape_controls
@@ -29,7 +29,7 @@ def usage_lines(
         rows: the sums.
         deleted: what deleted sessions had used.
         by: what each row is about.
-        ids: what stands for the id of each session.
+        ids: what stands for the id of each session, or of each leaf, escaped.
         terminal: decides how wide the table is.
     """
     has_titles = by == "session" and not terminal.is_piped  # where ids may be left out
@@ -44,7 +44,7 @@ def usage_lines(
     least = _LEAST if by in ("model", "directory") else None
     yield from table_lines(
         [
-            number_column(counted, terminal, more=len(named) - counted),
+            *number_columns(counted, terminal, more=len(named) - counted),
             Column(
                 header=_HEADERS[by],
                 texts=list(map(escape_controls, names)),
@@ -87,7 +87,7 @@ def _name_of(row: UsageRow, by: str, ids: Mapping[str, str]) -> str:
         case "model":
             return " ".join(filter(None, (row.provider, row.model))) or "unknown model"
         case "branch":
-            return row.leaf_id or ""
+            return ids[row.leaf_id] if row.leaf_id is not None else ""
         case "day":
             return row.day or "unknown day"
         case "directory":

@@ -65,13 +65,18 @@ class LineReader:
         row = self.tree.find(id) if id else None
         return next(iter(self.readable_records([row])), None) if row is not None else None
 
-    def ids_with_prefix(self, prefix: str, limit: int) -> list[str]:
-        """Returns the ids of entries that begin with a text, in log order, at most `limit`. Fetches line after line."""
+    def ids_with_prefix(self, prefix: str, limit: int, *, end: str = "") -> list[str]:
+        """Returns the ids of entries that begin with a text, in log order, at most `limit`. Fetches line after line.
+
+        `end` is how they must end, after the prefix.
+        """
+        shortest = len(prefix) + len(end)
         found: list[str] = []
         nodes = (row for row in range(len(self.tree)) if self.tree.is_node(row))
         for rows in batched(nodes):
             spans = list(zip(self.tree.offsets.take(rows), self.tree.lengths.take(rows), strict=True))
-            found += [id for id in map(_id_on, self._read_at(spans)) if id.startswith(prefix)]
+            ids = map(_id_on, self._read_at(spans))
+            found += [id for id in ids if id.startswith(prefix) and id.endswith(end) and len(id) >= shortest]
             if len(found) >= limit:
                 break
         return found[:limit]

@@ -20,7 +20,7 @@ from convtree._model.arguments import checked_methods
 from convtree._model.entries import ID, Entry
 from convtree._model.errors import ConvtreeError, NotALog, SessionClosed, SessionNotFound
 from convtree._model.interrupts import Unlocking
-from convtree._model.references import CANDIDATES, LATEST, SESSION_FORMS, is_prefix, the_only
+from convtree._model.references import CANDIDATES, LATEST, SESSION_FORMS, ends_of, is_prefix, the_only
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock
 from convtree._model.unicode_text import check_text
@@ -160,12 +160,13 @@ class StoreReader(Uncopyable, ForkAware):
         """Returns the id of the session that a text stands for: what people type in place of an id.
 
         In this order: an id; the beginning of one id, from 4 characters on; `@latest` for the session that `latest`
-        returns. Archived sessions, those of sub-agents and damaged ones are found as well. Other calls take whole ids
+        returns; both ends of one id, as lists show a long one (`0199…3f4e`).
+        Archived sessions, those of sub-agents and damaged ones are found as well. Other calls take whole ids
         only. A prefix costs one query, which a database answers by a look at every id.
 
         Raises:
             SessionNotFound: it stands for none.
-            AmbiguousId: several ids begin with it.
+            AmbiguousId: several ids have this beginning, or these ends.
         """
         if text == LATEST:
             latest = self.latest()
@@ -174,7 +175,9 @@ class StoreReader(Uncopyable, ForkAware):
             return latest.id
         if ID.fullmatch(text) and self._has(text):
             return text
-        found = self._with_prefix(text) if is_prefix(text) and ID.fullmatch(text) else []
+        found = self._with_ends(text) if is_prefix(text) and ID.fullmatch(text) else []
+        if not found and (ends := ends_of(text)) is not None and ID.fullmatch(ends[0]):
+            found = self._with_ends(*ends)
         if not found:
             shown = repr(text)[:140]
             raise SessionNotFound(f"{self.location}: there is no session {shown}; {SESSION_FORMS}")
@@ -190,12 +193,13 @@ class StoreReader(Uncopyable, ForkAware):
             pass
         return True
 
-    def _with_prefix(self, prefix: str) -> builtins.list[str]:
-        """Returns the ids that begin with a text, those of the last active sessions first, as many as are shown."""
-        listed = self._listed(Filter(id_prefix=prefix, tasks=True), limit=CANDIDATES + 1)
+    def _with_ends(self, prefix: str, end: str = "") -> builtins.list[str]:
+        """Returns the ids with these ends, last active first. Without `end`, at most as many as an error names."""
+        listed = self._listed(Filter(id_prefix=prefix, tasks=True), limit=None if end else CANDIDATES + 1)
         ids = [each.info.id for each in listed]
         damaged = [each.id for each in self.findings if each.id is not None and each.id.startswith(prefix)]
-        return list(dict.fromkeys([*ids, *damaged]))
+        shortest = len(prefix) + len(end)
+        return [id for id in dict.fromkeys([*ids, *damaged]) if id.endswith(end) and len(id) >= shortest]
 
     def short_ids(self, ids: Iterable[str], *, fewest: int = FEWEST) -> dict[str, str]:
         """Returns for each id the shortest beginning that stands for it: no other id in the store begins with it.
@@ -260,6 +264,8 @@ class StoreReader(Uncopyable, ForkAware):
         cwd: Directory | None = None,
         owner: str | None = None,
         archived: bool | None = None,
+        since: str | datetime | None = None,
+        until: str | datetime | None = None,
         tasks: bool = False,
         limit: int = 20,
     ) -> builtins.list[Hit]:
@@ -270,10 +276,23 @@ class StoreReader(Uncopyable, ForkAware):
             cwd: in sessions of this directory.
             owner: in sessions of this owner.
             archived: True for archived sessions only, False for the others only.
+            since: messages of this time or later: a datetime or RFC 3339 text; UTC if it has no zone. The time is that
+                of the message, not of its session's activity. A message without a time is in no range.
+            until: messages before this time.
             tasks: includes sessions of sub-agents.
             limit: the most messages.
+
+        Raises:
+            ValueError: a time is not one.
         """
-        filters = Filter(cwd=directories.directory(cwd), owner=owner, archived=archived, tasks=tasks)
+        filters = Filter(
+            cwd=directories.directory(cwd),
+            owner=owner,
+            archived=archived,
+            said_since_ms=time_ms("since", since),
+            said_until_ms=time_ms("until", until),
+            tasks=tasks,
+        )
         found, titles = self._query(lambda catalogue: matches_in(catalogue, text, filters, limit))
         return hits_of(found, titles, text, self._read)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from convtree._model.entries import MessageEntry, ParentSession, Visibility, VisibilityMark
+from convtree._model.entries import Entry, MessageEntry, ParentSession, Visibility, VisibilityMark
 from convtree.stores._results import Hit
 from convtree.stores._session_store import SessionStore
 from convtree.testing._base import Clock, StoreTests, asked, assistant, begin, ids, user
@@ -159,6 +159,29 @@ class SearchTests(StoreTests):
         ]
         for narrowed, found in everywhere:
             assert sorted(hit.session_id for hit in store.search("needle", **narrowed)) == found
+
+    def test_a_search_in_a_range_of_time(self, store: SessionStore, clock: Clock) -> None:
+        """The time of the message counts, not that of the session's activity; the end is not in the range."""
+        found: list[Entry] = []
+        with store.create(id="a") as session:
+            for text in ("needle", "needle", "hay"):
+                found.append(session.append(user(text)))
+                clock.pass_by(seconds=60)
+        one, two = (entry.timestamp for entry in found[:2])
+        made = [entry.id for entry in found]
+        ranges: list[tuple[dict[str, Any], list[str]]] = [
+            ({"since": two}, made[1:2]),
+            ({"until": two}, made[:1]),
+            ({"since": one, "until": two}, made[:1]),
+            ({"since": one}, made[:2]),
+            ({"until": one}, []),
+            ({"since": found[2].timestamp}, []),
+        ]
+        for narrowed, expected in ranges:
+            hits = store.search("needle", **narrowed)
+            assert sorted(hit.entry_id for hit in hits) == sorted(expected)
+        with pytest.raises(ValueError, match="until: not a time: 'noon'"):
+            store.search("needle", until="noon")
 
     def test_long_queries_and_long_messages(self, store: SessionStore) -> None:
         """A message of a megabyte is found by its first words. A query of thousands of words is answered."""
