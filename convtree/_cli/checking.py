@@ -16,7 +16,7 @@ from convtree._cli.completing import complete_log
 from convtree._cli.exit_codes import EXPECTED_ERRORS, FOUND, NOT_FOUND, UNREADABLE, code_of
 from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import progress
-from convtree._cli.render import count, finding_line, row_line
+from convtree._cli.render import count, finding_lines, row_line
 from convtree._cli.terminal import Terminal, readable_size
 from convtree._model.errors import NotALog, SessionNotFound
 from convtree._model.terminal_text import escape_controls
@@ -26,6 +26,7 @@ from convtree.stores._session_store import SessionStore
 
 _SHOWN = 1000  # removed pieces that are listed
 _NO_LOG = "Missing argument 'LOG': the path of a log, or --store URL for the sessions of a store."
+_INDENT = "  "
 
 
 @click.command("verify")
@@ -217,7 +218,8 @@ def _write_repairs(done: Sequence[Repair], document: Callable[[], dict[str, Any]
 def _repair_lines(done: Repair, terminal: Terminal) -> Iterator[str]:
     yield _verdict(done)
     fates = _fates(done)
-    yield from (f"  {fates[each.offset]}: {finding_line(each, terminal)}" for each in done.removed[:_SHOWN])
+    for each in done.removed[:_SHOWN]:
+        yield from finding_lines(each, terminal, _INDENT, f"{fates[each.offset]}: ")
     if len(done.removed) > _SHOWN:
         yield f"  and {count(len(done.removed) - _SHOWN, 'more pieces')}"
     if done.rejoinable:
@@ -226,9 +228,10 @@ def _repair_lines(done: Repair, terminal: Terminal) -> Iterator[str]:
     yield from (f"  {word}: {row_line(row, terminal)}" for row in done.rows[:_SHOWN])
     if len(done.rows) > _SHOWN:
         yield f"  and {count(len(done.rows) - _SHOWN, 'more rows')}"
-    yield from (f"  remains: {finding_line(finding, terminal)}" for finding in done.remaining)
+    for each in done.remaining:
+        yield from finding_lines(each, terminal, _INDENT, "remains: ")
     if done.leaf_uncertain:
-        yield "  remains: a lost line may have moved the leaf; choose it with Session.branch(id)"
+        yield "  remains: a lost line may have moved the leaf; `convtree branch` chooses it"
 
 
 def _rejoin_advice(done: Repair) -> str:
@@ -264,7 +267,7 @@ def _lines(report: Report, terminal: Terminal) -> list[str]:
     first = f"{escape_controls(report.path)}: {verdict} ({counts})"
     if report.error is not None:
         return [f"{escape_controls(report.path)}: {escape_controls(report.error)}"]
-    found = (f"  {finding_line(finding, terminal)}" for finding in report.findings)
+    found = (line for finding in report.findings for line in finding_lines(finding, terminal, _INDENT))
     return [first, *found, *(f"  {row_line(row, terminal)}" for row in report.rows)]
 
 

@@ -20,7 +20,7 @@ from convtree._cli.last_list import is_number, listed_id, remembered_list
 from convtree._cli.opening import open_for_reading
 from convtree._model.entries import ID
 from convtree._model.errors import SessionNotFound
-from convtree._model.references import LATEST
+from convtree._model.references import LATEST, is_prefix
 from convtree._session.session import Session
 from convtree.stores._open import open_store
 from convtree.stores._session_store import SessionStore
@@ -147,7 +147,7 @@ def session_id_of(store: SessionStore, text: str) -> str:
         if (listed := listed_id(store.location, text)) is None:
             rows = remembered_list(store.location)
             number = "1 row" if len(rows) == 1 else f"{len(rows):,} rows"
-            known = f"the last list has {number}" if rows else "no list was printed yet"
+            known = f"the last list has {number}" if rows else "no list was printed yet, or it had no rows"
             raise SessionNotFound(f"{store.location}: there is no session {text!r}, and {known}") from None
         return listed
 
@@ -160,6 +160,8 @@ def session_id_or_text(store: SessionStore, text: str) -> str:
     try:
         return session_id_of(store, text)
     except SessionNotFound:
+        if is_number(text) and not is_prefix(text):  # of a row that no list has
+            raise
         return text
 
 

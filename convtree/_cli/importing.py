@@ -20,7 +20,7 @@ from convtree._cli.number_types import Count, Seconds
 from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import progress
 from convtree._cli.redacting import report_redacted, with_redaction
-from convtree._cli.render import FINDINGS_SHOWN, count, finding_line
+from convtree._cli.render import FINDINGS_SHOWN, count, finding_lines
 from convtree._cli.terminal import Terminal, readable_size
 from convtree._engine.redact import Redactor
 from convtree._model.errors import NotALog, SessionNotFound
@@ -277,7 +277,7 @@ def _lines(report: ImportReport, terminal: Terminal, *, with_source: bool = Fals
         yield "  the session was continued here: the leaf stays, and new records are on another branch"
     shown = report.findings if verbose else report.findings[:FINDINGS_SHOWN]
     for finding in shown:
-        yield finding_line(finding, terminal)
+        yield from finding_lines(finding, terminal)
     if len(report.findings) > len(shown):
         yield f"{terminal.dots} {len(report.findings) - len(shown):,} more findings; list them with -v"
 

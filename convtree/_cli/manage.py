@@ -24,6 +24,7 @@ from convtree._cli.terminal import Terminal, readable_size
 from convtree._cli.time_options import age_option, with_utc
 from convtree._cli.typed_input import confirmed
 from convtree._logs.sql_errors import TablesOutdated
+from convtree._model.findings import FINDING_CODES
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._open import open_store
 from convtree.stores._results import Pruned
@@ -123,8 +124,11 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
     found = session_ids_of(store, ids)
     infos = [store.info(id) for id in found]
     if not yes:
+        terminal = Terminal()
+        shown = ids_shown(store, found, terminal, whole=not terminal.is_terminal)
         for info in infos:
-            write_stderr(f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {title_text(info)}".rstrip())
+            line = f"{shown[info.id]}  {count(info.messages, 'messages')}  {title_text(info)}".rstrip()
+            write_stderr(terminal.cut(line, terminal.width) if terminal.is_terminal else line)
         question = f"Permanently delete {count(len(infos), 'sessions')}?"
         if not confirmed(question, "give --yes to delete without a question"):
             write_stderr("nothing was deleted")
@@ -263,6 +267,11 @@ def upgrade_command(url: str, as_json: bool) -> None:
         write_stderr("tables migrated" if migrated else "nothing to do")
 
 
+def _reason(text: str | None) -> str:
+    """Returns why a session was not copied in words: the reason may be the code of a finding."""
+    return FINDING_CODES[text][1] if text in FINDING_CODES else text or ""
+
+
 @click.command("copy")
 @click.argument("source", callback=open_existing_store)
 @click.argument("target")
@@ -297,7 +306,7 @@ def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tup
             if some := [each for each in done if each.status == status]:
                 write([f"{count(len(some), 'sessions')} {status}"])
         write(
-            f"  {escape_controls(each.id)}: {escape_controls(each.reason or '')}"
+            f"  {escape_controls(each.id)}: {escape_controls(_reason(each.reason))}"
             for each in done
             if each.status == "refused"
         )

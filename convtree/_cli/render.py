@@ -64,18 +64,10 @@ class Frame:
             yield self._terminal.paint(f"unreadable: {count(view.unreadable, 'entries')}", "bad")
         shown = view.findings if self._full else view.findings[:FINDINGS_SHOWN]
         for finding in shown:
-            yield from self._finding(finding)
+            yield from finding_lines(finding, self._terminal)
         if len(view.findings) > len(shown):
             more = len(view.findings) - len(shown)
             yield f"{self._terminal.dots} {more:,} more findings; show them with --full"
-
-    def _finding(self, finding: Finding) -> Iterator[str]:
-        """Yields a finding; on a terminal, its line is broken before the edge."""
-        style, what, rest = _finding_parts(finding)
-        first, *others = wrap(what + rest, self._terminal.width) if self._terminal.is_terminal else [what + rest]
-        if first.startswith(what):
-            first = self._terminal.paint(what, style) + first.removeprefix(what)
-        yield from (first, *others)
 
     def _tasks(self, tasks: Sequence[SubAgent]) -> Iterator[str]:
         """Yields the sub-agents: id, the entry at which it began, and its title."""
@@ -141,6 +133,15 @@ def finding_line(finding: Finding, terminal: Terminal) -> str:
     """Returns a finding on one line: severity, code, place, text, what it is about and how often."""
     style, what, rest = _finding_parts(finding)
     return terminal.paint(what, style) + rest
+
+
+def finding_lines(finding: Finding, terminal: Terminal, indent: str = "", fate: str = "") -> Iterator[str]:
+    """Yields a finding; on a terminal, its line is broken before the edge. `fate` is what comes first."""
+    style, what, rest = _finding_parts(finding)
+    room = max(terminal.width - 2 * len(indent), 1)
+    first, *others = wrap(fate + what + rest, room) if terminal.is_terminal else [fate + what + rest]
+    yield indent + first.replace(what, terminal.paint(what, style), 1)
+    yield from (2 * indent + line for line in others)
 
 
 def _finding_parts(finding: Finding) -> tuple[str, str, str]:
