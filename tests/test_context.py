@@ -546,3 +546,20 @@ def test_an_unreadable_model_is_a_gap(log_path: Path) -> None:
             session.build_context()
         context = session.build_context(allow_gaps=True)
         assert (context.produced_by, context.model, len(context.gaps)) == ({}, "new", 1)
+
+
+@pytest.mark.parametrize("model", [None, 5], ids=repr)
+def test_a_model_change_without_a_model_is_a_gap(log_path: Path, model: object) -> None:
+    """It named some model that cannot be read, so the model of a reply behind it is unknown, too."""
+    log_path.write_bytes(
+        log_of(
+            node("a", None, "model_change", provider="p", model="old"),
+            node("b", "a", "model_change", provider="p", model=model),
+            node("c", "b", message=assistant("x")),
+        )
+    )
+    with Session.open(log_path, mode="r") as session:
+        with pytest.raises(BrokenPath):
+            session.build_context()
+        context = session.build_context(allow_gaps=True)
+        assert (context.produced_by, context.model, len(context.gaps)) == ({}, None, 1)

@@ -11,7 +11,7 @@ import pytest
 
 from convtree import ExtensionDataEntry, LabelMark, MessageEntry, NotALog, Session, SessionExists
 from convtree._formats.common.ids import derive_id
-from convtree.exchange import ImportReport, import_file, read_foreign
+from convtree.exchange import ImportReport, export_file, import_file, read_foreign
 
 
 def pi_session(count: int, session_id: str = "s1", **header: Any) -> bytes:
@@ -282,3 +282,18 @@ def test_extend_leaves_the_leaf(tmp_path: Path) -> None:
         before = len(list(session.records()))
         assert session.extend([LabelMark(id="l", target_id="n2", label="x")], move_leaf=False) == 1
         assert len(list(session.records())) == before + 1
+
+
+def test_a_file_that_appears_during_an_export_is_not_touched(tmp_path: Path) -> None:
+    """Another process made it after the export had looked."""
+    place = tmp_path / "export.md"
+
+    def slow(message: Any) -> Any:
+        place.write_text("mine")
+        return message
+
+    with Session.memory() as session:
+        session.append({"role": "user", "content": "a"})
+        with pytest.raises(SessionExists, match=r"export\.md: this file exists already"):
+            export_file(session, place, "markdown", redact=slow)
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("export.md", "mine")]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_providers_laws import JSON, odd_messages
 
-from convtree import MessageEntry, ModelChangeEntry, OpenCall, open_store, redact
+from convtree import MessageEntry, ModelChangeEntry, OpenCall, Session, open_store, redact
 from convtree._formats import WRITERS
 from convtree._messages.matching import match
 from convtree._messages.reading import read, role_of, text_of
@@ -233,6 +233,16 @@ def test_nothing_is_required_of_a_message(key: str, odd: Any) -> None:
         assert len(calls_of(message)) <= 1 + len(ODD)
         results_of(message)
         open_calls([("a", message), ("b", message)])
+
+
+@pytest.mark.parametrize(
+    ("type", "role"),
+    [(None, None), (5, None), ("function_call_output", "tool"), ("reasoning", "assistant"), ("odd", None)],
+)
+def test_the_role_of_an_item_is_that_of_its_producer(type: Any, role: str | None) -> None:
+    """An item of OpenAI's responses names its type and no role. A type that is no text names no producer."""
+    with Session.memory() as session:
+        assert role == session.append({"type": type, "id": "i"}, shape="openai-responses").role
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,6 @@ def test_shared_memory_that_a_killed_process_left(tmp_path: Path) -> None:
             check_reads(store)
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("left", [("-wal",), ("-wal", "-shm")])
 def test_a_wal_is_read_where_nothing_can_be_written(tmp_path: Path, left: tuple[str, ...]) -> None:
     """Messages that are in the WAL only are not forgotten; with and without the shared memory of a killed writer."""

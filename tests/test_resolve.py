@@ -204,10 +204,12 @@ def test_a_prefix_finds_what_begins_with_it(names: list[str], text: str) -> None
 
 
 def test_a_damaged_session_is_found(tmp_path: Path) -> None:
-    """By its id and by the beginning of it, so that it can be verified and repaired. A log without a record as well."""
+    """By its id and by the beginning of it, so that it can be verified and repaired; without a record or a log, too."""
     (tmp_path / "bad-12.jsonl").write_text("x")
+    (tmp_path / "folder.jsonl").mkdir()
     (tmp_path / "zero.jsonl").touch()
+    texts = ("bad-12", "bad-", "folder", "zero")
     with open_store(tmp_path) as store:
-        assert [store.resolve(text) for text in ("bad-12", "bad-", "zero")] == ["bad-12", "bad-12", "zero"]
+        assert [store.resolve(text) for text in texts] == ["bad-12", "bad-12", "folder", "zero"]
         with pytest.raises(SessionNotFound, match="no session 'bad'"):
             store.resolve("bad")
