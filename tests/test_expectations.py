@@ -568,9 +568,10 @@ def test_extend_expects_what_the_caller_has_seen(path: Path, session: Session) -
         seen, revision = session.leaf_id, session.revision
         other.append({"role": "user", "content": "meanwhile"})
         records = [MessageEntry(id=f"new-{number}", parent_id=seen, message=user("x")) for number in range(3)]
-        for expectation in ({"expect_leaf": seen}, {"expect_revision": revision}):
-            with pytest.raises(StaleLeaf):
-                session.extend(records, **expectation)
+        with pytest.raises(StaleLeaf):
+            session.extend(records, expect_leaf=seen)
+        with pytest.raises(StaleLeaf):
+            session.extend(records, expect_revision=revision)
         session.refresh()
         assert session.extend(records, batch_size=1, expect_revision=session.revision) == 3
         assert (session.leaf_id, session.extend(records, expect_leaf="new-2")) == ("new-2", 0)
