@@ -220,15 +220,11 @@ class ConvtreeSessionStore:
         self._summaries.forget(key["project_key"], ids[0])
         if is_main(key):  # with the session itself, or without one
             ids += [each.id for each in self._tasks(key)]
-        for id in ids:
-            while True:
-                try:
-                    self._engine.store.delete(id)
-                except SessionNotFound:
-                    break
-                except SessionChanged:
-                    continue
-                break
+        while ids:
+            with suppress(SessionChanged):  # it was written to meanwhile: again
+                with suppress(SessionNotFound):
+                    self._engine.store.delete(ids[0])
+                del ids[0]
 
     def _tasks(self, key: SessionKey | SessionListSubkeysKey) -> list[SessionInfo]:
         children = self._engine.store.children(session_key(key["project_key"], key["session_id"]))
