@@ -3,9 +3,8 @@
     from convtree.adapters.claude_agent_sdk import ConvtreeSessionStore
     options = ClaudeAgentOptions(session_store=ConvtreeSessionStore("conversations"))
 
-A transcript is a session, a line is an entry of it, and rewinds are branches. The transcript of a sub-agent is a task
-of its session. `load` gives the lines back in their order. A line with a known uuid is passed over: sending a batch
-again adds nothing.
+A transcript is a session, a line an entry, and rewinds are branches. The transcript of a sub-agent is a task of its
+session. `load` gives the lines back in their order. A line with a known uuid is passed over.
 """
 
 from __future__ import annotations
@@ -92,8 +91,7 @@ class ConvtreeSessionStore:
 
     async def list_sessions(self, project_key: str) -> list[SessionStoreListEntry]:
         """Returns the ids of a project's sessions, and when each was written last."""
-        self._check_open()
-        found = await self._engine.read(lambda: self._summaries.of(project_key))
+        found = await ConvtreeSessionStore.list_session_summaries(self, project_key)  # not that of a subclass
         return [{"session_id": each["session_id"], "mtime": each["mtime"]} for each in found]
 
     async def list_session_summaries(self, project_key: str) -> list[SessionSummaryEntry]:
