@@ -157,8 +157,6 @@ class ConvtreeSessionStore:
         self._is_closed = True
         self._engine.close()
 
-    # --- private ---
-
     async def _read(self, key: SessionKey, work: Callable[[Session], T]) -> T | None:
         """Runs a function of a session that changes nothing. None if there is no such session."""
 
