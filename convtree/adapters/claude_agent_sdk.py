@@ -3,9 +3,8 @@
     from convtree.adapters.claude_agent_sdk import ConvtreeSessionStore
     options = ClaudeAgentOptions(session_store=ConvtreeSessionStore("conversations"))
 
-A transcript is a session, a line is an entry of it, and rewinds are branches. The transcript of a sub-agent is a task
-of its session. `load` gives the lines back in their order. A line with a known uuid is passed over: sending a batch
-again adds nothing.
+A transcript is a session, a line an entry, and rewinds are branches. The transcript of a sub-agent is a task of its
+session. `load` gives the lines back in their order. A line with a known uuid is passed over.
 """
 
 from __future__ import annotations
@@ -92,8 +91,7 @@ class ConvtreeSessionStore:
 
     async def list_sessions(self, project_key: str) -> list[SessionStoreListEntry]:
         """Returns the ids of a project's sessions, and when each was written last."""
-        self._check_open()
-        found = await self._engine.read(lambda: self._summaries.of(project_key))
+        found = await ConvtreeSessionStore.list_session_summaries(self, project_key)  # not that of a subclass
         return [{"session_id": each["session_id"], "mtime": each["mtime"]} for each in found]
 
     async def list_session_summaries(self, project_key: str) -> list[SessionSummaryEntry]:
@@ -159,8 +157,6 @@ class ConvtreeSessionStore:
         self._is_closed = True
         self._engine.close()
 
-    # --- private ---
-
     async def _read(self, key: SessionKey, work: Callable[[Session], T]) -> T | None:
         """Runs a function of a session that changes nothing. None if there is no such session."""
 
@@ -220,15 +216,11 @@ class ConvtreeSessionStore:
         self._summaries.forget(key["project_key"], ids[0])
         if is_main(key):  # with the session itself, or without one
             ids += [each.id for each in self._tasks(key)]
-        for id in ids:
-            while True:
-                try:
-                    self._engine.store.delete(id)
-                except SessionNotFound:
-                    break
-                except SessionChanged:
-                    continue
-                break
+        while ids:
+            with suppress(SessionChanged):  # it was written to meanwhile: again
+                with suppress(SessionNotFound):
+                    self._engine.store.delete(ids[0])
+                del ids[0]
 
     def _tasks(self, key: SessionKey | SessionListSubkeysKey) -> list[SessionInfo]:
         children = self._engine.store.children(session_key(key["project_key"], key["session_id"]))
