@@ -26,7 +26,7 @@ from convtree._cli.render import count
 from convtree._cli.session_table import ids_shown, session_lines
 from convtree._cli.short_ids import entry_ids
 from convtree._cli.store_findings import store_finding_lines
-from convtree._cli.terminal import Terminal
+from convtree._cli.terminal import Terminal, wrap
 from convtree._cli.time_options import Range, age_option, with_range, with_utc
 from convtree._cli.usage_table import deleted_between, usage_lines
 from convtree._logs.directories import find_git_root
@@ -126,7 +126,10 @@ def _below_list(page: Page, hidden: int, findings: Sequence[StoreFinding], termi
         yield terminal.paint(f"more: --cursor {escape_controls(page.cursor)}", "dim")
     if hidden:
         them = "it" if hidden == 1 else "them"
-        yield terminal.paint(f"{count(hidden, 'sub-agents')} not shown; --tasks shows {them}", "dim")
+        note = f"{count(hidden, 'sub-agents')} not shown; --tasks shows {them}"
+        yield from (
+            terminal.paint(line, "dim") for line in ([note] if terminal.is_piped else wrap(note, terminal.width))
+        )
     yield from store_finding_lines(findings, terminal)
 
 
