@@ -33,22 +33,29 @@ class Suite(NamedTuple):
     """The tests of a framework that run against an adapter.
 
     Attributes:
-        plugin: the module here that puts the adapter in the place of the framework's own store.
-        paths: the tests, in the unpacked sdist.
-        needs: packages that these tests import.
+        package: the name on PyPI of what the extra installs.
+        needs: packages that the tests import.
+        plugin: the module here that puts the adapter in the place of the framework's own store; None if the framework
+            has no tests for stores.
+        paths: these tests, in the unpacked sdist.
         stores: the values of CONVTREE_STORE with which they run.
+        options: more arguments of pytest.
     """
 
-    plugin: str
-    paths: tuple[str, ...]
+    package: str
     needs: tuple[str, ...] = ()
+    plugin: str | None = None
+    paths: tuple[str, ...] = ()
     stores: tuple[str, ...] = ("folder", "sqlite")
+    options: tuple[str, ...] = ()
 
 
 SUITES = {
     "openai-agents": Suite(
-        "openai_agents_plugin",
-        (
+        package="openai-agents",
+        needs=("inline-snapshot", "fakeredis", "cryptography", "sqlalchemy", "aiosqlite"),
+        plugin="openai_agents_plugin",
+        paths=(
             "tests/memory/test_session.py",
             "tests/memory/test_session_limit.py",
             "tests/memory/test_session_persistence_sanitize.py",
@@ -59,7 +66,23 @@ SUITES = {
             "tests/deferred_session_writes",
             "tests/test_hitl_session_scenario.py",
         ),
-        ("inline-snapshot", "fakeredis", "cryptography", "sqlalchemy", "aiosqlite"),
+    ),
+    "pydantic-ai": Suite(package="pydantic-ai-slim", needs=("trio",)),
+    "claude-agent-sdk": Suite(
+        package="claude-agent-sdk",
+        needs=("anyio[trio]",),
+        plugin="claude_agent_sdk_plugin",
+        paths=(
+            "tests/test_session_helpers_store.py",
+            "tests/test_session_import.py",
+            "tests/test_session_resume.py",
+            "tests/test_session_store_anyio.py",
+            "tests/test_session_store_conformance.py",
+            "tests/test_session_summary.py",
+            "tests/test_transcript_mirror.py",
+        ),
+        stores=("memory", "folder", "sqlite"),
+        options=("-p", "anyio", "-c", os.devnull, "--rootdir", ".", "--import-mode=importlib"),
     ),
 }
 
@@ -107,15 +130,23 @@ def working_folder() -> Iterator[Path]:
 def run(name: str, work: Path, *, own: bool) -> Iterator[Result]:
     """Yields the results of our tests of an adapter, and of the framework's tests for each store."""
     suite, python = SUITES[name], environment(name, work)
-    version = output(python, "-c", f"from importlib.metadata import version; print(version({name!r}))")
+    version = output(python, "-c", f"from importlib.metadata import version; print(version({suite.package!r}))")
     ours = HERE / f"test_{name.replace('-', '_')}.py"
     yield tested(name, version, "ours", python, ["-c", os.devnull, "--rootdir", str(HERE), str(ours)], HERE, {})
-    if own:
+    if own or suite.plugin is None:
         return
-    source = sdist(name, version, python, work)
+    source = sdist(suite.package, version, python, work)
     for store in suite.stores:
         settings = {"CONVTREE_STORE": store, "PYTHONPATH": os.pathsep.join([str(HERE), str(source)])}
-        yield tested(name, version, f"its own, {store}", python, ["-p", suite.plugin, *suite.paths], source, settings)
+        yield tested(
+            name,
+            version,
+            f"its own, {store}",
+            python,
+            [*suite.options, "-p", suite.plugin, *suite.paths],
+            source,
+            settings,
+        )
 
 
 def environment(name: str, work: Path) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -416,3 +417,21 @@ def test_people_can_read_it(tmp_path: Path) -> None:
     ):
         done = subprocess.run([sys.executable, "-m", "convtree", *command], capture_output=True, text=True, check=False)
         assert (done.returncode, text in done.stdout) == (0, True), done
+
+
+def test_the_example_runs() -> None:
+    """It ends with the tree that its process left, and shows what was said."""
+    example = Path(__file__).parents[2] / "examples" / "openai_agents_adapter.py"
+    done = subprocess.run([sys.executable, str(example)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "both are kept: ['A week.', 'Yes, over night.']" in done.stdout
+    assert "12 messages, 2 branches" in done.stdout
+
+
+def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The block of the guide to frameworks, in an empty folder."""
+    guide = Path(convtree.__file__).parent / "docs" / "guides" / "frameworks.md"
+    (block,) = re.findall(r"```py\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})
+    assert capsys.readouterr().out == "['Rome?', 'Oslo?']\n"
