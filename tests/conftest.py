@@ -19,6 +19,8 @@ _HOMES = TemporaryDirectory(prefix="convtree-home-")
 os.environ |= dict.fromkeys(("XDG_DATA_HOME", "XDG_STATE_HOME"), _HOMES.name)
 os.environ.pop("CONVTREE_URL", None)
 
+collect_ignore_glob = ["adapters/*_plugin.py"]  # of the environments of the frameworks
+
 pytest.register_assert_rewrite("convtree.testing")  # its asserts say what they have found, as those here do
 
 settings.register_profile("ci", max_examples=40, stateful_step_count=30, deadline=None, derandomize=True, database=None)

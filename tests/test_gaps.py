@@ -141,7 +141,7 @@ def test_an_export_leaves_nothing_out_in_silence(format: str, log: Path, tmp_pat
     refused = run("export", log, "--to", format, "-o", target)
     assert (refused.exit_code, target.exists()) == (5, False)
     assert "1 entry is missing: line 4; --allow-gaps shows the rest" in refused.stderr
-    assert "`convtree repair --rejoin` keeps the place" in refused.stderr
+    assert f"`convtree repair {log} --rejoin --yes` keeps the place" in refused.stderr
     allowed = run("export", log, "--to", format, "-o", target, "--allow-gaps")
     assert (allowed.exit_code, allowed.stderr.count("incomplete: 1 entry is missing: line 4\n")) == (0, 1)
 
@@ -324,10 +324,9 @@ def test_advice_after_a_repair(log: Path) -> None:
     """A repair that dropped the place names the log as it was before. A lost entry comes back from a copy only."""
     assert run("repair", "--yes", log).exit_code == 1
     refused = run("inspect", "--path", log)
-    assert f"{log}.original is the log before a repair: `convtree repair --rejoin` on it keeps the place" in (
-        refused.stderr
-    )
+    command = f"`convtree repair {log}.original --rejoin --yes` keeps the place"
+    assert f"the log as it was before a repair has more: {command}" in refused.stderr
     assert run("repair", "--rejoin", "--yes", f"{log}.original").exit_code == 1
     refused = run("inspect", "--path", f"{log}.original", "--leaf", "f")
-    assert refused.stderr.endswith("a repair cannot bring it back, only a copy of the log can\n")
+    assert "only a copy of the log can: `convtree repair LOG --from COPY --yes`" in refused.stderr
     assert "extend()" not in refused.stderr

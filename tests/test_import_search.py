@@ -124,7 +124,7 @@ def test_one_of_several_sources_that_is_wrong_stops_the_command(home: Path, tmp_
     (tmp_path / "two").mkdir()
     result = run("import", tmp_path / "one", tmp_path / "two", tmp_path / "store")
     assert (result.exit_code, result.stderr) == (
-        5,
+        3,
         f"convtree: {tmp_path / 'one'}, {tmp_path / 'two'}: no session of a known format in these folders\n",
     )
 

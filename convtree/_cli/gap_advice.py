@@ -95,7 +95,8 @@ def _advice(session: Session, show: str) -> str:
     with suppress(ConvtreeError):  # there is too much damage, or a newer version wrote the log
         plan = repair_of(session).repair
     if plan is None or not (plan.rejoined or plan.recovered):
-        if (original := _original_of(session.location)) is not None:
+        is_kept = any(finding.code == "lost_entry" for finding in session.findings)  # an earlier repair kept its place
+        if not is_kept and (original := _original_of(session.location)) is not None:
             return f"{show}; the log as it was before a repair has more: `{rejoin_command(original)}` keeps the place"
         return (
             f"{show}; a repair cannot bring it back, only a copy of the log can: "
