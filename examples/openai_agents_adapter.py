@@ -12,12 +12,12 @@ import tempfile
 from agents import Agent, Runner, function_tool, set_tracing_disabled
 from agents.testing import ScriptedModel, assistant_message, function_call
 
+from convtree import MessageEntry
 from convtree.adapters.openai_agents import ConvtreeSession
 
 CRASHED = 9
 
 
-@function_tool
 def weather(city: str) -> str:
     """Returns the weather in a city."""
     return f"sunny in {city}"
@@ -25,7 +25,7 @@ def weather(city: str) -> str:
 
 async def ask(session: ConvtreeSession, question: str, *steps: object) -> None:
     """What a service does for each request. `steps` is what the model will answer."""
-    agent = Agent(name="guide", model=ScriptedModel([[step] for step in steps]), tools=[weather])
+    agent = Agent(name="guide", model=ScriptedModel([[step] for step in steps]), tools=[function_tool(weather)])
     result = await Runner.run(agent, question, session=session)
     print(f"{question} {result.final_output}", flush=True)
 
@@ -39,7 +39,8 @@ async def main() -> None:
 
         await session.branch(3)  # edit the second question: go on behind the fourth item
         await ask(session, "And by train?", assistant_message("Yes, over night."))
-        print("both are kept:", [branch.leaf.text for branch in await session.branches()], flush=True)
+        leaves = [branch.leaf for branch in await session.branches()]
+        print("both are kept:", [leaf.text for leaf in leaves if isinstance(leaf, MessageEntry)], flush=True)
         session.close()
 
         # A process that dies behind its run loses nothing; the next one goes on.
