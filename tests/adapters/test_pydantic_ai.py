@@ -279,7 +279,7 @@ def test_it_answers_so_on_disk(kind: str, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_racing_saves_lose_nothing(tmp_path: Path) -> None:
-    """Two stores on one folder, each with two tasks: whoever loses a race loads again, and every message is there."""
+    """Two stores on one folder, each with two tasks: the loser of a race loads again, and every message is there."""
     writers, each = 4, 15
 
     async def main() -> None:
