@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from datetime import UTC, tzinfo
 from pathlib import Path
 
 import pytest
@@ -28,14 +29,15 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
-def exported(log: Path) -> bytes:
+def exported(log: Path, zone: tzinfo | None = None) -> bytes:
+    """The document, with times as `export --utc` writes them if the zone is UTC."""
     with Session.open(log, mode="r") as session:
-        return b"".join(export_lines(session, "markdown"))
+        return b"".join(export_lines(session, "markdown", zone=zone))
 
 
 def shell(log: Path, command: str) -> "subprocess.CompletedProcess[bytes]":
     """Runs a command of bash, in which `$E` exports the log."""
-    export = f"{sys.executable} -m convtree export {log} --to markdown"
+    export = f"{sys.executable} -m convtree export {log} --to markdown --utc"
     environment = os.environ | {"E": export}
     return subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, env=environment, check=False)
 
@@ -45,9 +47,9 @@ def shell(log: Path, command: str) -> "subprocess.CompletedProcess[bytes]":
 def test_a_descriptor(place: str, force: str, log: Path, tmp_path: Path) -> None:
     """It is written to where it is: behind what is there already, into a pipe or a file."""
     done = shell(log, f"echo first; $E -o {place} {force}")
-    assert (done.returncode, done.stdout) == (0, b"first\n" + exported(log))
+    assert (done.returncode, done.stdout) == (0, b"first\n" + exported(log, UTC))
     done = shell(log, f"(echo first; $E -o {place} {force}; echo last) > {tmp_path}/out")
-    assert (done.returncode, (tmp_path / "out").read_bytes()) == (0, b"first\n" + exported(log) + b"last\n")
+    assert (done.returncode, (tmp_path / "out").read_bytes()) == (0, b"first\n" + exported(log, UTC) + b"last\n")
     assert stat.S_ISLNK(os.lstat("/dev/stdout").st_mode)
 
 
@@ -56,7 +58,7 @@ def test_a_process_substitution(force: str, log: Path, tmp_path: Path) -> None:
     """`-o >(gzip)` works."""
     done = shell(log, f"$E -o >(gzip > {tmp_path}/out.gz) {force}; wait $!")
     assert (done.returncode, done.stderr) == (0, b"")
-    assert gzip.decompress((tmp_path / "out.gz").read_bytes()) == exported(log)
+    assert gzip.decompress((tmp_path / "out.gz").read_bytes()) == exported(log, UTC)
 
 
 @pytest.mark.parametrize("replace", [False, True])
@@ -94,17 +96,19 @@ def test_a_terminal(log: Path, tmp_path: Path) -> None:
     leader, follower = pty.openpty()
     try:
         for output in (os.ttyname(follower), os.devnull, str(tmp_path / "out"), str(tmp_path / "gone" / "out")):
-            done = CliRunner().invoke(app, ["export", str(log), "--to", "markdown", "-o", output])
+            done = CliRunner().invoke(app, ["export", str(log), "--to", "markdown", "--utc", "-o", output])
             assert (output, done.exit_code) == (output, 3 if "gone" in output else 0)
         shown = os.read(leader, 65536)
     finally:
         os.close(leader)
         os.close(follower)
-    done = CliRunner().invoke(app, ["export", str(log), "--to", "markdown", "-o", str(tmp_path / "out"), "--force"])
+    done = CliRunner().invoke(
+        app, ["export", str(log), "--to", "markdown", "--utc", "-o", str(tmp_path / "out"), "--force"]
+    )
     assert done.exit_code == 0
     assert b"words" in shown
     assert b"\x1b" not in shown
-    assert (tmp_path / "out").read_bytes() == exported(log)
+    assert (tmp_path / "out").read_bytes() == exported(log, UTC)
 
 
 def test_a_descriptor_of_this_process(log: Path) -> None:

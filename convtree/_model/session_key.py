@@ -51,7 +51,7 @@ def is_session_id(text: str) -> bool:
     So either the text or `session_key(text)` is the id of a session for any text, and no two texts share one:
 
     >>> [text if is_session_id(text) else session_key(text) for text in ("user-42", "user@example.com")]
-    ['user-42', 'k-bnr5cb4wkbd4p52mz5k7zvxvjbd42hke']
+    ['user-42', 'k-yzkptwthkozg6qo5rkiq4mvu7bjokxgw']
     """
     return ID.fullmatch(text) is not None and not text.startswith(_PREFIX)
 
