@@ -66,6 +66,18 @@ def id_and_key(id: str | None, key: Key | None) -> tuple[str | None, list[Any] |
     return session_key(*parts), parts
 
 
+def described(create: bool, **arguments: Any) -> dict[str, Any]:
+    """Returns those of a call's arguments that describe a session which begins, without those that are None.
+
+    Raises:
+        TypeError: there are some, and `create` is False.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    if given and not create:
+        raise TypeError(f"{next(iter(given))} describes a new session; pass create=True with it, or leave it out")
+    return given
+
+
 def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Returns metadata to look for as the JSON values that a log would have.
 

@@ -40,7 +40,7 @@ from convtree._session.forking import copy_log
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
 from convtree.stores import _tasks
-from convtree.stores._arguments import Key, check_owner, check_session_id, checked_id, id_and_key
+from convtree.stores._arguments import Key, check_owner, check_session_id, checked_id, described, id_and_key
 from convtree.stores._checking import CheckingStore
 from convtree.stores._copy import copy_session
 from convtree.stores._scoped import ScopedBackend, first_header
@@ -201,10 +201,7 @@ class SessionStore(CheckingStore):
         if id is None:
             raise TypeError("open takes the id of a session, or key=")
         header = self._header(id, cwd, git_root, owner, name, metadata, parent_session, parts)
-        described = (("owner", owner), *((key, getattr(header, key)) for key in _DESCRIBE))
-        given = [key for key, value in described if value is not None]
-        if given and not create:
-            raise TypeError(f"{given[0]} describes a new session; pass create=True with it, or leave it out")
+        described(create, owner=owner, **{name: getattr(header, name) for name in _DESCRIBE})
         mode: Mode = "r" if read_only else "a" if create else "r+"
         return self._session(id, mode, on_stale, header)
 

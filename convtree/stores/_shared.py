@@ -21,7 +21,7 @@ from convtree._model.interrupts import Unlocking
 from convtree._model.resources import ForkAware, watch_forks
 from convtree._model.sources import Clock
 from convtree._session.session import Session
-from convtree.stores._arguments import Key, id_and_key
+from convtree.stores._arguments import Key, described, id_and_key
 from convtree.stores._reader import StoreReader
 from convtree.stores.base import StoreBackend
 
@@ -280,17 +280,15 @@ class SharingStore(StoreReader):
         found, _ = id_and_key(id, key)
         if found is None:
             raise TypeError("session takes the id of a session, or key=")
-        described = {
-            "name": name,
-            "cwd": cwd,
-            "git_root": git_root,
-            "owner": owner,
-            "metadata": metadata,
-            "parent_session": parent_session,
-        }
-        given = {argument: value for argument, value in described.items() if value is not None}
-        if given and not create:
-            raise TypeError(f"{next(iter(given))} describes a new session; pass create=True with it, or leave it out")
+        given = described(
+            create,
+            owner=owner,
+            name=name,
+            cwd=cwd,
+            git_root=git_root,
+            metadata=metadata,
+            parent_session=parent_session,
+        )
         return SharedSession(self, found, {**given, "id": id, "key": key} if create else None)
 
     def _acquire(self, id: str, begin: Begin) -> Shared:
