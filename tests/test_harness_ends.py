@@ -59,6 +59,7 @@ def test_a_process_without_a_result_shows_what_it_printed(program: str, said: st
         ((1, 1, 1, 1), (9, 2), 2),  # nor in the first time of the longer
         ((1,) * 6, (4, 5, 4), 4),
         ((3, 3, 1, 3, 3, 3), (9, 4, 4), 4),
+        ((0, 0), (0.02,), 2),  # below a tick of the clock
         ((1, 1), (inf,), inf),
         ((inf, inf), (inf,), inf),
     ],

@@ -25,6 +25,7 @@ from .places import raw_lines
 
 _SHOWN = 20  # broken promises that are printed
 _TRIES = 3  # of a measurement
+_TICK_S = 0.01
 _HELP = {
     "appends": "how many entries each process appends",
     "atheris": "let libFuzzer make the inputs; needs `pip install atheris`",
@@ -122,11 +123,11 @@ def times_as_long(short: Callable[[], float], long: Callable[[], float], accepte
     """Returns how many times as long `long` takes. Both return seconds, of which the least count.
 
     Noise makes a time longer, never shorter. So `short` is measured twice before `long` is accepted, and both again
-    before it is not.
+    before it is not. A time below a tick of the clock counts as one: some machines count processor time in ticks.
     """
     least, most = float("inf"), float("inf")
     for _ in range(_TRIES):
-        least, most = min(least, short(), short()), min(most, long())
+        least, most = min(least, max(_TICK_S, min(short(), short()))), min(most, long())
         if most <= accepted * least or most == float("inf"):
             break
     return most / least if least < float("inf") else float("inf")
