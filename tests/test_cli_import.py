@@ -161,6 +161,7 @@ def test_folder_without_sessions(tmp_path: Path) -> None:
     result = run(tmp_path / "source", tmp_path / "store")
     assert (result.exit_code, result.stdout.count("\n")) == (3, 1)
     assert result.stdout.startswith("skipped: ")
+    assert not (tmp_path / "store").exists()
 
 
 def test_folder_needs_a_store(source: Path, tmp_path: Path) -> None:
@@ -174,6 +175,19 @@ def test_folder_needs_a_store(source: Path, tmp_path: Path) -> None:
     assert run(sessions, "").exit_code == 2
     assert run(sessions, tmp_path / "new").exit_code == 0
     assert (tmp_path / "new" / "f00d.jsonl").exists()
+
+
+def test_a_folder_of_another_tool_is_no_target(source: Path, tmp_path: Path) -> None:
+    """Two folders of sessions without a store are refused, and nothing is written into the second."""
+    sessions = tmp_path / "sessions"
+    sessions.mkdir()
+    source.rename(sessions / "pi.jsonl")
+    (tmp_path / "first").mkdir()
+    result = run(tmp_path / "first", sessions)
+    assert (result.exit_code, [path.name for path in sessions.iterdir()]) == (2, ["pi.jsonl"])
+    assert "has sessions of another tool (pi.jsonl); the last argument is the store" in result.stderr
+    assert run(sessions, tmp_path / "first").exit_code == 0
+    assert run(sessions, tmp_path / "first").exit_code == 0  # a store by now
 
 
 def test_session_that_is_a_folder(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -16,6 +17,7 @@ from click.core import ParameterSource
 from convtree._cli import json_output
 from convtree._cli.choosing import default_url
 from convtree._cli.exit_codes import FOUND
+from convtree._cli.import_targets import is_log, is_store, is_url, refuse_source, sources_and_target
 from convtree._cli.number_types import Count, Seconds
 from convtree._cli.output import write, write_stderr
 from convtree._cli.progress import progress
@@ -96,8 +98,8 @@ def import_command(
     if discover:
         _discover(ctx, paths, redactor, output, imports=bool(paths) or imports_all or watch)
         return
-    sources, target = _sources_and_target(paths)
-    if target is None or len(sources) > 1 or watch or _is_store(sources[0], target):
+    sources, target = sources_and_target(paths)
+    if target is None or len(sources) > 1 or watch or is_store(sources[0], target):
         _import_many(ctx, sources, target, redactor, output)
     from convtree.exchange import import_file
 
@@ -120,33 +122,6 @@ def _refuse_unused(ctx: click.Context, watch: bool) -> None:
         raise click.UsageError("--interval needs --watch")
     if "workers" in given and watch:
         raise click.UsageError("--watch reads in one process; leave out --workers")
-
-
-def _sources_and_target(paths: tuple[str, ...]) -> tuple[list[Path], str | None]:
-    """Returns the sources, and the target: None, for the default store, if there is one argument.
-
-    Raises:
-        click.UsageError: there is no source.
-    """
-    if not paths or (len(paths) == 1 and _is_url(paths[0])):
-        raise click.UsageError("Missing argument 'SOURCE'.")
-    if len(paths) == 1:
-        return [Path(paths[0])], None
-    return [Path(path) for path in paths[:-1]], paths[-1]
-
-
-def _is_store(source: Path, target: str) -> bool:
-    if _is_url(target) or target.endswith(("/", os.sep)) or Path(target).is_dir():
-        return True
-    return source.is_dir() and not _is_log(target)
-
-
-def _is_url(target: str) -> bool:
-    return "://" in target or target.startswith(("memory:", "file:"))
-
-
-def _is_log(target: str) -> bool:
-    return Path(target).is_file() or target.endswith(".jsonl")
 
 
 class _Output(NamedTuple):
@@ -180,6 +155,8 @@ def _discover(
 
     if len(paths) > 1 or "" in paths:
         raise click.UsageError("--discover takes no SOURCE, and at most one TARGET, a store")
+    if paths:
+        refuse_source(paths[0])
     with progress("looking for sessions of other tools"):
         places = discover()
     if not places:
@@ -216,10 +193,11 @@ def _import_many(
     """Imports sources into a store, prints the results, and ends the command. None stands for the default store."""
     from convtree.exchange import import_into
 
-    if target is not None and _is_log(target) and not _is_url(target) and not Path(target).is_dir():
+    if target is not None and is_log(target) and not is_url(target) and not Path(target).is_dir():
         raise click.UsageError(f"{target}: a log; several sources, --discover and --watch need a store")
     for source in sources:
         source.stat()  # raises FileNotFoundError before a store is created
+    is_new = target is not None and not is_url(target) and not Path(target).exists()
     try:
         store = open_store(default_url() if target is None else target)
     except (ValueError, ImportError) as error:
@@ -235,6 +213,9 @@ def _import_many(
     output.print(reports)
     report_redacted(redactor)
     if all(report.status == "skipped" for report in reports):
+        if is_new:
+            with suppress(OSError):  # somebody else has begun a session in it
+                os.rmdir(store.location)
         names = ", ".join(map(str, sources))
         if not any(source.is_dir() for source in sources):
             raise NotALog(f"{names}: no session of a known format")

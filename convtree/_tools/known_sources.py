@@ -114,9 +114,13 @@ def find_sources(top: Path) -> Iterator[KnownSource]:
 
 
 def _nothing_in(top: Path) -> str:
-    is_store = any(_is_log(path) for path in top.glob("*.jsonl"))
-    hint = f"; it is a convtree store, see `convtree ls --store {top}`" if is_store else ""
+    hint = f"; it is a convtree store, see `convtree ls --store {top}`" if is_store_folder(top) else ""
     return f"{top}: no session of a known format in this folder{hint}"
+
+
+def is_store_folder(folder: Path) -> bool:
+    """Returns whether there are logs of convtree in a folder."""
+    return any(_is_log(path) for path in folder.glob("*.jsonl"))
 
 
 def _is_log(path: Path) -> bool:
