@@ -165,7 +165,7 @@ def test_nothing_is_cut_in_a_pipe() -> None:
         "fedcba9876543210\t3 hours\t~/code/project/backend\t\t1\t\tAn old question " + "x" * 100,
     ]
     titles = [each["title"] for each in json.loads(CliRunner().invoke(app, ["ls", "--json"]).stdout)["sessions"]]
-    assert [line.split("\t")[-1] for line in lines[1:-1]] == titles
+    assert [line.split("\t")[-1] for line in lines[1:]] == titles
     assert CliRunner().invoke(app, ["ls", "--cwd", "/srv/data"]).stdout.splitlines()[:2] == [
         header,
         "0123456789abcdef-1\t5 weeks\t/srv/data\t\t1\t\thello there",

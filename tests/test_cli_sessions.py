@@ -79,9 +79,9 @@ def test_ls_as_json() -> None:
 @pytest.mark.usefixtures("store")
 def test_ls_continues_at_a_cursor() -> None:
     """The printed cursor leads to the next page."""
-    code, out, _ = call("ls", "--limit", 1)
-    assert (code, out.splitlines()[1].split()[0]) == (0, "code")
-    cursor = out.splitlines()[2].removeprefix("more: --cursor ")
+    code, out, errors = call("ls", "--limit", 1)
+    assert (code, [line.split()[0] for line in out.splitlines()]) == (0, ["ID", "code"])
+    cursor = errors.strip().removeprefix("more: --cursor ")
     assert [each["id"] for each in json_of("ls", "--cursor", cursor)["sessions"]] == ["trip"]
     assert call("ls", "--cursor", "x")[0] == 2
 
@@ -108,12 +108,12 @@ def test_ls_filters(options: tuple[str, ...], expected: list[str], store: Sessio
 
 @pytest.mark.parametrize("store", ["{}/store"], indirect=True)
 def test_ls_names_files_that_are_not_sessions(store: SessionStore) -> None:
-    """Such a file is listed after the sessions, and the exit code is 1."""
+    """Such a file is named after the sessions, on standard error in a pipe, and the exit code is 1."""
     Path(store.location, "foreign.jsonl").write_text("hello\n")
     Path(store.location, "bad name.jsonl").write_text("")
-    code, out, _ = call("ls")
-    assert code == 1
-    assert out.splitlines()[3:] == [
+    code, out, errors = call("ls")
+    assert (code, len(out.splitlines())) == (1, 3)
+    assert errors.splitlines() == [
         "bad name.jsonl: the name cannot be the id of a session; rename the file, or move it out of the folder",
         "foreign: not a convtree log; move it out of the folder, `convtree import` reads other formats",
     ]
@@ -131,22 +131,20 @@ def test_ls_says_when_sub_agents_are_hidden(store: SessionStore) -> None:
     """Their number is what `--tasks` would add, for the same filters, whatever the page."""
     assert json_of("ls")["hidden_tasks"] == 0
     begin_tasks(store, 1)
-    assert call("ls")[1].splitlines()[-1] == "1 sub-agent not shown; --tasks shows it"
+    assert call("ls")[2] == "1 sub-agent not shown; --tasks shows it\n"
     begin_tasks(store, 0)
     with store.create_task("t0", id="u") as task:
         task.append(user("x"))
-    lines = call("ls", "--limit", 1)[1].splitlines()
-    assert (lines[2].startswith("more: --cursor "), lines[3:]) == (
-        True,
-        ["2 sub-agents not shown; --tasks shows them"],
-    )
-    cursor = lines[2].removeprefix("more: --cursor ")
-    assert call("ls", "--limit", 1, "--cursor", cursor)[1].splitlines()[-1] == lines[3]
-    assert call("ls", "--parent", "trip")[1] == "1 sub-agent not shown; --tasks shows it\n"
+    more, note = call("ls", "--limit", 1)[2].splitlines()
+    assert (more.startswith("more: --cursor "), note) == (True, "2 sub-agents not shown; --tasks shows them")
+    cursor = more.removeprefix("more: --cursor ")
+    assert call("ls", "--limit", 1, "--cursor", cursor)[2].splitlines()[-1] == note
+    _, out, errors = call("ls", "--parent", "trip")
+    assert (out, errors.splitlines()[0]) == ("", "1 sub-agent not shown; --tasks shows it")
     assert json_of("ls", "--text", "hotel")["hidden_tasks"] == 1
     assert json_of("ls", "--cwd", "/home/me/code")["hidden_tasks"] == 0
     assert json_of("ls", "--tasks")["hidden_tasks"] == 0
-    assert "not shown" not in call("ls", "--tasks")[1]
+    assert "not shown" not in call("ls", "--tasks")[2]
     assert [each["id"] for each in json_of("ls", "--tasks", "--parent", "trip")["sessions"]] == ["t0"]
 
 

@@ -181,7 +181,7 @@ def test_the_command_redacts_sessions_of_a_store(url: str) -> None:
     filled(url).close()
     assert run("redact", "--store", url, "--explain") == (
         0,
-        "s: 2 lines with secrets\n  2 github_token\n"
+        "s: 2 lines with secrets\n  github_token: 2\n"
         "  record 0 (s): name, character 4: github_token\n"
         f"  record 3,001 ({last_of(url)}): message.content, character 6: github_token\n"
         "1 session with secrets, 1 session without secrets; add --yes to redact them\n",

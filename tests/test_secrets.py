@@ -461,7 +461,7 @@ def test_patterns_on_the_command_line(tmp_path: Path) -> None:
     with Session.open(path, durability="process") as session:
         session.append({"role": "user", "content": "T-123"})
     code, said, errors = run("export", path, "--to", "markdown", "--redact", "--pattern", r"ticket=T-\d+")
-    assert (code, errors) == (0, "2 secrets redacted\n  2 ticket\n")  # the first message is the title, too
+    assert (code, errors) == (0, "2 secrets redacted\n  ticket: 2\n")  # the first message is the title, too
     assert "T-123" not in said
     assert "--pattern needs --redact" in run("export", path, "--to", "markdown", "--pattern", "a=b")[2]
     assert "expected KIND=REGEX" in run("redact", path, "--pattern", "T-1")[2]

@@ -89,7 +89,7 @@ def session_lines(found: RedactedSessions) -> Iterator[str]:
 
 def counts_by_kind(counts: Mapping[str, int]) -> Iterator[str]:
     """Yields a line for each kind of secret."""
-    return (f"  {number:,} {kind}" for kind, number in sorted(counts.items()))
+    return (f"  {kind}: {number:,}" for kind, number in sorted(counts.items()))
 
 
 def place_lines(places: Iterable[SecretFound]) -> Iterator[str]:

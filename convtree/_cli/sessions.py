@@ -75,8 +75,9 @@ def ls_command(
 
     A title is the name of a session, or else the first thing that was asked in it. AGE is the time since its last
     activity, MSGS the number of its messages on all branches. On a terminal, ids are shortened to a unique beginning,
-    and columns that do not fit are left out. Commands take the number of a row in place of its id. In a pipe, nothing
-    is cut. The last line says how many sessions of sub-agents would be listed with --tasks.
+    and columns that do not fit are left out. Commands take the number of a row in place of its id. The last line says
+    how many sessions of sub-agents would be listed with --tasks. In a pipe, nothing is cut, and what is said below the
+    table goes to standard error.
 
     TIME is understood in local time. A day, a week, a month or a year counts whole: `--since yesterday --until
     yesterday` is all of that day.
@@ -114,14 +115,19 @@ def _write_list(
         terminal = Terminal()
         ids = ids_shown(store, [info.id for info in page], terminal, whole=verbose)
         write(session_lines(page.sessions, ids, when.now, terminal, verbose=verbose))
-        write(_below_list(page, hidden, findings, terminal))
+        remarks = _remarks(page, hidden, findings, terminal)
+        if terminal.is_piped:
+            for line in remarks:
+                write_stderr(line)
+        else:
+            write(remarks)
         if not page:
             none = f"{escape_controls(store.location)}: no sessions match{when.understood('that were active')}"
             write_stderr(why_empty(store) or none)
     return findings
 
 
-def _below_list(page: Page, hidden: int, findings: Sequence[StoreFinding], terminal: Terminal) -> Iterator[str]:
+def _remarks(page: Page, hidden: int, findings: Sequence[StoreFinding], terminal: Terminal) -> Iterator[str]:
     if page.cursor is not None:
         yield terminal.paint(f"more: --cursor {escape_controls(page.cursor)}", "dim")
     if hidden:
