@@ -203,6 +203,17 @@ def test_search() -> None:
     assert json_of("search", "rome", "oslo")["hits"] == []
 
 
+@pytest.mark.usefixtures("store")
+def test_search_of_a_range_of_time() -> None:
+    """TIME is that of the message. A range without one says so."""
+    assert [hit["entry_id"] for hit in json_of("search", "rome", "--since", "yesterday")["hits"]] == ["rome"]
+    assert json_of("search", "rome", "--until", "2001")["hits"] == []
+    code, out, errors = call("search", "rome", "--since", "2001", "--until", "2001-03")
+    assert (code, len(out.splitlines())) == (0, 0)
+    assert ": no message has all these words in messages from 2001-01-01" in errors
+    assert call("search", "rome", "--since", "someday")[0] == 2
+
+
 def test_latest_and_resume_print_an_id(store: SessionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`resume` looks at the directory and its git repository, `latest` at neither."""
     assert call("latest") == (0, "code\n", "")

@@ -14,8 +14,11 @@ from convtree._model.errors import AmbiguousId
 MIN_PREFIX = 4  # characters of an id that may stand for it
 CANDIDATES = 20  # ids that an error names at most, if several begin with a text
 LATEST = "@latest"
-ENTRY_FORMS = "expected an id, a label, the beginning of an id (4 characters or more), '@' for the leaf, or '@~3'"
-SESSION_FORMS = "expected an id, the beginning of one (4 characters or more), or '@latest'"
+ENTRY_FORMS = (
+    "expected an id, a label, the beginning of an id (4 characters or more), both ends ('0199…3f4e'), '@' for the "
+    "leaf, or '@~3'"
+)
+SESSION_FORMS = "expected an id, the beginning of one (4 characters or more), both ends ('0199…3f4e'), or '@latest'"
 _BOTH_ENDS = re.compile(rf"(.{{{MIN_PREFIX},}}?)(?:…|\.\.\.)(.+)", re.DOTALL)
 _ABOVE_LEAF = re.compile(r"@(?:~([0-9]{1,9}))?")
 

@@ -59,6 +59,19 @@ class ResolvingTests(StoreTests):
             store.resolve("many")
         assert caught.value.ids == tuple(f"many-{number}" for number in range(20, 0, -1))
 
+    def test_both_ends_of_an_id(self, store: SessionStore) -> None:
+        """As lists show a long id: with an ellipsis or three dots. Several ids with these ends are named."""
+        for id in ("0199-aaaa-3f4e", "0199-bbbb-3f4e", "0199-bbbb-77aa"):
+            begin(store, id)
+        for text in ("0199…77aa", "0199...77aa", "0199-…77aa", "0199-b…7aa"):
+            assert store.resolve(text) == "0199-bbbb-77aa"
+        with pytest.raises(AmbiguousId) as caught:
+            store.resolve("0199…3f4e")
+        assert sorted(caught.value.ids) == ["0199-aaaa-3f4e", "0199-bbbb-3f4e"]
+        for text in ("019…77aa", "0199…", "0199…77ab", "0199…%"):
+            with pytest.raises(SessionNotFound):
+                store.resolve(text)
+
     def test_one_owner_resolves_no_session_of_another(self, store: SessionStore) -> None:
         """Neither by its beginning nor by its id."""
         begin(store, "abc-1", owner="ann")
