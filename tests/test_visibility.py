@@ -263,6 +263,23 @@ def test_a_call_says_whether_the_context_at_the_leaf_changed(session: Session) -
     assert [session.show(first), contents(session)] == [False, []]
 
 
+def test_who_sees_an_entry_now(session: Session) -> None:
+    """What was appended, until a mark says something else; by id, label or entry, on every branch."""
+    said, note = session.append(user("a")), session.append(user("b"), visible_to="model")
+    (summary,) = session.append_many([BranchSummaryEntry(from_id=None, summary="S")])
+    (named,) = session.append_many([ModelChangeEntry(provider="p", model="m")])
+    session.label(said, "first")
+    entries = [said, note, summary, named]
+    assert [session.visible_to(each) for each in entries] == ["all", "model", "all", "all"]
+    session.hide(said, visible_to="nobody")
+    session.hide(summary)
+    session.show(note.id)
+    assert [session.visible_to(each) for each in entries] == ["nobody", "all", "user", "all"]
+    assert (session.visible_to("first"), session.visible_to(said.id)) == ("nobody", "nobody")
+    with pytest.raises(EntryNotFound):
+        session.visible_to("gone")
+
+
 def test_branch_summaries_can_be_hidden_and_pinned(session: Session) -> None:
     """Like messages."""
     (first, note) = session.append_many([user("a"), BranchSummaryEntry(from_id=None, summary="S")])

@@ -299,6 +299,7 @@ class Session(Described, Uncopyable):
     children = query(SessionView.children)
     siblings = query(SessionView.siblings)
     tip = query(SessionView.tip)
+    visible_to = query(SessionView.visible_to)
     leaves = query(SessionView.leaves)
     branches = query(branches.branches)
     common_ancestor = query(SessionView.common_ancestor)

@@ -18,11 +18,21 @@ from convtree._engine.journal import LOST_HEADER
 from convtree._engine.leaf import LEAF, AtLeaf, is_note
 from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
-from convtree._engine.path_rows import Gap
+from convtree._engine.path_rows import Gap, effective
 from convtree._engine.rendering import Render, default_render
 from convtree._engine.upwards import break_above, broken_at, entries_up
 from convtree._model.batches import BATCH
-from convtree._model.entries import Entry, ExtensionDataEntry, Finding, Header, Mark, MessageEntry, VacuumEntry
+from convtree._model.entries import (
+    BranchSummaryEntry,
+    Entry,
+    ExtensionDataEntry,
+    Finding,
+    Header,
+    Mark,
+    MessageEntry,
+    VacuumEntry,
+    Visibility,
+)
 from convtree._model.errors import EntryNotFound
 
 if TYPE_CHECKING:
@@ -144,6 +154,15 @@ class SessionView(msgspec.Struct, frozen=True):
     def tip(self, entry_id: str | Entry) -> str:
         """Returns the id of the last appended leaf at or below an entry: where a switch to its branch leads."""
         return self.ids([self.index.tree.tip(self.row_of(entry_id))])[0]
+
+    def visible_to(self, entry_id: str | Entry) -> Visibility:
+        """Returns who sees an entry now: as it was appended, or as `hide` and `show` have changed it since.
+
+        Everybody sees what is neither a message nor a branch summary.
+        """
+        row = self.row_of(entry_id)
+        entry = entry_id if isinstance(entry_id, Entry) else self.index.entries([row])[0]
+        return effective(self.index, row, entry)[0] if isinstance(entry, MessageEntry | BranchSummaryEntry) else "all"
 
     def leaves(self) -> list[Entry]:
         """Returns the entries that nothing was appended to, in log order."""

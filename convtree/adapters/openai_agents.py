@@ -227,7 +227,7 @@ def _upwards(log: convtree.Session, leaf: str | None) -> Iterator[_Item]:
         above = None
         for entry in log.walk_up(at):
             if isinstance(entry, MessageEntry) and entry.shape == _SHAPE:
-                if entry.visible_to in ("all", "model"):
+                if log.visible_to(entry) in ("all", "model"):
                     yield _Item(entry.message, entry)
             elif isinstance(entry, ExtensionDataEntry) and entry.ext_type == _COMPACTION:
                 for item in reversed(entry.data["items"]):

@@ -109,6 +109,7 @@ class Session(AsyncFacade[SyncSession]):
     children = awaited(SyncSession.children)
     siblings = awaited(SyncSession.siblings)
     tip = awaited(SyncSession.tip)
+    visible_to = awaited(SyncSession.visible_to)
     leaves = awaited(SyncSession.leaves)
     branches = awaited(SyncSession.branches)
     common_ancestor = awaited(SyncSession.common_ancestor)

@@ -166,6 +166,25 @@ def test_a_compaction_keeps_the_originals_for_other_providers(where: str) -> Non
     run(main())
 
 
+def test_a_message_that_is_hidden_later_is_no_item(where: str) -> None:
+    """Until it is shown again. What is visible to the model only is one."""
+
+    async def main() -> None:
+        session = Session("trip", where)
+        await session.add_items([user("a"), user("b"), user("c")])
+        with session.log() as log:
+            first, second, _ = log.path()
+            log.hide(second)
+            log.hide(first, visible_to="model")
+        assert await session.get_items() == [user("a"), user("c")]
+        with session.log() as log:
+            log.show(second)
+        assert await session.get_items(2) == [user("b"), user("c")]
+        session.close()
+
+    run(main())
+
+
 def test_objects_at_the_same_time_branch_if_wanted(tmp_path: Path) -> None:
     """With parallel="branch" each object goes on where it began; otherwise they share one line."""
 

@@ -556,6 +556,28 @@ def test_what_others_do_to_the_session_counts(where: str) -> None:
     run(main())
 
 
+def test_a_message_that_is_hidden_later_is_not_loaded(where: str) -> None:
+    """Until it is shown again; what is loaded can be gone on with."""
+
+    async def main() -> None:
+        store = Store(where)
+        await store.save(Conversation(conversation_id="s", messages=[user("q"), answer("a"), user("r"), answer("b")]))
+        with store.log("s") as log:
+            hidden = log.path(type=MessageEntry)[1]
+            log.hide(hidden)
+        loaded = await store.load("s")
+        assert texts(loaded) == ["q", "r", "b"]
+        loaded.messages.append(user("s"))
+        await store.save(loaded)
+        assert texts(await store.load("s")) == ["q", "r", "b", "s"]
+        with store.log("s") as log:
+            log.show(hidden)
+        assert texts(await store.load("s")) == ["q", "a", "r", "b", "s"]
+        store.close()
+
+    run(main())
+
+
 def test_an_import_and_a_copy_are_conversations(tmp_path: Path) -> None:
     """Messages that came without a record go on, and so does a fork that convtree made."""
     messages = m.ModelMessagesTypeAdapter.dump_python([user("q"), answer("a")], mode="json")

@@ -72,6 +72,7 @@ def look(session: Session, entry_id: str) -> None:
     assert_type(session.siblings(entry_id), list[MessageEntry])
     assert_type(session.leaves(), list[Entry])
     assert_type(session.tip(entry_id), str)
+    assert_type(session.visible_to(entry_id), convtree.Visibility)
     assert_type(session.common_ancestor(entry_id, None), str | None)
     assert_type(session.diff(entry_id).a.entries, list[Entry])
     assert_type(session.extension_data("my.state"), list[convtree.ExtensionDataEntry])
