@@ -58,7 +58,7 @@ class Results:
         """Returns one number of a contender, for each size that was measured."""
         return {size: figure[key] for size, figure in self.figures.get(contender, {}).items() if key in figure}
 
-    def grid(self, head: str, names: Iterable[str], key: str = "seconds") -> str:
+    def grid(self, head: str, names: Iterable[str], key: str = "seconds", shown: Callable[[str], str] = str) -> str:
         """Formats one number as a table: a row for each contender, a column for each size, and the growth."""
         word = megabytes if key == "bytes" else duration
         heads = [head, *(f"{size:,}" for size in self.given.sizes), "grows as"]
@@ -66,7 +66,7 @@ class Results:
         for name in names:
             costs = self.costs(name, key)
             cells = [word(costs[size]) if size in costs else "—" for size in self.given.sizes]
-            rows.append([name, *cells, growth(costs)])
+            rows.append([shown(name), *cells, growth(costs)])
         return table(heads, rows)
 
     def say(self, *tables: str) -> None:

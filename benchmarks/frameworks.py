@@ -1,0 +1,346 @@
+"""The stores of frameworks, and convtree in their place, for `adapters.py`.
+
+A store is measured through the calls that its framework makes. Messages are those of `conversation.py`. Where a
+framework stores steps, a step has one message of that size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from importlib import import_module
+from itertools import count, islice
+from typing import Any, ClassVar
+from uuid import UUID
+
+from conversation import CHAIN, KEPT, Peer, messages, pieces
+from harness import Batch, T, timed
+
+import convtree
+
+_SQL = ("convtree.stores._sql", "sqlalchemy")
+_OURS = {
+    "folder": ("convtree.stores._folder",),
+    "SQLite": (*_SQL, "sqlalchemy.dialects.sqlite"),
+    "PostgreSQL": (*_SQL, "sqlalchemy.dialects.postgresql.psycopg", "psycopg"),
+}
+
+
+class Stored(Peer):
+    """A store behind a framework. `calls` has what is measured, by name; `first` reads once in a new process.
+
+    Attributes:
+        modules: what is imported before the clock starts.
+        where: "folder", "SQLite" or "PostgreSQL".
+        durability: of convtree; empty for a store of the framework.
+    """
+
+    framework: ClassVar[str]
+    modules: ClassVar[tuple[str, ...]] = ()
+    where: ClassVar[str] = "SQLite"
+    durability: ClassVar[str] = ""
+
+    def __init__(self) -> None:
+        for name in (*self.modules, *(_OURS[self.where] if self.durability else ())):
+            import_module(name)
+
+    def open(self, url: str) -> None:
+        """Opens the store."""
+        raise NotImplementedError
+
+    def calls(self) -> dict[str, Batch]:
+        """Returns the measured calls of the store that is open."""
+        raise NotImplementedError
+
+    def first(self) -> int:
+        """Reads as a new process does before it goes on; returns how much was found."""
+        raise NotImplementedError
+
+
+class _Loop(Stored):
+    """A store with coroutines. They run in one event loop, created before the clock starts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run_until_complete(work)
+
+    def awaited(self, call: Callable[[T], Coroutine[Any, Any, object]], source: Iterator[T]) -> Batch:
+        """Makes a batch of a coroutine function. It is timed inside the event loop."""
+
+        async def batch(calls: int) -> list[float]:
+            clock, taken = time.perf_counter, []
+            for given in islice(source, calls):
+                start = clock()
+                await call(given)
+                taken.append(clock() - start)
+            return taken
+
+        return lambda calls: self.run(batch(calls))
+
+    def close(self) -> None:
+        self.run(self.loop.shutdown_default_executor())
+        self.loop.close()
+
+
+def _convtree(url: str, durability: str) -> Any:
+    return convtree.open_store(url, durability="process" if durability == "process" else "power", create=True)
+
+
+# --- OpenAI Agents SDK --------------------------------------------------------------------------------------------
+
+
+class _Agents(_Loop):
+    framework = "openai-agents"
+    distribution = "openai-agents"
+    chain: ClassVar[int] = CHAIN
+    session: Any
+
+    def make(self, path: str, entries: int) -> None:
+        self.open(path)
+        for chain in pieces(islice(messages(), entries), self.chain):
+            self.run(self.session.add_items(chain))
+
+    def calls(self) -> dict[str, Batch]:
+        async def read(_: int) -> None:
+            assert len(await self.session.get_items(limit=KEPT)) == KEPT
+
+        return {
+            "add_items of 2": self.awaited(self.session.add_items, pieces(messages(), 2)),
+            "the last 50 items": self.awaited(read, count()),
+        }
+
+    def first(self) -> int:
+        return len(self.run(self.session.get_items(limit=KEPT)))
+
+
+class AgentsSQLite(_Agents):
+    modules = ("agents",)
+    name = "SQLiteSession"
+
+    def open(self, url: str) -> None:
+        from agents import SQLiteSession
+
+        self.session = SQLiteSession("benchmark", url)
+
+
+class AgentsAsync(_Agents):
+    modules = ("agents.extensions.memory.async_sqlite_session",)
+    name = "AsyncSQLiteSession"
+
+    def open(self, url: str) -> None:
+        from agents.extensions.memory import AsyncSQLiteSession
+
+        self.session = AsyncSQLiteSession("benchmark", url)
+
+
+class AgentsAdvanced(_Agents):
+    modules = ("agents.extensions.memory.advanced_sqlite_session",)
+    name = "AdvancedSQLiteSession"
+    chain = 5_000  # every call reads the branch, so larger pieces create the same rows faster
+
+    def open(self, url: str) -> None:
+        from agents.extensions.memory import AdvancedSQLiteSession
+
+        self.session = AdvancedSQLiteSession(session_id="benchmark", db_path=url, create_tables=True)
+
+
+class AgentsServer(_Agents):
+    modules = ("agents.extensions.memory.sqlalchemy_session", "asyncpg")
+    name = "SQLAlchemySession"
+    where = "PostgreSQL"
+
+    def open(self, url: str) -> None:
+        from agents.extensions.memory import SQLAlchemySession
+
+        address = url.replace("postgresql+psycopg", "postgresql+asyncpg").replace("postgresql:", "postgresql+asyncpg:")
+        self.session = SQLAlchemySession.from_url("benchmark", url=address, create_tables=True)
+
+
+class _AgentsConvtree(_Agents):
+    modules = ("convtree.adapters.openai_agents",)
+    durability = "power"
+
+    def open(self, url: str) -> None:
+        from convtree.adapters.openai_agents import ConvtreeSession
+
+        self.session = ConvtreeSession("benchmark", _convtree(url, self.durability))
+
+
+# --- LangGraph ----------------------------------------------------------------------------------------------------
+
+
+class _Graph(Stored):
+    framework = "langgraph"
+    distribution = "langgraph-checkpoint"
+    saver: Any
+    thread: ClassVar[Any] = {"configurable": {"thread_id": "benchmark", "checkpoint_ns": ""}}
+
+    def make(self, path: str, entries: int) -> None:
+        self.open(path)
+        self.config = self.thread
+        for message in islice(messages(), entries):
+            self.put(message)
+
+    def put(self, message: dict[str, Any]) -> None:
+        """Stores a step whose state has one message."""
+        from langgraph.checkpoint.base import empty_checkpoint
+
+        step = self.step = getattr(self, "step", 0) + 1
+        checkpoint = empty_checkpoint() | {
+            "channel_values": {"said": message["content"]},
+            "channel_versions": {"said": step},
+        }
+        metadata: Any = {"source": "loop", "step": step, "parents": {}}
+        self.config = self.saver.put(self.config, checkpoint, metadata, {"said": step})
+
+    def calls(self) -> dict[str, Batch]:
+        found = self.saver.get_tuple(self.thread)
+        self.config, self.step = found.config, found.metadata["step"]
+        writes = ((("said", each["content"]),) for each in messages())
+        tasks = (str(UUID(int=number)) for number in count(1))
+
+        def put_writes(write: Any) -> None:
+            self.saver.put_writes(self.config, write, next(tasks))
+
+        return {
+            "put": timed(self.put, messages()),
+            "put_writes": timed(put_writes, writes),
+            "get_tuple": timed(self.saver.get_tuple, (self.thread for _ in count())),
+        }
+
+    def first(self) -> int:
+        return int(self.saver.get_tuple(self.thread) is not None)
+
+
+class GraphSQLite(_Graph):
+    modules = ("langgraph.checkpoint.sqlite",)
+    name = "SqliteSaver"
+
+    def open(self, url: str) -> None:
+        from langgraph.checkpoint.sqlite import SqliteSaver
+
+        self._manager = SqliteSaver.from_conn_string(url)
+        self.saver = self._manager.__enter__()
+
+    def close(self) -> None:
+        self._manager.__exit__(None, None, None)
+
+
+class GraphServer(_Graph):
+    modules = ("langgraph.checkpoint.postgres", "psycopg")
+    name = "PostgresSaver"
+    where = "PostgreSQL"
+
+    def open(self, url: str) -> None:
+        from langgraph.checkpoint.postgres import PostgresSaver
+
+        self._manager = PostgresSaver.from_conn_string(url.replace("+psycopg", ""))
+        self.saver = self._manager.__enter__()
+        self.saver.setup()
+
+    def close(self) -> None:
+        self._manager.__exit__(None, None, None)
+
+
+class _GraphConvtree(_Graph):
+    modules = ("convtree.adapters.langgraph",)
+    durability = "power"
+
+    def open(self, url: str) -> None:
+        from convtree.adapters.langgraph import ConvtreeSaver
+
+        self._store = _convtree(url, self.durability)
+        self.saver = ConvtreeSaver(self._store)
+
+    def close(self) -> None:
+        self._store.close()
+
+
+# --- Google ADK ---------------------------------------------------------------------------------------------------
+
+
+class _Adk(_Loop):
+    framework = "google-adk"
+    distribution = "google-adk"
+    service: Any
+    who: ClassVar[dict[str, str]] = {"app_name": "app", "user_id": "ann", "session_id": "benchmark"}
+
+    def event(self, message: dict[str, Any]) -> Any:
+        from google.adk.events import Event
+        from google.genai import types
+
+        role = "user" if message["role"] == "user" else "model"
+        content = types.Content(role=role, parts=[types.Part(text=message["content"])])
+        return Event(author="user" if role == "user" else "agent", invocation_id="i", content=content)
+
+    def make(self, path: str, entries: int) -> None:
+        self.open(path)
+        session = self.run(self.service.create_session(**self.who))
+        for message in islice(messages(), entries):
+            self.run(self.service.append_event(session, self.event(message)))
+
+    def recent(self) -> Coroutine[Any, Any, Any]:
+        from google.adk.sessions.base_session_service import GetSessionConfig
+
+        return self.service.get_session(**self.who, config=GetSessionConfig(num_recent_events=KEPT))  # type: ignore[no-any-return]
+
+    def calls(self) -> dict[str, Batch]:
+        session = self.run(self.recent())
+
+        async def append(event: Any) -> None:
+            await self.service.append_event(session, event)
+
+        async def read(_: int) -> None:
+            assert len((await self.recent()).events) == KEPT
+
+        return {
+            "append_event": self.awaited(append, (self.event(each) for each in messages())),
+            "the last 50 events": self.awaited(read, count()),
+        }
+
+    def first(self) -> int:
+        return len(self.run(self.recent()).events)
+
+
+class AdkSQLite(_Adk):
+    modules = ("google.adk.sessions.sqlite_session_service",)
+    name = "SqliteSessionService"
+
+    def open(self, url: str) -> None:
+        from google.adk.sessions.sqlite_session_service import SqliteSessionService
+
+        self.service = SqliteSessionService(url)
+
+
+class _AdkConvtree(_Adk):
+    modules = ("convtree.adapters.google_adk",)
+    durability = "power"
+
+    def open(self, url: str) -> None:
+        from convtree.adapters.google_adk import ConvtreeSessionService
+
+        self.service = ConvtreeSessionService(_convtree(url, self.durability))
+
+
+# --- all of them --------------------------------------------------------------------------------------------------
+
+
+def _kinds(base: type[Stored]) -> list[type[Stored]]:
+    """Returns convtree behind a framework, on every store."""
+    kinds = (("folder", "power"), ("folder", "process"), ("SQLite", "power"), ("PostgreSQL", "power"))
+    made = []
+    for where, durability in kinds:
+        name = f"convtree, {where}" + (', durability="process"' if durability == "process" else "")
+        made.append(type(name, (base,), {"name": name, "where": where, "durability": durability}))
+    return made
+
+
+STORES: dict[str, list[type[Stored]]] = {
+    "openai-agents": [AgentsSQLite, AgentsAsync, AgentsAdvanced, AgentsServer, *_kinds(_AgentsConvtree)],
+    "langgraph": [GraphSQLite, GraphServer, *_kinds(_GraphConvtree)],
+    "google-adk": [AdkSQLite, *_kinds(_AdkConvtree)],
+}
