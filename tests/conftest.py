@@ -1,5 +1,6 @@
 """Hypothesis profiles, and sessions over both logs."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -70,6 +71,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.name.startswith(NOT_MEASURED):
             item.add_marker("no_cover")
+
+
+def pytest_collection_finish() -> None:
+    """Takes what the collection of thousands of tests has made out of the sight of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

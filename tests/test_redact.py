@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from click.testing import CliRunner
 from helpers import log_of, mark, node, system, user
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import ANTHROPIC, BARE, FOUND, GITHUB, KEPT, KEY, OPENAI, planted
 
@@ -338,6 +338,7 @@ def test_only_the_secret_is_replaced(before: str, kind: str, after: str) -> None
 
 
 @pytest.mark.no_cover
+@settings(max_examples=10)  # each writes every format twice
 @given(CALLS)
 def test_redaction_keeps_open_calls(traffic: list[tuple[str, str, str]]) -> None:
     """Each call keeps its results. Redacting while writing and redacting on export give the same files."""
