@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from helpers import assistant, contents, user
 from test_cli_sessions import call, json_of
 
-from convtree import Session
+from convtree import MessageEntry, Session
 from convtree._cli.app import app
 from convtree.stores._open import open_store
 
@@ -94,13 +94,23 @@ def test_places_of_a_new_conversation(place: Path) -> None:
 
 
 def test_a_new_conversation_without_a_message() -> None:
-    """It has a name. Otherwise a message is read, and an empty one is refused."""
+    """It has a name, and standard input is empty. Otherwise a message is read, and an empty one is refused."""
     assert printed("new", "-o", LOG, "--name", "N", "--id", "mine") == "mine"
     with read() as session:
         assert (session.name, session.leaf_id) == ("N", None)
     assert "the message is empty" in refused("new", "-o", "x.jsonl", answer=" \n")
     assert "are about a message" in refused("new", "-o", "x.jsonl", "--name", "N", "--role", "user")
+    assert "the message is empty" in refused("new", "-o", "x.jsonl", "--name", "N", answer=" \n")
     assert not Path("x.jsonl").exists()
+
+
+def test_a_name_and_a_message_from_standard_input() -> None:
+    """What a script pipes in is stored, with and without a role."""
+    for number, role in enumerate(("user", "assistant")):
+        options = [] if role == "user" else ["--role", role]
+        printed("new", "-o", f"{number}.jsonl", "--name", "N", *options, answer="hello there\n")
+        with Session.open(f"{number}.jsonl", mode="r") as session:
+            assert (session.name, session.build_context().messages) == ("N", [{"role": role, "content": "hello there"}])
 
 
 def test_messages_as_json(log: Path) -> None:
@@ -255,6 +265,23 @@ def test_the_last_entries_are_printed(log: Path) -> None:
     assert [each["schema"] for each in documents] == ["convtree.follow"] * 2
     assert [each["record"]["type"] for each in documents] == ["message", "session_info"]
     assert (documents[0]["record"]["id"], documents[1]["record"]["name"]) == ("q2", "N")
+
+
+def test_days_are_named(place: Path) -> None:
+    """Before the first entry of each day that is not today, in local time or in UTC."""
+    del place
+    times = ["2026-03-01T22:30:00.000Z", "2026-03-01T23:30:00.000Z", "2026-03-02T08:00:00.000Z"]
+    with Session.open(LOG) as session:
+        session.extend(MessageEntry(id=f"m{n}", message=user(f"q{n}"), timestamp=time) for n, time in enumerate(times))
+        session.append(user("now"))
+    code, out, _ = call("follow", LOG, "--timeout", "0", "--utc")
+    lines = [line.split() for line in out.splitlines()]
+    assert (code, [line for line in lines if "Mar" in line]) == (
+        0,
+        [["Sun", "1", "Mar", "2026"], ["Mon", "2", "Mar", "2026"]],
+    )
+    assert [line[0] for line in lines[:5]] == ["Sun", "22:30:00", "23:30:00", "Mon", "08:00:00"]
+    assert lines[-1][1:] == ["user", "now"]
 
 
 def test_what_another_program_appends_is_printed_at_once(log: Path) -> None:

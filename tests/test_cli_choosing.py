@@ -94,6 +94,7 @@ def test_numbers_are_those_of_the_last_list(store: SessionStore, place: Path) ->
     assert {json_of("show", number)["id"] for number in "12"} == {ONE, TWO}
     call("ls", "--json")
     call("latest")
+    call("ls", "--owner", "nobody")  # has no rows to number
     assert "the last list has 2 rows" in call("show", "3")[2]
     open_store(place / "other").close()
     call("ls", "-s", "other")

@@ -60,6 +60,19 @@ def test_first_lines_are_short(name: str) -> None:
     assert first.endswith(".")
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80])
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_is_as_wide_as_the_terminal(name: str, columns: int) -> None:
+    """At most 80 columns. The list of commands has their first lines whole."""
+    given = [name, "--help"] if name else ["--help"]
+    out = CliRunner(env={"COLUMNS": str(columns)}).invoke(app, given).output
+    assert max(map(len, out.splitlines())) <= columns
+    assert "..." not in re.sub(r"\.\.\.\]?$", "", out.partition("\n\n")[2], flags=re.MULTILINE) or name
+    if not name:
+        firsts = [(command.help or "").partition("\n\n")[0] for command in app.commands.values()]
+        assert all(first.removesuffix(".") in " ".join(out.split()) for first in firsts)
+
+
 # --- exit codes ---
 
 

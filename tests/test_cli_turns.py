@@ -20,7 +20,7 @@ from convtree import CompactionEntry, ExtensionDataEntry, MessageEntry, ModelCha
 from convtree._cli.app import app
 from convtree._cli.entry_times import EntryTimes, readable_seconds
 from convtree._cli.line_layout import id_length, readable_cost, readable_number
-from convtree._cli.terminal import wrap
+from convtree._cli.terminal import Terminal, wrap
 
 NOON = 1_769_860_800 * 10**9  # 2026-01-31T12:00:00Z
 MINUTE = 60 * 10**9
@@ -304,10 +304,23 @@ def test_text_that_is_no_time() -> None:
     ]
 
 
+def test_lines_are_cut_for_every_terminal() -> None:
+    """To columns that no terminal exceeds: an emoji with a skin tone takes four where the two are shown apart."""
+    terminal = Terminal()
+    assert [terminal.cells(text) for text in ("👍🏽", "❤️", "🇩🇪", "👩‍👩‍👧‍👦", "क्ष", "é", "漢")] == [4, 2, 2, 2, 2, 1, 2]
+    assert terminal.cut("👍🏽👍🏽👍🏽 words", 10) == "👍🏽👍🏽…"
+    assert terminal.cut("क्षक्षक्ष", 6) == "क्षक्षक्ष"
+    assert terminal.cut("क्षक्षक्ष", 5, fill=True) == "क्षक्ष…"
+
+
 def test_lines_are_broken_at_spaces() -> None:
-    """A word that does not fit is broken where it must be, an emoji never."""
+    """A word that does not fit is broken where it must be, an emoji never.
+
+    What some terminals show as one character and others as two, such as a skin tone, counts as two.
+    """
     assert wrap("one two three", 7) == ["one two", "three"]
     assert wrap("abcdefgh", 3) == ["abc", "def", "gh"]
     assert wrap("\tx", 8) == ["    x"]
-    assert wrap("👍🏽🇩🇪👩‍👩‍👧‍👦", 4) == ["👍🏽🇩🇪", "👩‍👩‍👧‍👦"]
+    assert wrap("👍🏽🇩🇪👩‍👩‍👧‍👦", 4) == ["👍🏽", "🇩🇪👩‍👩‍👧‍👦"]
+    assert wrap("क्षक्षक्ष", 4) == ["क्षक्ष", "क्ष"]
     assert wrap("", 4) == [""]

@@ -13,7 +13,7 @@ from convtree._cli.choosing import default_url, with_store_for_log
 from convtree._cli.completing import complete_entry, complete_log
 from convtree._cli.gap_advice import writing_to
 from convtree._cli.output import write
-from convtree._cli.typed_input import label_of, message_of, refusing
+from convtree._cli.typed_input import label_of, message_of, piped_input, refusing
 from convtree._logs.directories import find_git_root
 from convtree._model.terminal_text import escape_controls
 from convtree._session.session import Session
@@ -59,16 +59,19 @@ def new_command(
     """Begin a session with a message and print its id.
 
     MESSAGE is a text, or `-` for standard input, which is also read if MESSAGE is left out. With --name, a session may
-    begin without a message. Without --store, it is in the store of CONVTREE_URL, else in the folder of sessions in your
-    data directory.
+    begin without a message: if MESSAGE is left out, and standard input is a terminal or empty. Without --store, it is
+    in the store of CONVTREE_URL, else in the folder of sessions in your data directory.
     """
     if url is not None and output is not None:
         raise click.UsageError("--store and --output exclude each other")
     options = {"role": role, "model": model, "provider": provider}
-    is_bare = name is not None and message is None and not is_json
+    given: str | bytes | None = message
+    if name is not None and message is None and not is_json:
+        given = piped_input()
+    is_bare = given == b""
     if is_bare and any(value is not None for value in options.values()):
         raise click.UsageError("--role, --model and --provider are about a message; give MESSAGE, or `-`")
-    said = None if is_bare else message_of(message, role, is_json)
+    said = None if is_bare else message_of(given, role, is_json)
     here = cwd or os.getcwd()
     described = {"id": id, "name": name, "cwd": here, "git_root": find_git_root(here), "owner": owner}
     with refusing(), _begin(url, output, described) as session:

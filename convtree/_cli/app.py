@@ -29,6 +29,7 @@ from convtree._cli.creating import init_command
 from convtree._cli.exit_codes import CLOSED_PIPE, EXIT_CODES, EXPECTED_ERRORS, INTERRUPTED, code_of
 from convtree._cli.exporting import export_command
 from convtree._cli.following import follow_command
+from convtree._cli.help_format import Context
 from convtree._cli.importing import import_command
 from convtree._cli.inspect import inspect_command
 from convtree._cli.manage import (
@@ -90,6 +91,8 @@ _SECTIONS = {
 class App(click.Group):
     """A group of commands that prints each error as one line on stderr."""
 
+    context_class = Context
+
     def main(self, *arguments: Any, **options: Any) -> Any:
         """Runs with guarded output, so that errors in the arguments are escaped, too."""
         with guarded():
@@ -130,12 +133,16 @@ class App(click.Group):
             _refuse_arguments(command, click.Context(command, parent=ctx, info_name=name), rest)
         return name, command, rest
 
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Adds a command, with the help of this program."""
+        cmd.context_class = Context
+        super().add_command(cmd, name)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's
-        """Lists the commands by section."""
-        limit = formatter.width - 6 - max(map(len, self.commands))
+        """Lists the commands by section, with their first lines whole."""
         for title, commands in _SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl([(command.name or "", command.get_short_help_str(limit)) for command in commands])
+                formatter.write_dl([(command.name or "", command.get_short_help_str(1000)) for command in commands])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's
         """Lists the exit codes."""

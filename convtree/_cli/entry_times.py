@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 
 
 class EntryTimes:
@@ -20,6 +20,10 @@ class EntryTimes:
             return (time.replace(tzinfo=UTC) if time.tzinfo is None else time).astimezone(self._zone)
         except (ValueError, OverflowError, OSError):
             return None
+
+    def today(self) -> date:
+        """Returns the day that it is in the zone."""
+        return datetime.now(self._zone).date()
 
     def text(self, timestamp: str | None) -> str:
         """Returns a time with date, zone and seconds; the text of the log if it is no time."""

@@ -36,7 +36,14 @@ _IN_MEMORY = 16 << 20  # bytes of a document
 
 @click.command("export")
 @click.argument("log", required=False, shell_complete=complete_log)
-@click.option("--to", "format", type=click.Choice(tuple(WRITERS)), required=True, help="The format to write.")
+@click.option(
+    "--to",
+    "format",
+    type=click.Choice(tuple(WRITERS)),
+    required=True,
+    metavar="FORMAT",
+    help=f"The format to write: {', '.join(WRITERS)}.",
+)
 @click.option(
     "-o",
     "--output",

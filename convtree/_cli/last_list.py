@@ -22,11 +22,11 @@ _Lists = dict[str, list[str]]
 
 
 def remember_list(location: str, ids: Sequence[str]) -> None:
-    """Remembers the ids of the rows of a list, in the order in which they were printed."""
+    """Remembers the ids of the rows of a list, in the order in which they were printed. None is no list."""
+    if not ids:
+        return
     lists = _lists()
     key = _key_of(location)
-    if not ids and key not in lists:
-        return
     lists.pop(key, None)
     lists[key] = list(ids[:_ROWS])
     kept = dict(list(lists.items())[-_STORES:])

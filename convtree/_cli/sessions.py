@@ -243,7 +243,8 @@ def resume_command(
     type=click.Choice(["session", "model", "branch", "day", "directory"]),
     default="session",
     show_default=True,
-    help="Print one line for each of these.",
+    metavar="WHAT",
+    help="Print a line for each session, model, branch, day or directory.",
 )
 @click.option("--cwd", metavar="DIR", help="Only sessions of this directory.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")

@@ -5,12 +5,14 @@ rich knows the terminal, and wcwidth the width of a text: it has the emoji that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from convtree._cli.output import PLAIN, STYLES, allow_colours
 
 _TAB = 4  # columns
+_ONE = re.compile("[\u200d\U0001f1e6-\U0001f1ff]")  # a joined emoji, or a flag: shown as one by all
 
 
 class Signs(NamedTuple):
@@ -115,19 +117,43 @@ def wrap(text: str, cells: int) -> list[str]:
 
 
 def _width(text: str) -> int:
+    """Returns the columns that a text takes, at most.
+
+    Terminals do not agree about skin tones and joined letters, such as those of Devanagari: some show them as one
+    character, some side by side. The wider form counts, so that no line breaks.
+    """
     if text.isascii():
         return len(text)
     import wcwidth
 
-    return wcwidth.width(text)
+    width, apart = wcwidth.width(text), _width_apart(text)
+    return width if width == apart else sum(map(_unit_width, _graphemes(text)))
+
+
+def _unit_width(unit: str) -> int:
+    import wcwidth
+
+    width: int = wcwidth.width(unit)
+    return width if _ONE.search(unit) else max(width, _width_apart(unit))
+
+
+def _width_apart(text: str) -> int:
+    """Returns the columns of the characters of a text, each for itself."""
+    import wcwidth
+
+    return sum(max(wcwidth.wcwidth(each), 0) for each in text)
 
 
 def _clip(text: str, cells: int) -> str:
     if text.isascii():
         return text[: max(cells, 0)]
-    import wcwidth
-
-    return wcwidth.clip(text, 0, max(cells, 0))
+    width, end = 0, 0
+    for unit in _graphemes(text):
+        width += _unit_width(unit)
+        if width > cells:
+            break
+        end += len(unit)
+    return text[:end]
 
 
 def _graphemes(text: str) -> Iterator[str]:

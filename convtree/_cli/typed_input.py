@@ -31,7 +31,12 @@ def text_of(data: bytes | str, what: str) -> str:
     return text
 
 
-def message_of(argument: str | None, role: str | None, is_json: bool) -> dict[str, Any]:
+def piped_input() -> bytes:
+    """Returns what standard input has; nothing if it is a terminal or closed."""
+    return b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read()
+
+
+def message_of(argument: str | bytes | None, role: str | None, is_json: bool) -> dict[str, Any]:
     """Returns the message of a command: a text of a role, or a JSON object.
 
     Raises:
