@@ -103,7 +103,10 @@ def picture(path: Path) -> str:
 
 def photograph(log: Path, target: Path) -> None:
     """Writes a picture of the page of a log, made by Chromium without a window."""
-    image: Any = import_module("PIL.Image")  # not a requirement of the tests
+    try:
+        image: Any = import_module("PIL.Image")  # not a requirement of the tests
+    except ImportError:
+        sys.exit("a picture of the page needs pillow: pip install pillow")
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         sys.exit("a picture of the page needs Chromium")

@@ -103,4 +103,4 @@ def test_deletions_that_do_not_happen() -> None:
     assert call("hold", "-s", "st", "sound") == (0, "", "")
     code, out, err = call("rm", "-s", "st", "sound", "-y")
     assert (code, out) == (4, "")
-    assert err.endswith("nothing was deleted; end the hold with `convtree hold --undo sound`\n")
+    assert err.endswith("nothing was deleted; end the hold with `convtree hold --store st --undo sound`\n")

@@ -39,9 +39,10 @@ DAMAGED = "damaged: checksum mismatch: the line has changed since it was written
 
 def test_ls_says_how_to_mend_damage(place: Path) -> None:
     """The problem in words, and the commands to type. They name the store, and the sessions if they are few."""
-    code, out, _ = call("ls", "-s", "st")
-    assert (code, out.splitlines()[3:]) == (
+    code, out, errors = call("ls", "-s", "st")
+    assert (code, len(out.splitlines()), errors.splitlines()) == (
         1,
+        3,
         [
             f"a: {DAMAGED}",
             "To see the damage, and then what a repair would do:",
@@ -51,19 +52,19 @@ def test_ls_says_how_to_mend_damage(place: Path) -> None:
     )
     for id in ("b", "c", "d"):
         begin_damaged(place / "st" / f"{id}.jsonl")
-    lines = call("ls", "-s", "st")[1].splitlines()
+    lines = call("ls", "-s", "st")[2].splitlines()
     assert lines[-2:] == ["  convtree verify --store st", "  convtree repair --store st --rejoin"]
     assert call("repair", "--store", "st", "--rejoin", "--yes")[0] == 1  # lost entries remain
-    assert "checksum" not in call("ls", "-s", "st")[1]
+    assert "checksum" not in call("ls", "-s", "st")[2]
 
 
 def test_a_store_of_the_environment_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command about sessions by id finds it again; one about the whole store names it."""
     monkeypatch.setenv("CONVTREE_URL", "st")
-    assert call("ls")[1].splitlines()[-2:] == ["  convtree verify a", "  convtree repair a --rejoin"]
+    assert call("ls")[2].splitlines()[-2:] == ["  convtree verify a", "  convtree repair a --rejoin"]
     for id in ("b", "c", "d"):
         begin_damaged(Path("st", f"{id}.jsonl"))
-    assert call("ls")[1].splitlines()[-2] == "  convtree verify --store st"
+    assert call("ls")[2].splitlines()[-2] == "  convtree verify --store st"
 
 
 def test_damage_that_a_saved_index_hides_is_listed(place: Path) -> None:
@@ -75,7 +76,7 @@ def test_damage_that_a_saved_index_hides_is_listed(place: Path) -> None:
     before = path.stat()
     path.write_bytes(path.read_bytes().replace(b"message 1000", b"massage 1000"))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert f"long: {DAMAGED}" in call("ls", "-s", "st")[1].splitlines()
+    assert f"long: {DAMAGED}" in call("ls", "-s", "st")[2].splitlines()
 
 
 @pytest.mark.parametrize("command", ["vacuum", "redact"])

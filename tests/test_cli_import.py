@@ -164,6 +164,15 @@ def test_folder_without_sessions(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
+def test_a_log_of_convtree_is_no_source(tmp_path: Path) -> None:
+    """The message says what copies it, and no folder is left behind."""
+    with Session.open(tmp_path / "log.jsonl") as session:
+        session.append({"role": "user", "content": "x"})
+    result = run(tmp_path / "log.jsonl", f"{tmp_path}/new/")
+    assert (result.exit_code, (tmp_path / "new").exists()) == (5, False)
+    assert "already a convtree log; `convtree copy` copies its store" in result.stderr
+
+
 def test_folder_needs_a_store(source: Path, tmp_path: Path) -> None:
     """A folder is not imported into a `.jsonl` file, nor into an empty target."""
     sessions = tmp_path / "sessions"
@@ -185,7 +194,12 @@ def test_a_folder_of_another_tool_is_no_target(source: Path, tmp_path: Path) -> 
     (tmp_path / "first").mkdir()
     result = run(tmp_path / "first", sessions)
     assert (result.exit_code, [path.name for path in sessions.iterdir()]) == (2, ["pi.jsonl"])
-    assert "has sessions of another tool (pi.jsonl); the last argument is the store" in result.stderr
+    assert "has sessions of another tool (pi.jsonl); the last argument is the log or the store" in result.stderr
+    result = run(tmp_path / "first", sessions / "pi.jsonl")
+    assert (result.exit_code, f"TARGET {sessions / 'pi.jsonl'}: is a session of another tool" in result.stderr) == (
+        2,
+        True,
+    )
     assert run(sessions, tmp_path / "first").exit_code == 0
     assert run(sessions, tmp_path / "first").exit_code == 0  # a store by now
 

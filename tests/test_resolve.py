@@ -127,7 +127,7 @@ def test_only_resolve_guesses(session: Session) -> None:
 
 def test_before_the_first_entry(session: Session) -> None:
     """There is no leaf that `@` could stand for."""
-    with pytest.raises(EntryNotFound, match="'@'; the path to the leaf is shorter"):
+    with pytest.raises(EntryNotFound, match="'@'; the leaf is before the first entry"):
         session.resolve("@")
     filled(session)
     session.branch(None)

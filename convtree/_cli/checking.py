@@ -194,8 +194,8 @@ def _repair_files(
         document = json_output.repaired(done[0]) if len(logs) == 1 else json_output.repaired_in(done, failed)
         _write_repairs(done, lambda: document, as_json)
     if copy is not None:
-        said = "put back" if yes else "to put back; add --yes"
-        write_stderr(f"{count(len(back), 'entries')} {said} from {escape_controls(copy)}")
+        said = f"put back from {escape_controls(copy)}"
+        write_stderr(f"{count(len(back), 'entries')} {said if yes else f'can be {said}; add --yes'}")
     return max(code, _repair_code(done))
 
 

@@ -193,7 +193,7 @@ def _export_store(
     counts = [f"{count(len(done.written), 'pages')} written", f"{done.unchanged} unchanged"]
     write_stderr(", ".join(counts + ([f"{len(done.removed)} removed"] if done.removed else [])))
     for place, reason in done.failed.items():
-        write_stderr(escape_controls(f"{place}: {in_options(reason)}"))
+        write_stderr(escape_controls(f"{place}: {in_options(reason, place)}"))
     if is_opened:
         open_page(done.index.resolve().as_uri())
     report_redacted(redactor)

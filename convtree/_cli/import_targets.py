@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from convtree._tools.known_sources import KnownSource, is_store_folder, sources_in
+from convtree._tools.known_sources import KnownSource, is_store_folder, recognised, sources_in
 
 
 def sources_and_target(paths: Sequence[str]) -> tuple[list[Path], str | None]:
@@ -43,13 +43,19 @@ def is_log(target: str) -> bool:
 
 
 def refuse_source(target: str) -> None:
-    """Raises UsageError if the target is a folder in which another tool keeps its sessions."""
-    folder = Path(target)
-    if is_url(target) or not folder.is_dir() or is_store_folder(folder):
+    """Raises UsageError if the target is a session of another tool, or a folder in which one keeps its sessions."""
+    path = Path(target)
+    if is_url(target) or not path.exists() or (path.is_dir() and is_store_folder(path)):
         return
-    found = next((each for each in sources_in([folder]) if isinstance(each, KnownSource)), None)
-    if found is not None:
-        name = found.source.path.relative_to(folder) if found.source.path != folder else "the folder itself"
-        raise click.UsageError(
-            f"TARGET {target}: has sessions of another tool ({name}); the last argument is the store to import into"
-        )
+    found = recognised(path) if path.is_file() else next(filter(_is_known, sources_in([path])), None)
+    if not isinstance(found, KnownSource):
+        return
+    if found.source.path == path:
+        what = "is a session of another tool"
+    else:
+        what = f"has sessions of another tool ({found.source.path.relative_to(path)})"
+    raise click.UsageError(f"TARGET {target}: {what}; the last argument is the log or the store to import into")
+
+
+def _is_known(found: object) -> bool:
+    return isinstance(found, KnownSource)

@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -202,7 +202,7 @@ def _import_many(
         store = open_store(default_url() if target is None else target)
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
-    with store:
+    with _left_in(store, is_new):
         if target is None:
             write_stderr(f"importing into {escape_controls(store.location)}")
         if output.interval_s is not None:
@@ -213,15 +213,24 @@ def _import_many(
     output.print(reports)
     report_redacted(redactor)
     if all(report.status == "skipped" for report in reports):
-        if is_new:
-            with suppress(OSError):  # somebody else has begun a session in it
-                os.rmdir(store.location)
         names = ", ".join(map(str, sources))
         if not any(source.is_dir() for source in sources):
             raise NotALog(f"{names}: no session of a known format")
         where = "this folder" if len(sources) == 1 else "these folders"
         raise SessionNotFound(f"{names}: no session of a known format in {where}")
     _exit(ctx, reports)
+
+
+@contextmanager
+def _left_in(store: SessionStore, is_new: bool) -> Iterator[None]:
+    """Closes a store after the block. A folder that was made for it, and got nothing, is removed."""
+    try:
+        with store:
+            yield
+    finally:
+        if is_new:
+            with suppress(OSError):  # it is not empty
+                os.rmdir(store.location)
 
 
 def _watch(sources: Sequence[Path], store: SessionStore, redactor: Redactor | None, output: _Output) -> None:

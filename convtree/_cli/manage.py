@@ -305,6 +305,8 @@ def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tup
         for status in ("copied", "continued", "unchanged", "refused"):
             if some := [each for each in done if each.status == status]:
                 write([f"{count(len(some), 'sessions')} {status}"])
+        if not done:
+            write([f"{escape_controls(source.location)}: no sessions to copy"])
         write(
             f"  {escape_controls(each.id)}: {escape_controls(_reason(each.reason))}"
             for each in done

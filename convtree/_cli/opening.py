@@ -38,7 +38,12 @@ def open_source(log: Path, session_id: str | None) -> tuple[Session, ImportRepor
     `session_id` is the id of one of several sessions, the beginning of it, or the number of a row in the list of them.
     """
     if log.is_dir():
-        return _read_chosen(log, session_id)
+        try:
+            return _read_chosen(log, session_id)
+        except DamagedSource:
+            raise
+        except NotALog as error:
+            raise SessionNotFound(str(error)) from None
     try:
         session = Session.open(log, mode="r")
     except NotALog:

@@ -49,4 +49,5 @@ def _above_leaf(view: SessionView, text: str, steps: int) -> str:
         return view.ids([row])[0]
     if (end := break_above(view.index, leaf)) != tree.NONE:
         raise broken_at(view.index, end)
-    raise EntryNotFound(f"{view.location}: no entry {text!r}; the path to the leaf is shorter", id=text)
+    why = "the path to the leaf is shorter" if leaf != tree.ROOT else "the leaf is before the first entry"
+    raise EntryNotFound(f"{view.location}: no entry {text!r}; {why}", id=text)

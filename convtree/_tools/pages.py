@@ -24,6 +24,7 @@ from convtree._formats.common.ids import derive_id
 from convtree._formats.documents import html
 from convtree._logs.atomic_file import write_atomically
 from convtree._model.errors import ConvtreeError
+from convtree._model.findings import FINDING_CODES
 from convtree._tools.exporting import plain_name
 from convtree._tools.gaps import whole_or_mended
 from convtree._tools.redact_log import RedactedSession
@@ -94,7 +95,7 @@ def export_pages(
     folder.mkdir(parents=True, exist_ok=True)
     done = Pages(index=folder / LIST, written=[], unchanged=0, removed=[], failed={})
     sessions = store.list(archived=None, tasks=True, limit=None).sessions
-    done.failed.update((each.place, each.code) for each in store.findings)
+    done.failed.update((each.place, FINDING_CODES.get(each.code, ("", each.code))[1]) for each in store.findings)
     listed: list[Listed] = []
     unchanged = 0
     names = _names_of([info.id for info in sessions], redact)
@@ -104,6 +105,8 @@ def export_pages(
         name = names[info.id]
         try:
             page, is_new = _page(store, info.id, folder / name, before.get(name), redact, allow_gaps, how)
+            if info.id in done.failed:
+                done.failed[info.id] += "; the page has the rest"
             unchanged += not is_new
             done.written.extend([info.id] if is_new else [])
         except (ConvtreeError, ValueError) as error:
