@@ -437,14 +437,14 @@ def test_no_such_log_or_leaf(log: Path, tmp_path: Path) -> None:
 
 
 def test_not_a_log(tmp_path: Path) -> None:
-    """A text file, a directory, a pipe and a link give exit code 5 and one line on stderr."""
+    """A text file, a pipe and a link give exit code 5, a folder without sessions 3, and one line on stderr."""
     (tmp_path / "text").write_text("hello\nworld\n")
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "text")
     for name in ("text", "folder", "pipe", "link"):
         result = inspect(tmp_path / name)
-        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (5, "", 1)
+        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (3 if name == "folder" else 5, "", 1)
 
 
 def test_no_permission(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -755,7 +755,7 @@ def test_error_messages(tmp_path: Path) -> None:
         f"convtree: {tmp_path / 'a.jsonl'}: no session 'b' here; this log holds 'a'\n",
     )
     store = inspect(tmp_path)
-    assert (store.exit_code, f"convtree ls --store {tmp_path}" in store.stderr) == (5, True)
+    assert (store.exit_code, f"convtree ls --store {tmp_path}" in store.stderr) == (3, True)
     (tmp_path / "text").write_text("hello\n")
     text = inspect(tmp_path / "text")
     assert (text.exit_code, "neither a convtree log nor a session of a known format" in text.stderr) == (5, True)

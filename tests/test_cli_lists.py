@@ -275,6 +275,19 @@ def test_the_hit_is_highlighted(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> 
     assert on_terminal(monkeypatch, 80, "search", "thread", "needle")[1] == "  Needles, a <NEEDLE> and a <Thread>"
 
 
+def test_the_hit_is_bold_without_colours(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR takes the colours, not the mark. In a pipe there is none."""
+    shop.begin("c", 1, "Where is the needle?")
+    plain = CliRunner().invoke(app, ["search", "needle"], env={"NO_COLOR": "1"}).stdout
+    assert "\x1b" not in plain
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    shown = CliRunner().invoke(app, ["search", "needle"]).stdout
+    assert "\x1b[1mneedle\x1b[0m" in shown
+    assert shown.count("\x1b") == 2
+
+
 def test_usage_by_day_model_and_directory(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Days are local. A narrow terminal shows fewer columns, and the cost always."""
     usage = {"input_tokens": 1000, "output_tokens": 20, "cost": 0.5}

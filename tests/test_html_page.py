@@ -161,10 +161,23 @@ def test_the_map_has_all_branches(opened: Opened) -> None:
     """A line for each stretch without a fork; a click leads there."""
     opened.page.keyboard.press("m")
     assert opened.texts("[data-list=map] .line") == [
-        "Where to in *June*? می‌خواهم 👩‍💻\n3", "Rather music?\n2", "Or walks?\n2", "And food?\n11",
+        "Where to in *June*? می‌خواهم 👩‍💻\n3", "Rather music?\n2", "Or walks?\n2",
+        "★ the <i>best</i> one · And food?\n11",
     ]  # fmt: skip
     opened.page.click("[data-list=map] .line >> nth=2")
     assert branch_in_view(opened) == ["s1", "q1", "a1", "q4", "a5"]
+
+
+def test_labels_on_other_branches_are_below_the_contents(opened: Opened) -> None:
+    """They are not counted among the lines of the branch, and a click leads there."""
+    opened.page.goto(opened.page.url.partition("#")[0] + "#a5")
+    opened.wait_for("[data-list=prompts] .line:last-child .day", "other branch")
+    assert opened.texts("[data-list=prompts] .words") == [
+        "Where to in *June*? می‌خواهم 👩‍💻", "Or walks?", "★ the <i>best</i> one",
+    ]  # fmt: skip
+    assert opened.texts(".about") == ["2 lines for this branch"]
+    opened.page.click("[data-list=prompts] .line >> nth=2")
+    assert branch_in_view(opened)[-1] == "u"
 
 
 def test_the_search_looks_on_all_branches(opened: Opened) -> None:

@@ -145,6 +145,10 @@ def test_a_new_branch_appears_in_the_map(browser: Any, server: Server, log: Path
         assert sorted(words) == ["By ship?", "By train?", "Where to?"]
         session.label("a1", "here")
         opened.wait_for("article .label", "here", timeout_ms=1000)
+        opened.wait_for("[data-list=map] .line:first-child .words", "★ here · Where to?")
+        session.rename("Holidays")
+        opened.wait_for("h1", "Holidays", timeout_ms=1000)
+        assert opened.page.title() == "Holidays"
         session.hide("q1", visible_to="user")
         opened.wait_for("article .state", "not for the model", timeout_ms=1000)
         opened.page.click(".news")

@@ -36,6 +36,8 @@ STYLES = {
     "active": "\x1b[1m",
     "dim": "\x1b[2m",
 }
+#: What is still marked with NO_COLOR: the words that a search has found.
+WITHOUT_COLOUR = {"match": STYLES["title"]}
 PLAIN = "\x1b[0m"
 _CODE = re.compile("(" + "|".join(sorted({re.escape(each) for each in (PLAIN, *STYLES.values())})) + ")")
 

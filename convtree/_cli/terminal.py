@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from convtree._cli.output import PLAIN, STYLES, allow_colours
+from convtree._cli.output import PLAIN, STYLES, WITHOUT_COLOUR, allow_colours
 
 _TAB = 4  # columns
 _ONE = re.compile("[\u200d\U0001f1e6-\U0001f1ff]")  # a joined emoji, or a flag: shown as one by all
@@ -43,8 +43,9 @@ class Terminal:
         console = Console()
         self.width = console.width
         self.is_piped = not console.is_terminal
-        self.colour = console.color_system not in (None, "windows") and not console.no_color
-        if self.colour:
+        can_style = console.color_system not in (None, "windows")
+        self._styles = {} if not can_style else WITHOUT_COLOUR if console.no_color else STYLES
+        if can_style:
             allow_colours()
         self.is_terminal = console.is_terminal
         self._is_ascii = console.options.ascii_only
@@ -56,8 +57,8 @@ class Terminal:
         return _ASCII_LINES if self._is_ascii else _LINES
 
     def paint(self, text: str, style: str) -> str:
-        """Returns the text in a style, or unchanged without colours."""
-        return f"{STYLES[style]}{text}{PLAIN}" if self.colour and style in STYLES else text
+        """Returns the text in a style, or unchanged if the terminal has none. With NO_COLOR, hits stay bold."""
+        return f"{self._styles[style]}{text}{PLAIN}" if style in self._styles else text
 
     def cut(self, text: str, cells: int, *, fill: bool = False) -> str:
         """Returns the text cut to at most `cells` columns. With `fill`, shorter text is padded to that width."""

@@ -9,7 +9,7 @@ from convtree._engine.outline import Outline
 from convtree._formats.common.base import Exported
 from convtree._formats.common.gaps import gaps_of
 from convtree._formats.documents.html.entries import EntryMarkup, Shown
-from convtree._formats.documents.html.page import state_of
+from convtree._formats.documents.html.page import page_title, state_of
 from convtree._formats.documents.html.script_data import script_data
 from convtree._model.entries import Entry, Mark, VisibilityMark
 
@@ -39,7 +39,9 @@ class News:
         self._state = state_of(self.session)
         shown = [each for _, _, each in found if each is not None]
         rows, markup = [each.row for each in shown], [each.markup for each in shown]
-        return script_data({"rows": rows, "markup": markup, "again": [each for each in again if each], **self._state})
+        again = [each for each in again if each]
+        title = page_title(self.session)
+        return script_data({"rows": rows, "markup": markup, "again": again, "title": title, **self._state})
 
     def _read(self) -> list[tuple[int, Entry | Mark, Shown | None]]:
         """Returns the next records by their rows, and what is shown of entries, up to the size of a message."""

@@ -1,6 +1,6 @@
 // A page that follows its session: entries that are appended come as events of the server that made the page.
 
-function extend({ rows, markup, again, leaf, labels: now, gaps, certain }) {
+function extend({ rows, markup, again, leaf, labels: now, gaps, certain, title }) {
   const end = view.path.at(-1) ?? null;
   const atEnd = (view.sections.at(-1)?.getBoundingClientRect().bottom ?? 0) < innerHeight + 100;
   blocks.add(rows, markup);
@@ -9,6 +9,7 @@ function extend({ rows, markup, again, leaf, labels: now, gaps, certain }) {
   for (const key of Object.keys(labels)) delete labels[key];
   Object.assign(labels, now);
   Object.assign(facts, { leaf, gaps, certain });
+  document.title = $("h1").textContent = title;
   view.gaps = gaps;
   if (!tree.entries.length) return;
   if (!end) main.replaceChildren();

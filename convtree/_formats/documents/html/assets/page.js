@@ -52,7 +52,7 @@ function goLine(className, entry, text, go) {
   return line;
 }
 
-const prompts = new LongList($('[data-list="prompts"]'), 32, ({ entry, label, day }) => {
+const prompts = new LongList($('[data-list="prompts"]'), 32, ({ entry, label, day, isElsewhere }) => {
   const kind = KINDS[entry.kind] ?? "";
   const text = label !== undefined ? `★ ${label}` : [kind, entry.words].filter(Boolean).join(": ") || "(empty)";
   const className = (label !== undefined ? "label " : "") + entry.kind + (entry === prompts.active ? " active" : "");
@@ -60,6 +60,7 @@ const prompts = new LongList($('[data-list="prompts"]'), 32, ({ entry, label, da
   const siblings = tree.siblings(entry);
   if (siblings.length > 1) line.append(make("span", "fork", `${siblings.indexOf(entry) + 1}/${siblings.length}`));
   if (day) line.append(make("span", "day", day));
+  if (isElsewhere) line.append(make("span", "day", "other branch"));
   if (entry === prompts.active) line.setAttribute("aria-current", "true");
   return line;
 });
@@ -67,7 +68,8 @@ const prompts = new LongList($('[data-list="prompts"]'), 32, ({ entry, label, da
 const map = new LongList($('[data-list="map"]'), 36, (item) => {
   const { run, depth } = item;
   const entry = run.title ?? run.first;
-  const line = goLine(run.isActive ? "run active" : "run", run.first, entry.words || entry.kind, () => {
+  const text = [...run.labels.map((label) => `★ ${label}`), entry.words || entry.kind].join(" · ");
+  const line = goLine(run.isActive ? "run active" : "run", run.first, text, () => {
     switchTo(run.isActive ? view.path.at(-1) : tree.tip(run.first), run.first);
   });
   line.prepend(graphOf(item));
@@ -127,7 +129,8 @@ let searched = "";
 
 function about() {
   const tab = shownTab();
-  const text = { prompts: `${counted(prompts.items.length, "line")} for this branch`, map: counted(map.items.length, "segment"), hits: searched };
+  const own = prompts.items.filter((item) => !item.isElsewhere).length;
+  const text = { prompts: `${counted(own, "line")} for this branch`, map: counted(map.items.length, "segment"), hits: searched };
   $(".about").textContent = text[tab];
 }
 
@@ -137,12 +140,13 @@ function switchTo(tip, stay) {
   const path = tree.path(tip);
   const place = stay && view.placeOf?.has(stay.parent) ? view.elementOf(stay.parent)?.getBoundingClientRect().top : null;
   view.show(path);
-  prompts.set(withDays(path.flatMap((entry) => {
+  const lines = withDays(path.flatMap((entry) => {
     const label = labels[entry.row];
     const lines = entry.kind in KINDS ? [{ entry }] : [];
     return label === undefined ? lines : [{ entry, label }, ...lines];
-  })));
-  map.set(tree.map(path));
+  }));
+  prompts.set([...lines, ...labelsElsewhere()]);
+  map.set(tree.map(path, labels));
   sums();
   about();
   if (!stay) return;
@@ -153,6 +157,13 @@ function switchTo(tip, stay) {
   } else {
     goTo(stay);
   }
+}
+
+// The labels on other branches, below the contents of the one in view.
+function labelsElsewhere() {
+  const entries = Object.keys(labels).map((row) => tree.byRow.get(Number(row)));
+  return entries.filter((entry) => entry && !view.onPath.has(entry)).sort((a, b) => a.row - b.row)
+    .map((entry) => ({ entry, label: labels[entry.row], isElsewhere: true }));
 }
 
 // Adds the day, in local time, to the first line of each day.

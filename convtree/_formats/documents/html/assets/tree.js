@@ -51,15 +51,17 @@ class Tree {
   }
 
   // The lines of the map: chains without a fork, side branches before the branch that goes on in the same column.
-  // `open` has a bit for each column that a line runs through.
-  map(path) {
+  // `open` has a bit for each column that a line runs through. `labels` are texts by rows.
+  map(path, labels) {
     const active = new Set(path);
     const runs = [];
     const runOf = new Map();
     for (const entry of this.entries) {
       const parent = entry.parent;
+      const label = labels[entry.row];
       if (parent && parent.children.length === 1) {
         const run = runOf.get(parent);
+        if (label !== undefined) run.labels.push(label);
         run.last = entry;
         run.size++;
         run.weight++;
@@ -67,7 +69,7 @@ class Tree {
         if (!run.title && entry.kind === "user") run.title = entry;
         continue;
       }
-      const run = { first: entry, last: entry, size: 1, weight: 1, children: [], parent: null, main: null };
+      const run = { first: entry, last: entry, size: 1, weight: 1, children: [], parent: null, main: null, labels: label === undefined ? [] : [label] };
       run.title = entry.kind === "user" ? entry : null;
       run.parent = parent ? runOf.get(parent) : null;
       if (run.parent) run.parent.children.push(run);
