@@ -120,17 +120,17 @@ class Sessions:
         if marker != leaf and (marker is not None or not self._is_current(log, leaf, name, session)):
             raise _stale(session)
         rewound = events.rewound(log, leaf, name[0], event, entry)
-        where: dict[str, Any] = {} if rewound is None else {"parent_id": rewound.parent_id}
+        parent = leaf if rewound is None else rewound.parent_id
         entries: list[Entry] = [rewound or entry]
         change = change_of(entry.message["actions"]["state_delta"])
         if change.session or change.shared or rewound is not None:
             state = self.states.at(log, leaf, name)["state"]
             entries.append(state_entry(state | change.session, change.shared))
         try:
-            done = append_clean(log, entries, expect_leaf=leaf, **where)
+            done = append_clean(log, entries, parent_id=parent, expect_leaf=leaf)
         except IdConflict:  # a mark has it
             entries[0] = replace(entries[0], id=events.second_id_of(entry))
-            done = append_clean(log, entries, expect_leaf=leaf, **where)
+            done = append_clean(log, entries, parent_id=parent, expect_leaf=leaf)
         self.states.put(log.id, done[-1].id, name, _data(done[1]) if len(done) > 1 else self.states.at(log, leaf, name))
         _mark(session, done[-1].id)
         return True

@@ -368,6 +368,26 @@ def test_edit_and_regenerate_keep_the_sibling(run: Callable[[Any], None]) -> Non
     run(main)
 
 
+def test_a_result_stays_where_adk_has_it(run: Callable[[Any], None]) -> None:
+    """Also when the call that it answers was left by a branch."""
+
+    async def main(service: Any) -> None:
+        session = await service.create_session(**ONE)
+        call = types.Part(function_call=types.FunctionCall(id="c1", name="look", args={}))
+        result = types.Part(function_response=types.FunctionResponse(id="c1", name="look", response={"seen": 1}))
+        question = await service.append_event(session, says("Look!"))
+        content = types.Content(role="model", parts=[call])
+        await service.append_event(session, Event(author="guide", invocation_id="i1", content=content))
+        await service.branch(**ONE, entry=question.id)
+        again = await service.get_session(**ONE)
+        await service.append_event(again, Event(author="guide", content=types.Content(role="user", parts=[result])))
+        await service.append_event(again, says("Seen", "guide"))
+        assert (await service.get_session(**ONE)).events == again.events
+        assert len(again.events) == 3
+
+    run(main)
+
+
 def test_what_others_appended_is_read(run: Callable[[Any], None]) -> None:
     """A message of another tool and a compaction of convtree are events as well."""
 
@@ -635,6 +655,40 @@ def test_what_a_crash_left_out_is_made_up_for_once(tmp_path: Path, monkeypatch: 
         assert (await Service(tmp_path).get_session(**ONE)).state == {"k": 1, "user:k": 2}
 
     asyncio.run(main())
+
+
+def test_an_event_whose_reply_was_lost_can_be_delivered_again(
+    run: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session object learns that it is stored, and goes on. An old delivery does not confuse it."""
+    sessions = pytest.importorskip("convtree.adapters._google_adk_sessions").Sessions
+    append = sessions.append
+
+    def lose(*arguments: Any) -> None:
+        append(*arguments)
+        setattr(arguments[1], "_storage_update_marker", seen_before)  # noqa: B010
+        raise OSError("the network is gone")
+
+    async def main(service: Any) -> None:
+        nonlocal seen_before
+        session = await service.create_session(**ONE)
+        first = await service.append_event(session, says("one"))
+        seen_before = session._storage_update_marker
+        event = changes(k=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(sessions, "append", lose)
+            with pytest.raises(OSError, match="network"):
+                await service.append_event(session, event)
+        assert len(session.events) == 1
+        await service.append_event(session, event)
+        await service.append_event(session, first)
+        await service.append_event(session, says("two"))
+        loaded = await service.get_session(**ONE)
+        assert (loaded.events, loaded.state) == (session.events, session.state)
+        assert len(loaded.events) == 3
+
+    seen_before: str | None = None
+    run(main)
 
 
 def test_a_cancelled_caller_waits_for_the_outcome(tmp_path: Path) -> None:
