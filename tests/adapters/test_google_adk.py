@@ -329,6 +329,10 @@ def test_a_rewind_is_a_branch(run: Callable[[Any], None]) -> None:
         assert [branch.leaf.text for branch in await service.branches(**ONE)] == ["When?", "And by train?"]
         recent = await service.get_session(**ONE, config=base.GetSessionConfig(num_recent_events=3))
         assert recent.events == session.events[-3:]
+        await service.append_event(session, changes(city="Bari"))
+        await service.append_event(session, Event(author="user", actions=Actions(rewind_before_invocation_id="i3")))
+        loaded = await service.get_session(**ONE)
+        assert (loaded.events, loaded.state) == (session.events, {"city": "Bari"})  # ADK's rewinds say what changes
 
     run(main)
 
@@ -650,9 +654,17 @@ def test_what_a_crash_left_out_is_made_up_for_once(tmp_path: Path, monkeypatch: 
         again = Service(tmp_path)
         loaded = await again.get_session(**ONE)
         assert (len(loaded.events), loaded.state) == (1, {"k": 1, "user:k": 1})
-        other = await again.create_session(app_name="trips", user_id="ada")
-        await again.append_event(other, changes(**{"user:k": 2}))
-        assert (await Service(tmp_path).get_session(**ONE)).state == {"k": 1, "user:k": 2}
+        lost = changes(**{"user:l": 1})
+        with monkeypatch.context() as patch:
+            patch.setattr(states.States, "put", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                await again.append_event(loaded, lost)
+        third = Service(tmp_path)
+        other = await third.create_session(app_name="trips", user_id="ada")
+        await third.append_event(loaded, lost)
+        assert await third.get_user_state(app_name="trips", user_id="ada") == {"k": 1, "l": 1}
+        await third.append_event(other, changes(**{"user:k": 2}))
+        assert (await Service(tmp_path).get_session(**ONE)).state == {"k": 1, "user:k": 2, "user:l": 1}
 
     asyncio.run(main())
 
@@ -662,18 +674,17 @@ def test_an_event_whose_reply_was_lost_can_be_delivered_again(
 ) -> None:
     """The session object learns that it is stored, and goes on. An old delivery does not confuse it."""
     sessions = pytest.importorskip("convtree.adapters._google_adk_sessions").Sessions
-    append = sessions.append
+    append, before = sessions.append, list[str]()
 
     def lose(*arguments: Any) -> None:
         append(*arguments)
-        setattr(arguments[1], "_storage_update_marker", seen_before)  # noqa: B010
+        setattr(arguments[1], "_storage_update_marker", before[0])  # noqa: B010
         raise OSError("the network is gone")
 
     async def main(service: Any) -> None:
-        nonlocal seen_before
         session = await service.create_session(**ONE)
         first = await service.append_event(session, says("one"))
-        seen_before = session._storage_update_marker
+        before.append(session._storage_update_marker)
         event = changes(k=1)
         with monkeypatch.context() as patch:
             patch.setattr(sessions, "append", lose)
@@ -687,7 +698,6 @@ def test_an_event_whose_reply_was_lost_can_be_delivered_again(
         assert (loaded.events, loaded.state) == (session.events, session.state)
         assert len(loaded.events) == 3
 
-    seen_before: str | None = None
     run(main)
 
 
