@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from convtree import Entry, EntryNotFound, ExtensionDataEntry, MessageEntry, Session, is_session_id
+from convtree.adapters._base import is_hidden
 
 TYPE = "chatkit.item"
 
@@ -28,10 +29,10 @@ class Thread(NamedTuple):
 
 
 def thread_at(log: Session, leaf: str | None) -> Thread:
-    """Returns the thread that ends at an entry. What other tools appended is no item."""
+    """Returns the thread that ends at an entry. What other tools appended is no item, nor is what was hidden."""
     thread = Thread({}, {})
     for entry in [] if leaf is None else log.path(leaf):
-        add(thread, entry)
+        add(thread, log, entry)
     return thread
 
 
@@ -40,13 +41,13 @@ def place_of(log: Session, leaf: str | None, items: Mapping[str, Item]) -> tuple
     thread, wanted = Thread({}, {}), [*items.items()]
     found: tuple[bool, str | None] = (not items, None)
     for entry in [] if leaf is None else log.path(leaf):
-        add(thread, entry)
-        if [*thread.items.items()] == wanted:
+        add(thread, log, entry)
+        if len(thread.items) == len(wanted) and [*thread.items.items()] == wanted:
             found = (True, entry.id)
     return found
 
 
-def add(thread: Thread, entry: Entry) -> None:
+def add(thread: Thread, log: Session, entry: Entry) -> None:
     """Adds what an entry says to the thread above it."""
     said: Any = None
     if isinstance(entry, MessageEntry):
@@ -54,6 +55,8 @@ def add(thread: Thread, entry: Entry) -> None:
     elif isinstance(entry, ExtensionDataEntry) and entry.ext_type == TYPE:
         said = entry.data.get("item"), entry.data.get("deletes")
     item, deleted = said or (None, None)
+    if item is not None and isinstance(entry, MessageEntry) and is_hidden(log, entry):
+        item, deleted = None, item["id"]
     if item is not None:
         thread.items[item["id"]] = item
         thread.entries[item["id"]] = entry

@@ -28,6 +28,7 @@ from convtree import (
     is_session_id,
     session_key,
 )
+from convtree.adapters._base import is_hidden
 from convtree.adapters._cleaning import clean
 
 SHAPE = "google-adk"
@@ -108,7 +109,8 @@ def upwards(log: Session, leaf: str | None, app_name: str) -> Iterator[MessageEn
         above = None
         for entry in log.walk_up(at):
             if isinstance(entry, MessageEntry) and entry.shape == SHAPE:
-                yield entry
+                if not is_hidden(log, entry):
+                    yield entry
                 above = _behind(log, entry)
                 if above is not None:
                     break

@@ -46,7 +46,8 @@ class Sessions:
     def __init__(self, store: StoreLike) -> None:
         self.engine = Engine(store)
         self.states = States(self.engine)
-        self._listed: Recent[tuple[str | None, int, dict[str, Any], float]] = Recent(1_000)  # by session, for lists
+        # for lists, by session: when it began, its leaf, its state, and when it was changed last
+        self._listed: Recent[tuple[str | None, str | None, dict[str, Any], float]] = Recent(1_000)
 
     @contextmanager
     def open(self, name: Name) -> Iterator[convtree.Session]:
@@ -71,7 +72,7 @@ class Sessions:
             except StaleLeaf:
                 raise AlreadyExistsError(f"Session with id {name[2]} already exists.") from None
             data = _data(stored)
-            self.states.put(log.id, stored.id, name, data)
+            self.states.put(log, stored.id, name, data)
         return self._session(name, data["state"], now, stored.id)
 
     def get(self, name: Name, config: GetSessionConfig | None) -> Session | None:
@@ -131,7 +132,7 @@ class Sessions:
         except IdConflict:  # a mark has it
             entries[0] = replace(entries[0], id=events.second_id_of(entry))
             done = append_clean(log, entries, parent_id=parent, expect_leaf=leaf)
-        self.states.put(log.id, done[-1].id, name, _data(done[1]) if len(done) > 1 else self.states.at(log, leaf, name))
+        self.states.put(log, done[-1].id, name, _data(done[1]) if len(done) > 1 else self.states.at(log, leaf, name))
         _mark(session, done[-1].id)
         return True
 
@@ -175,14 +176,14 @@ class Sessions:
     def _state_of(self, info: SessionInfo) -> tuple[dict[str, Any], float]:
         """Returns the state of a session in a list, and when it was changed last. One that did not change is known."""
         known = self._listed.get(info.id)
-        if known is not None and known[:2] == (info.leaf_id, info.entries):
+        if known is not None and known[:2] == (info.created, info.leaf_id):
             return known[2:]
         with self.engine.store.open(info.id, read_only=True) as log:
             leaf = log.leaf_id
             data = self.states.at(log, leaf, tuple(info.key))
             time = self._time(log, leaf, info.key[0], data)
         if leaf == info.leaf_id:
-            self._listed.put(info.id, (leaf, info.entries, data["state"], time))
+            self._listed.put(info.id, (info.created, leaf, data["state"], time))
         return data["state"], time
 
     def _is_current(self, log: convtree.Session, leaf: str | None, name: Name, session: Session) -> bool:

@@ -72,23 +72,24 @@ class States:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._known: Recent[tuple[str | None, dict[str, Any]]] = Recent(256)  # by session: the leaf, and the data there
+        # by session: when it began, for its id may have been another one's; its leaf, and the data there
+        self._known: Recent[tuple[str | None, str | None, dict[str, Any]]] = Recent(256)
 
     def at(self, log: Session, leaf: str | None, name: Name) -> dict[str, Any]:
         """Returns the data of a session's state at its leaf. Shared ones have what they say when this returns."""
         known = self._known.get(log.id)
-        if known is not None and known[0] == leaf:
-            return known[1]
+        if known is not None and known[:2] == (log.header.timestamp, leaf):
+            return known[2]
         data: dict[str, Any] = log.state(TYPE, {"state": {}}, leaf=leaf)
-        self.put(log.id, leaf, name, data)
+        self.put(log, leaf, name, data)
         return data
 
-    def put(self, session_id: str, leaf: str | None, name: Name, data: dict[str, Any]) -> None:
+    def put(self, log: Session, leaf: str | None, name: Name, data: dict[str, Any]) -> None:
         """Changes the shared states as the data of a session's new state says."""
         for scope, delta in data.get("shared", {}).items():
             if scope in _PREFIXES:
                 self._change(scope, name, data["shared"], delta)
-        self._known.put(session_id, (leaf, data))
+        self._known.put(log.id, (log.header.timestamp, leaf, data))
 
     def _change(self, scope: Scope, name: Name, shared: Mapping[str, Any], delta: Mapping[str, Any]) -> None:
         id, time = f"{shared['id']}-{scope}", shared["time"]

@@ -191,9 +191,11 @@ def test_items_are_messages(run: Callable[[Any], None]) -> None:
             ]
             assert log.entry("u1").text == "> a city\n\nWhere?"
             assert log.entry("h").visible_to == "model"
+            log.hide("h")
         assert (await store.load_item("thr_1", "c1", None)).output == {"city": "Rome"}
         with pytest.raises(NotFound):
             await store.load_item("thr_1", "a0", None)
+        assert [item.id for item in await shown(store)] == ["u1", "c1", "e1"]
 
     run(main)
 

@@ -488,6 +488,55 @@ def test_shared_state_is_kept(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_session_that_began_anew_is_another_one(where: str) -> None:
+    """With the same ids as the deleted one, and seen by a service that knew that one."""
+
+    async def main() -> None:
+        service = Service(where)
+        other = Service(service._sessions.engine.store)
+        for number in range(2):
+            session = await service.create_session(**ONE, state={"n": number})
+            await service.append_event(session, says(f"{number}", id="e1", timestamp=float(number)))
+            loaded = await other.get_session(**ONE)
+            assert (texts(loaded), loaded.state) == ([f"{number}"], {"n": number})
+            (listed,) = (await other.list_sessions(app_name="trips", user_id="ada")).sessions
+            assert (listed.state, listed.last_update_time) == ({"n": number}, float(number))
+            await service.delete_session(**ONE)
+            await asyncio.sleep(0.002)
+        await service.close()
+
+    asyncio.run(main())
+
+
+def test_the_last_events(run: Callable[[Any], None]) -> None:
+    """So many, and not older than a time; both conditions hold. What somebody has hidden is not among them."""
+
+    async def main(service: Any) -> None:
+        session = await service.create_session(**ONE)
+        for number in range(5):
+            await service.append_event(session, says(f"{number}", timestamp=float(number), id=f"e{number}"))
+        for last, after, expected in (
+            (None, None, "01234"),
+            (0, None, ""),
+            (2, None, "34"),
+            (9, None, "01234"),
+            (None, 3.0, "34"),
+            (1, 3.0, "4"),
+            (4, 3.5, "4"),
+            (None, 9.0, ""),
+        ):
+            config = base.GetSessionConfig(num_recent_events=last, after_timestamp=after)
+            loaded = await service.get_session(**ONE, config=config)
+            assert ("".join(texts(loaded)), loaded.last_update_time) == (expected, 4.0)
+        with service.log(**ONE) as log:
+            log.hide("e3")
+        last_two = await service.get_session(**ONE, config=base.GetSessionConfig(num_recent_events=2))
+        assert texts(last_two) == ["2", "4"]
+        await service.append_event(session, says("5"))
+
+    run(main)
+
+
 def test_a_store_that_was_given_stays_open(tmp_path: Path) -> None:
     """A closed object says so; one that was opened by path is closed with its last user."""
 
