@@ -49,14 +49,14 @@ def place_of(log: Session, leaf: str | None, items: Mapping[str, Item]) -> tuple
 
 def add(thread: Thread, log: Session, entry: Entry) -> None:
     """Adds what an entry says to the thread above it."""
-    said: Any = None
+    said: dict[str, Any] = {}
     if isinstance(entry, MessageEntry):
-        said = (entry.extra or {}).get("item"), (entry.extra or {}).get("deletes")
+        said = entry.extra or {}
     elif isinstance(entry, ExtensionDataEntry) and entry.ext_type == TYPE:
-        said = entry.data.get("item"), entry.data.get("deletes")
-    item, deleted = said or (None, None)
+        said = entry.data
+    item, deleted = said.get("item"), said.get("deletes")
     if item is not None and isinstance(entry, MessageEntry) and is_hidden(log, entry):
-        item, deleted = None, item["id"]
+        deleted, item = item["id"], None
     if item is not None:
         thread.items[item["id"]] = item
         thread.entries[item["id"]] = entry
@@ -73,8 +73,10 @@ def entries_of(log: Session, item: Item, before: Entry | None) -> list[Entry]:
         item: the item as JSON.
         before: the entry that says what it was; None if it is new.
     """
+    stored: Any = None
     id = item["id"] if before is None and is_session_id(item["id"]) and not _has(log, item["id"]) else ""
-    stored = before.extra["item"] if isinstance(before, MessageEntry) and before.extra else None
+    if isinstance(before, MessageEntry):
+        stored = (before.extra or {})["item"]
     messages = _messages(item)
     if item["type"] == "client_tool_call" and stored is not None:  # the call is there; of two results, the first counts
         messages = messages[len(_messages(stored)) :]

@@ -95,6 +95,8 @@ SUITES = {
         stores=("memory", "folder", "sqlite"),
         options=("-c", os.devnull, "--rootdir", ".", "-o", "asyncio_mode=auto"),
     ),
+    "chatkit": Suite(package="openai-chatkit"),
+    "agent-framework": Suite(package="agent-framework-core"),
 }
 
 
