@@ -160,6 +160,8 @@ class SessionView(msgspec.Struct, frozen=True):
 
         Everybody sees what is neither a message nor a branch summary.
         """
+        if isinstance(entry_id, MessageEntry) and not self.index.state.visible_to:
+            return entry_id.visible_to  # no mark has changed any: a database need not be asked for the row
         row = self.row_of(entry_id)
         entry = entry_id if isinstance(entry_id, Entry) else self.index.entries([row])[0]
         return effective(self.index, row, entry)[0] if isinstance(entry, MessageEntry | BranchSummaryEntry) else "all"

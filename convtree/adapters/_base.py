@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from convtree import (
+    MessageEntry,
     Session,
     SessionNotFound,
     SessionStore,
@@ -162,6 +163,12 @@ def address(*name: str) -> dict[str, Any]:
     if len(name) == 1 and is_session_id(name[0]):
         return {"id": name[0]}
     return {"key": name if len(name) > 1 else name[0]}
+
+
+def is_hidden(log: Session, entry: MessageEntry) -> bool:
+    """Returns whether a message was hidden from models after it was appended: a framework does not get it either."""
+    now = log.visible_to(entry)
+    return now != entry.visible_to and now not in ("all", "model")
 
 
 def session_id(*name: str) -> str:

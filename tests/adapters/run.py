@@ -2,11 +2,11 @@
 
     python tests/adapters/run.py                      all frameworks
     python tests/adapters/run.py openai-agents        one of them
-    python tests/adapters/run.py --own                our tests only, not those of the framework's sdist
+    python tests/adapters/run.py --own                our tests only, not those of the framework
 
 Each framework has an environment of its own, because their pins collide. The environments are in $CONVTREE_FRAMEWORKS,
-or thrown away. Ends with a table of how many tests passed, failed as expected, and failed. Exits 1 if a test failed.
-Needs the network for packages only.
+or thrown away; so are the sdists and repositories that the frameworks' tests come from. Ends with a table of how many
+tests passed, failed as expected, and failed. Exits 1 if a test failed, or if the tests of a framework cannot be had.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Suite(NamedTuple):
         needs: packages that the tests import.
         plugin: the module here that puts the adapter in the place of the framework's own store; None if the framework
             has no tests for stores.
-        paths: these tests, in the unpacked sdist.
+        paths: these tests, in the unpacked sdist, or in the repository.
+        repository: where they are, if the sdist does not have them: a URL of git, whose tags are "v" and the version.
         stores: the values of CONVTREE_STORE with which they run.
         options: more arguments of pytest.
     """
@@ -46,6 +47,7 @@ class Suite(NamedTuple):
     needs: tuple[str, ...] = ()
     plugin: str | None = None
     paths: tuple[str, ...] = ()
+    repository: str | None = None
     stores: tuple[str, ...] = ("folder", "sqlite")
     options: tuple[str, ...] = ()
 
@@ -84,6 +86,17 @@ SUITES = {
         stores=("memory", "folder", "sqlite"),
         options=("-p", "anyio", "-c", os.devnull, "--rootdir", ".", "--import-mode=importlib"),
     ),
+    "google-adk": Suite(
+        package="google-adk",
+        needs=("google-adk[db]", "redis"),
+        plugin="google_adk_plugin",
+        paths=("tests/unittests/sessions/test_session_service.py",),
+        repository="https://github.com/google/adk-python",
+        stores=("memory", "folder", "sqlite"),
+        options=("-c", os.devnull, "--rootdir", ".", "-o", "asyncio_mode=auto"),
+    ),
+    "chatkit": Suite(package="openai-chatkit"),
+    "agent-framework": Suite(package="agent-framework-core"),
 }
 
 
@@ -135,7 +148,12 @@ def run(name: str, work: Path, *, own: bool) -> Iterator[Result]:
     yield tested(name, version, "ours", python, ["-c", os.devnull, "--rootdir", str(HERE), str(ours)], HERE, {})
     if own or suite.plugin is None:
         return
-    source = sdist(suite.package, version, python, work)
+    try:
+        source = checkout(suite, version, work) if suite.repository else sdist(suite.package, version, python, work)
+    except subprocess.CalledProcessError as error:
+        print(f"{name}: its own tests cannot be had: {error}", flush=True)
+        yield Result(name, version, "its own: not to be had", {}, 1)
+        return
     for store in suite.stores:
         settings = {"CONVTREE_STORE": store, "PYTHONPATH": os.pathsep.join([str(HERE), str(source)])}
         yield tested(
@@ -170,6 +188,15 @@ def sdist(name: str, version: str, python: str, work: Path) -> Path:
         with tarfile.open(work / f"{stem}.tar.gz") as archive:
             archive.extractall(work, filter="data")
     return work / stem
+
+
+def checkout(suite: Suite, version: str, work: Path) -> Path:
+    """Returns the folder of the framework's repository, at the tag of the installed version."""
+    place = work / f"{suite.package}-{version}"
+    if not place.exists():
+        clone = ["git", "clone", "-q", "-c", "advice.detachedHead=false", "--depth", "1", "--branch", f"v{version}"]
+        subprocess.run([*clone, str(suite.repository), str(place)], check=True)
+    return place
 
 
 def tested(

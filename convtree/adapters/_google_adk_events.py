@@ -1,0 +1,170 @@
+"""Events of Google's ADK as entries of a log, and back. Reads logs, writes none.
+
+ADK's history of a session is one line, in which a rewind is an event behind what it takes back. In the tree, that event
+begins a branch above what it takes back, so that everybody else reads the conversation as it goes on. The entry says
+behind which one ADK has it, and `upwards` yields the events in ADK's order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from itertools import islice, takewhile
+from typing import Any, Literal
+
+from google.adk.events.event import Event
+from google.adk.sessions.base_session_service import GetSessionConfig
+from msgspec.structs import replace
+
+from convtree import (
+    BranchSummaryEntry,
+    CompactionEntry,
+    Entry,
+    EntryNotFound,
+    MessageEntry,
+    Session,
+    is_session_id,
+    session_key,
+)
+from convtree.adapters._base import is_hidden
+from convtree.adapters._cleaning import clean
+
+SHAPE = "google-adk"
+
+Visibility = Literal["all", "user", "nobody"]
+
+_BEHIND = "behind"  # in `extra` of a rewind: the entry behind which ADK has it
+
+
+def id_of(event_id: str) -> str:
+    """Returns the id of the entry of an event: the event's, where that can be one. No two ids share one."""
+    return event_id if is_session_id(event_id) else session_key("event", json.dumps(event_id))
+
+
+def second_id_of(entry: MessageEntry) -> str:
+    """Returns the id of the entry of an event whose own id another one has: ADK's services store both."""
+    return session_key("event", entry.id, json.dumps(entry.message, sort_keys=True))
+
+
+def message_entry(event: Event) -> MessageEntry:
+    """Returns the entry that stores an event. An object in it that JSON does not know becomes its `repr`."""
+    cleaned: list[str] = []
+
+    def as_text(unknown: Any) -> str:
+        cleaned.append(f"a {type(unknown).__name__} became a text")
+        return repr(unknown)
+
+    message = event.model_dump(mode="json", exclude_none=True, fallback=as_text)
+    model = event.model_version
+    return MessageEntry(
+        id=id_of(event.id),
+        message=message,
+        shape=SHAPE,
+        provider="google" if model is not None and model.startswith("gemini") else None,
+        model=model,
+        usage=message.get("usage_metadata"),
+        visible_to=_visible_to(event),
+        pinned=False,
+        status="interrupted" if event.interrupted and event.author != "user" else None,
+        extra={"cleaned": cleaned} if cleaned else None,
+    )
+
+
+def _visible_to(event: Event) -> Visibility:
+    """Returns who sees an event: nobody if it says nothing, such as a change of state or a rewind.
+
+    What a compaction sums up is still there, so only people see its summary.
+    """
+    if event.actions.compaction is not None:
+        return "user"
+    says = event.content is not None or event.input_transcription or event.output_transcription
+    return "all" if says else "nobody"
+
+
+def event_of(entry: MessageEntry) -> Event:
+    """Returns the event that an entry stores."""
+    return Event.model_validate(entry.message)
+
+
+def says_the_same(stored: MessageEntry, entry: MessageEntry) -> bool:
+    """Returns whether a stored entry is that of the same event: it was delivered twice."""
+    return stored.message == entry.message or stored.message == clean(entry.message).value
+
+
+# --- the history ---
+
+
+def upwards(log: Session, leaf: str | None, app_name: str) -> Iterator[MessageEntry]:
+    """Yields the entries of a session's events in ADK's order, the last first.
+
+    Args:
+        log: the session.
+        leaf: where to begin.
+        app_name: who the author of answers is that another tool stored.
+    """
+    at = leaf
+    while at is not None:
+        above = None
+        for entry in log.walk_up(at):
+            if isinstance(entry, MessageEntry) and entry.shape == SHAPE:
+                if not is_hidden(log, entry):
+                    yield entry
+                above = _behind(log, entry)
+                if above is not None:
+                    break
+            elif isinstance(entry, MessageEntry | CompactionEntry | BranchSummaryEntry):
+                yield from _of_others(log, entry, app_name)
+                break
+        at = above
+
+
+def recent(log: Session, leaf: str | None, app_name: str, config: GetSessionConfig | None) -> list[Event]:
+    """Returns the last events of a session in order: those that ADK asks for, and no others are read."""
+    entries = upwards(log, leaf, app_name)
+    if config is not None and config.num_recent_events is not None:
+        entries = islice(entries, config.num_recent_events)
+    if config is not None and config.after_timestamp is not None:
+        after = config.after_timestamp
+        entries = takewhile(lambda each: each.message["timestamp"] >= after, entries)
+    return [event_of(each) for each in entries][::-1]
+
+
+def rewound(log: Session, leaf: str | None, app_name: str, event: Event, entry: MessageEntry) -> MessageEntry | None:
+    """Returns the entry of an event that rewinds, with the place where that is in the tree as its parent.
+
+    None if the event does not rewind, or there is no such invocation.
+    """
+    invocation = event.actions.rewind_before_invocation_id
+    first = None
+    if invocation:
+        for each in upwards(log, leaf, app_name):
+            first = each if each.message.get("invocation_id") == invocation else first
+    if first is None:
+        return None
+    return replace(entry, parent_id=first.parent_id, extra={**(entry.extra or {}), _BEHIND: leaf})
+
+
+def _behind(log: Session, entry: MessageEntry) -> str | None:
+    """Returns the entry behind which ADK has the event of a rewind; None for others, and if a vacuum has dropped it."""
+    id = (entry.extra or {}).get(_BEHIND)
+    if id is not None:
+        with suppress(EntryNotFound):
+            log.entry(id)
+            return str(id)
+    return None
+
+
+def _of_others(log: Session, entry: Entry, app_name: str) -> Iterator[MessageEntry]:
+    """Yields what a model should see of a conversation down to an entry that this adapter did not write.
+
+    Without system prompts: an agent has its own.
+    """
+    contents = log.build_context(leaf=entry).to("gemini")["contents"]
+    for number, content in reversed([*enumerate(contents)]):
+        said = any("functionResponse" not in part for part in content["parts"])
+        author = "user" if content["role"] == "user" and said else app_name
+        time = datetime.fromisoformat(entry.timestamp or "1970-01-01T00:00:00+00:00").timestamp()
+        event = Event(id=f"{entry.id}.{number}", author=author, timestamp=time, content=content)
+        yield replace(message_entry(event), parent_id=entry.parent_id)
