@@ -11,7 +11,7 @@ import pytest
 from harness_runs import run
 
 
-@pytest.mark.parametrize(("option", "cycles"), [("", 50), ("--indexed", 50), ("--sqlite", 20)])
+@pytest.mark.parametrize(("option", "cycles"), [("", 25), ("--indexed", 25), ("--sqlite", 12)])
 def test_kill(option: str, cycles: int) -> None:
     """When processes are killed nothing acknowledged is lost, and the log stays readable; with an index, in SQLite."""
     code, result, _ = run("kill", "--cycles", cycles, *filter(None, [option]))
@@ -25,9 +25,9 @@ def test_retention(option: str, request: pytest.FixtureRequest, monkeypatch: pyt
     """When writers, pruners and deleters are killed, nothing acknowledged is deleted with what was judged before."""
     if option == "--postgres":
         monkeypatch.setenv("CONVTREE_TEST_PG", request.getfixturevalue("postgres_server"))
-    code, result, _ = run("retention", "--cycles", 20, *filter(None, [option]))
+    code, result, _ = run("retention", "--cycles", 12, *filter(None, [option]))
     found = (code, result["ok"], result["lost"], result["unreadable"], result["cycles"])
-    assert found == (0, True, 0, 0, 20), json.dumps(result)
+    assert found == (0, True, 0, 0, 12), json.dumps(result)
     assert result["acknowledged"] > 0
 
 
@@ -36,9 +36,9 @@ def test_vacuuming(option: str, request: pytest.FixtureRequest, monkeypatch: pyt
     """When writers and vacuumers are killed, nothing acknowledged is lost, and nothing that was dropped comes back."""
     if option == "--postgres":
         monkeypatch.setenv("CONVTREE_TEST_PG", request.getfixturevalue("postgres_server"))
-    code, result, _ = run("vacuuming", "--cycles", 20, *filter(None, [option]))
+    code, result, _ = run("vacuuming", "--cycles", 12, *filter(None, [option]))
     found = (code, result["ok"], result["lost"], result["unreadable"], result["cycles"])
-    assert found == (0, True, 0, 0, 20), json.dumps(result)
+    assert found == (0, True, 0, 0, 12), json.dumps(result)
     assert min(result["acknowledged"], result["vacuums"], result["reads"]) > 0
 
 
@@ -54,9 +54,9 @@ def test_cancelling(variant: str | None, request: pytest.FixtureRequest, monkeyp
 
 
 def test_contention() -> None:
-    """Six processes with 1,500 appends each make one chain of 9,000 entries, and none of them starves."""
-    code, result, _ = run("contention", "--processes", 6, "--appends", 1500, "--fairness", 0.2)
-    assert (code, result["entries"]) == (0, 9000), json.dumps(result)
+    """Six processes with 800 appends each make one chain of 4,800 entries, and none of them starves."""
+    code, result, _ = run("contention", "--processes", 6, "--appends", 800, "--fairness", 0.2)
+    assert (code, result["entries"]) == (0, 4800), json.dumps(result)
 
 
 def test_holder() -> None:

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from harness_runs import run
 
-DAMAGE = ("damage", "--entries", "60", "--every", "400")
-INDEXED = ("damage", "--entries", "60", "--every", "600", "--indexed")
+DAMAGE = ("damage", "--entries", "60", "--every", "900")
+INDEXED = ("damage", "--entries", "60", "--every", "1300", "--indexed")
 FAULTS = ("faults", "--every", "19", "--pairs", "0")
 FUZZ = ("fuzz", "--cases", "80")
-CATALOGUE = ("catalogue", "--every", "100003", "--states", "1")
+CATALOGUE = ("catalogue", "--every", "200003", "--states", "1")
 MASSES = ("masses", "--entries", "1500", "--only", "labels,roots,path")
-SWAPPING = ("swapping", "--every", "25")
+SWAPPING = ("swapping", "--every", "50")
 REDACTION = ("redaction", "--folder", "tests/harness")
-GROWTH = ("growth", "--every", "8009", "--size", "32768")
+GROWTH = ("growth", "--every", "12007", "--size", "32768")
 OPERATIONS = "append,first append,refresh of a replaced log,open,list,delete,vacuum,a shared session"
 INTERRUPTS = ("interrupts", "--points", "2", "--operations", OPERATIONS)
 REPLACED = ("interrupts", "--places", "file", "--operations", "refresh of a replaced log", "--points", "150")
