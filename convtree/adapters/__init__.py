@@ -1,5 +1,5 @@
 """convtree as the store of frameworks. Each module needs the framework's package, and an extra of the same name.
 
-`openai_agents.ConvtreeSession` for the OpenAI Agents SDK, `pydantic_ai.ConvtreeConversationStore` for pydantic-ai, and
-`claude_agent_sdk.ConvtreeSessionStore` for the Claude Agent SDK.
+`openai_agents.ConvtreeSession` for the OpenAI Agents SDK, `pydantic_ai.ConvtreeConversationStore` for pydantic-ai,
+`claude_agent_sdk.ConvtreeSessionStore` for the Claude Agent SDK, and `langgraph.ConvtreeSaver` for LangGraph.
 """
