@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     )
     from convtree._session.vacuuming import DroppedBranch
     from convtree._session.viewing import View, ViewEntry
+    from convtree.stores._edit_data import EditedData
     from convtree.stores._open import open_store
     from convtree.stores._redact import Redacted
     from convtree.stores._results import Erased, Hit, Judged, Page, Pruned, UsageRow
@@ -109,6 +110,7 @@ _LAZY = {
     "Copied": "_logs.copy",
     "Diff": "_engine.diff",
     "DroppedBranch": "_session.vacuuming",
+    "EditedData": "stores._edit_data",
     "Erased": "stores._results",
     "Hit": "stores._results",
     "Judged": "stores._results",
@@ -167,6 +169,7 @@ __all__ = [
     "CorruptLog",
     "Diff",
     "DroppedBranch",
+    "EditedData",
     "Entry",
     "EntryNotFound",
     "Erased",

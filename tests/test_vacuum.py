@@ -437,10 +437,14 @@ def test_a_new_log_that_says_something_else_is_not_written(log_path: Path, monke
         session.label("b", "L")
         session.rename("N")
     content = log_path.read_bytes()
-    below = vacuuming._below
+    below = vacuuming.with_parent
     for name, wrong, what in (
-        ("_below", lambda payload, above: below(payload, above).replace(b'"content":"a"', b'"content":"z"'), "context"),
-        ("_below", lambda payload, _: payload, "roots"),
+        (
+            "with_parent",
+            lambda payload, above: below(payload, above).replace(b'"content":"a"', b'"content":"z"'),
+            "context",
+        ),
+        ("with_parent", lambda payload, _: payload, "roots"),
         ("_session_info", lambda _: None, "name"),
         ("visibility_marks", lambda *_: [(0, LabelMark(target_id="a", label="wrong"))], "labels"),
         ("visibility_marks", lambda *_: [(0, LabelMark(target_id="x", label="wrong"))], "bad_target"),

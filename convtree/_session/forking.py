@@ -83,14 +83,22 @@ def copy_path(
     return self._client.ask(_copy_path, write, entry_id, id, differs, added, _Copier.of(self))
 
 
-def copy_log(self: HasClient, write: Callable[[str, Iterator[bytes]], None], *, id: str | None = None) -> str:
+def copy_log(
+    self: HasClient,
+    write: Callable[[str, Iterator[bytes]], None],
+    *,
+    id: str | None = None,
+    key: Sequence[Any] | None = None,
+) -> str:
     """Passes the lines of a copy of the whole log to `write`, after the new session's id; returns that id.
+
+    `key` is what that id was made from.
 
     Raises:
         CorruptLog: a line of the log is damaged.
         UnknownEntry: there is a critical mark of an unknown type.
     """
-    return self._client.ask(_copy_log, write, id, _Copier.of(self))
+    return self._client.ask(_copy_log, write, id, key, _Copier.of(self))
 
 
 class _Copier(NamedTuple):
@@ -177,7 +185,13 @@ def _with_fresh_id(mark: Record, taken: set[str], by: _Copier) -> Record:
     return msgspec.structs.replace(mark, id=mark_id, timestamp=timestamp(by.clock))
 
 
-def _copy_log(view: SessionView, write: Callable[[str, Iterator[bytes]], None], id: str | None, by: _Copier) -> str:
+def _copy_log(
+    view: SessionView,
+    write: Callable[[str, Iterator[bytes]], None],
+    id: str | None,
+    key: Sequence[Any] | None,
+    by: _Copier,
+) -> str:
     index = view.index
     index.check_critical()
     errors = [finding for finding in index.state.findings if finding.severity == "error"]
@@ -196,7 +210,7 @@ def _copy_log(view: SessionView, write: Callable[[str, Iterator[bytes]], None], 
         version=VERSION,
         copied_to=None if last is None else view.ids([last])[0],
         arrived=None,
-        key=None,
+        key=key,
         parent_session=ParentSession(id=by.source_id, entry_id=index.state.leaf.id),
     )
 

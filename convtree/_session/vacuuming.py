@@ -132,7 +132,7 @@ def check_same(old: Index, new: Index, keep: Sequence[str], location: str) -> No
         CorruptLog: the new log is not sound, or says something else than the old one.
     """
     wrong = [finding.code for finding in new.state.findings if finding.severity != "info"]
-    wrong += (f"another context at {id!r}" for id in keep if _context(old, id) != _context(new, id))
+    wrong += (f"another context at {id!r}" for id in keep if context_at(old, id) != context_at(new, id))
     wrong += (name for name in ("name", "archived", "metadata", "cwd", "git_root", "hold") if _differ(old, new, name))
     there = {id: label for id, label in old.state.labels.items() if new.node(id) is not None}
     wrong += ["labels"] * (new.state.labels != there)
@@ -148,9 +148,9 @@ def _differ(old: Index, new: Index, name: str) -> bool:
     return bool(getattr(old.state, name) != getattr(new.state, name))
 
 
-def _context(index: Index, id: str) -> Context:
+def context_at(index: Index, id: str | None) -> Context:
     """Returns a context without what a vacuum may change: parents, and which usage counts another context."""
-    row = index.node(id)
+    row = tree.ROOT if id is None else index.node(id)
     assert row is not None
     context = build_context(index, row)
     entries = [msgspec.structs.replace(entry, parent_id=None) for entry in context.entries]
@@ -246,7 +246,7 @@ class _Writer:
                     )
                     yield codec.encode(entry)
                     parent_id, moved = entry.id, True
-                yield _below(payload, parent_id) if moved else payload
+                yield with_parent(payload, parent_id) if moved else payload
                 last = ids[row]
         for each in waiting:
             yield self._mark(*each)
@@ -393,7 +393,7 @@ def _session_info(index: Index) -> SessionInfoMark | None:
     return SessionInfoMark(**changed) if changed else None
 
 
-def _below(payload: bytes, parent_id: str) -> bytes:
+def with_parent(payload: bytes, parent_id: str | None) -> bytes:
     """Returns the payload of an entry with another parent. All other values keep their bytes."""
     fields = msgspec.json.decode(payload + b"}", type=dict[str, msgspec.Raw])
     fields["parent_id"] = msgspec.Raw(msgspec.json.encode(parent_id))

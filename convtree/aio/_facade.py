@@ -419,6 +419,7 @@ class SessionStore(AsyncFacade[SyncStore]):
     resumable = awaited(SyncStore.resumable)
     prune = awaited(SyncStore.prune)
     vacuum = awaited(SyncStore.vacuum)
+    edit_data = awaited(SyncStore.edit_data)
     verify = awaited(SyncStore.verify)
     repair = awaited(SyncStore.repair)
     redact_session = awaited(SyncStore.redact_session)

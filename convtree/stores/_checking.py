@@ -27,8 +27,8 @@ from convtree._session import checking
 from convtree._session.checking import Report
 from convtree._session.repairing import Repair, RepairPlan, plan_repair
 from convtree.stores._arguments import check_session_id
+from convtree.stores._edit_data import DataEditingStore
 from convtree.stores._reading_logs import first_serious_code
-from convtree.stores._redact import RedactingStore
 
 #: lines are damaged or gone: what follows from them is compared once they are repaired
 _LINES_DAMAGED = frozenset({LOST, "line_too_long", "bad_seal", "bad_line", "nul_bytes", "bad_header", "second_header"})
@@ -37,7 +37,7 @@ _Words = dict[str | None, list[RowFinding]]
 
 
 @checked_methods
-class CheckingStore(RedactingStore):
+class CheckingStore(DataEditingStore):
     """The part of a store that finds damage and repairs it."""
 
     def verify(

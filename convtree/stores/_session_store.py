@@ -258,11 +258,16 @@ class SessionStore(CheckingStore):
             copied = source.copy_path(self._write_new, entry_id, id=found, key=key, owner=owner, then=then)
         return self.open(copied)
 
-    def copy(self, id: str, new_id: str | None = None) -> Session:
+    def copy(self, id: str, new_id: str | None = None, *, new_key: Key | None = None) -> Session:
         """Copies a session with all its branches and marks into a new one, and opens that.
 
         The copy is stored whole or not at all. Entries and marks keep their ids, and the leaf is the same. Sessions of
         sub-agents are not copied, nor is a hold. Usage counts once: in the original, as long as that is in the store.
+
+        Args:
+            id: the session's id.
+            new_id: the id of the new session; None makes a new one.
+            new_key: an id of your own instead, as for `create`.
 
         Raises:
             SessionNotFound: there is no session with this id.
@@ -270,8 +275,9 @@ class SessionStore(CheckingStore):
             CorruptLog: the session is damaged; repair it first.
             UnknownEntry: it has a critical mark of an unknown type.
         """
+        found, key = id_and_key(new_id, new_key)
         with self.open(id, read_only=True) as source:
-            copied = copy_log(source, self._write_new, id=checked_id(new_id))
+            copied = copy_log(source, self._write_new, id=checked_id(found), key=key)
         return self.open(copied)
 
     def rename(self, id: str, name: str | None) -> None:

@@ -18,6 +18,7 @@ from convtree.testing._concurrency import ConcurrencyTests
 from convtree.testing._copied import CopiedTests
 from convtree.testing._copies import CopyTests, LedgerTests
 from convtree.testing._deleted import DeletedElsewhereTests
+from convtree.testing._edit_data import DataEditingTests
 from convtree.testing._erasing import ErasingTests
 from convtree.testing._expectations import ExpectationTests
 from convtree.testing._families import FamilyTests
@@ -82,6 +83,7 @@ class StoreContract(
     VacuumTests,
     CheckingTests,
     RedactingTests,
+    DataEditingTests,
     ConcurrencyTests,
 ):
     """What every store must do, as tests. A subclass implements `open_store(place, clock)`.

@@ -33,7 +33,7 @@ class Suite(NamedTuple):
     """The tests of a framework that run against an adapter.
 
     Attributes:
-        package: the name on PyPI of what the extra installs.
+        package: the name on PyPI of the framework, whose sdist has the tests.
         needs: packages that the tests import.
         plugin: the module here that puts the adapter in the place of the framework's own store; None if the framework
             has no tests for stores.
@@ -68,6 +68,17 @@ SUITES = {
             "tests/deferred_session_writes",
             "tests/test_hitl_session_scenario.py",
         ),
+    ),
+    "langgraph": Suite(
+        package="langgraph",
+        needs=(
+            *("langgraph>=1.2", "langgraph-checkpoint-conformance", "langgraph-checkpoint-sqlite"),
+            *("langgraph-checkpoint-postgres", "psycopg[binary,pool]", "redis"),
+            *("pycryptodome", "pytest-mock", "syrupy"),
+        ),
+        plugin="langgraph_plugin",
+        paths=("tests",),
+        options=("-o", "addopts=", "--snapshot-warn-unused"),
     ),
     "pydantic-ai": Suite(package="pydantic-ai-slim", needs=("trio",)),
     "claude-agent-sdk": Suite(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crashing import KINDS, killed_while_writing, place_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -411,16 +412,11 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("kind", ["folder", "sqlite"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_writer_loses_nothing_and_stores_no_half(kind: str, tmp_path: Path) -> None:
     """A save that was acknowledged is there, and every save is there with its record or not at all."""
-    place = str(tmp_path / "s") if kind == "folder" else f"sqlite:///{tmp_path}/s.db"
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, place], stdout=subprocess.PIPE, text=True)
-    assert writer.stdout is not None
-    acknowledged = [int(writer.stdout.readline()) for _ in range(20)][-1]
-    writer.kill()
-    acknowledged = max([acknowledged, *map(int, writer.stdout.read().split())])
-    writer.wait()
+    place = place_of(kind, tmp_path)
+    acknowledged = killed_while_writing(WRITER, place)
 
     async def main() -> None:
         store = Store(place)

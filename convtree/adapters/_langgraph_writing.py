@@ -1,0 +1,245 @@
+"""Writing checkpoints and writes of tasks into a thread.
+
+The entry of a checkpoint is below the last message of its state. So the path to a checkpoint has the conversation as it
+was then, and time travel makes branches. Messages that a state has in common with another one are stored once. Writes
+of tasks are a chain below their checkpoint, in the order in which they came.
+
+A write looks at the log and says which one it has seen. If another one was faster, it looks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from langgraph.checkpoint.base import WRITES_IDX_MAP, SerializerProtocol
+
+from convtree import Entry, ExtensionDataEntry, StaleLeaf
+from convtree.adapters import _langgraph_codec as codec
+from convtree.adapters._cleaning import append_clean
+from convtree.adapters._langgraph_codec import Key, Messages, Packed, Saved, Write
+from convtree.adapters._langgraph_messages import SHAPE, chain_ids, conversation_in, message_entry
+from convtree.adapters._langgraph_thread import Thread
+
+_PLAIN = ("source", "step", "run_id")  # metadata that people can read
+_DELTA = "counters_since_delta_snapshot"  # metadata by delta channel
+
+_Planned = tuple[str | None, list[Entry]]
+"""Entries to append, and the one above the first of them."""
+
+
+class _Conversation(NamedTuple):
+    """The messages in a state.
+
+    Attributes:
+        channel: the channel that holds them; None if there are none.
+        messages: they.
+        serialized: as the serializer writes them.
+        ids: the ids of their entries.
+    """
+
+    channel: str | None
+    messages: Sequence[Any]
+    serialized: Sequence[Packed]
+    ids: Sequence[str]
+
+
+class Put(NamedTuple):
+    """A checkpoint to be stored.
+
+    Attributes:
+        key: its namespace and id.
+        parent: the id of the checkpoint that it continues.
+        checkpoint: LangGraph's, with the values of its channels.
+        metadata: with what the config adds.
+        new_versions: the channels that have new values.
+    """
+
+    key: Key
+    parent: str | None
+    checkpoint: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    new_versions: Mapping[str, Any]
+
+
+def put(thread: Thread, serde: SerializerProtocol, new: Put) -> None:
+    """Stores a checkpoint, or another one in its place.
+
+    Raises:
+        InvalidMessage: it cannot be stored, for example because it is too long. Nothing was written.
+    """
+    namespace, id = new.key
+    body = codec.packed(serde, {name: each for name, each in new.checkpoint.items() if name != "channel_values"})
+    data: dict[str, Any] = {"ns": namespace, "id": id, "parent": new.parent}
+    data |= {name: new.metadata[name] for name in _PLAIN if type(new.metadata.get(name)) in (int, str)}
+    if counters := new.metadata.get(_DELTA):
+        data["delta"] = sorted(counters)
+    data |= {"checkpoint": codec.text_of(body), "metadata": codec.text_of(codec.packed(serde, new.metadata))}
+    said = _conversation(serde, new)
+
+    def plan() -> _Planned:
+        index = thread.index
+        above = None if new.parent is None else index.find((namespace, new.parent))
+        old = None if index.is_missing(new.key) else index.find(new.key)
+        if old is not None:
+            return old.tail, [_entry("", data | {"again": True, "late": True} | _values(serde, new, None, None))]
+        early = index.early(new.key)
+        if id <= (index.greatest() or ""):
+            data["late"] = True
+        if early:
+            data["early"] = [each.id for each in early]
+        count = _stored_messages(thread, said.ids, above)
+        end = said.ids[count - 1] if count else None
+        continues = above is not None and end == (above.messages.end if above.messages else None)
+        place = end
+        if above is not None and continues:
+            place = early[-1].id if early and early[0].parent_id == above.tail else above.tail
+        if said.channel is not None:
+            data["messages"] = Messages(said.channel, len(said.ids), said.ids[-1]).data()
+        values = _values(serde, new, above if continues else None, said.channel)
+        checkpoint = _entry(codec.checkpoint_entry_id(new.key), data | values)
+        return _placed(thread, namespace, place, [*_messages(thread, serde, said, count, above), checkpoint])
+
+    _append(thread, namespace, plan)
+
+
+def put_writes(
+    thread: Thread, serde: SerializerProtocol, key: Key, writes: Sequence[tuple[str, Any]], task: str, path: str
+) -> None:
+    """Stores writes of a task for a checkpoint, which need not be there yet."""
+    numbered = ((WRITES_IDX_MAP.get(name, number), name, value) for number, (name, value) in enumerate(writes))
+    put_stored_writes(
+        thread, key, [Write(path, task, number, name, codec.packed(serde, value)) for number, name, value in numbered]
+    )
+
+
+def put_stored_writes(thread: Thread, key: Key, writes: Sequence[Write]) -> None:
+    """Stores serialized writes of a task for a checkpoint. Regular ones that are known are passed over."""
+    namespace, id = key
+
+    def plan() -> _Planned:
+        index = thread.index
+        saved = index.find(key)
+        early = index.early(key) if saved is None else []
+        known = [each for entry in early for each in codec.writes_in(entry)] if saved is None else saved.writes or []
+        places = {(each.task, each.number) for each in known}
+        new = [each for each in writes if each.number < 0 or (each.task, each.number) not in places]
+        if not new:
+            return None, []
+        data: dict[str, Any] = {"ns": namespace, "of": id, "task": new[0].task, "path": new[0].path}
+        data["writes"] = [[each.number, each.channel, *codec.text_of(each.value)] for each in new]
+        own, place = "", None if saved is None else saved.tail
+        if saved is None:
+            data["early"] = True
+            own = "" if early else codec.early_entry_id(key)
+            newest = index.newest(namespace)
+            last = None if early or newest is None else index.find((namespace, newest))
+            place = early[-1].id if early else None if last is None else last.tail
+        entry = ExtensionDataEntry(id=own, ext_type=codec.WRITES, data=data)
+        return _placed(thread, namespace, place, [entry])
+
+    _append(thread, namespace, plan)
+
+
+def copy_into(target: Thread, source: Thread, serde: SerializerProtocol) -> None:
+    """Stores the checkpoints and writes of a thread in another one, the smallest id first."""
+    for saved in reversed(list(source.descending(None))):
+        values = {name: source.value(serde, saved, name) for name in source.channels(saved)}
+        checkpoint = {**serde.loads_typed(saved.body), "channel_values": values}
+        put(target, serde, Put(saved.key, saved.parent, checkpoint, serde.loads_typed(saved.metadata), {}))
+        by_task: dict[tuple[str, str], list[Write]] = {}
+        for each in saved.writes or []:
+            by_task.setdefault((each.path, each.task), []).append(each)
+        for writes in by_task.values():
+            put_stored_writes(target, saved.key, writes)
+
+
+def _append(thread: Thread, namespace: str, plan: Callable[[], _Planned]) -> None:
+    """Appends the entries that a function plans; again if something else was appended meanwhile.
+
+    What a subgraph does leaves the leaf of the session where it is.
+    """
+    log, index = thread.log, thread.index
+    with thread.lock:
+        while True:
+            index.refresh()
+            place, entries = plan()
+            if not entries:
+                return
+            try:
+                stored = append_clean(
+                    log, entries, parent_id=place, move_leaf=not namespace, expect_revision=index.revision
+                )
+            except StaleLeaf:
+                log.refresh()
+                continue
+            index.appended(stored)
+            return
+
+
+def _placed(thread: Thread, namespace: str, place: str | None, entries: list[Entry]) -> _Planned:
+    """Returns entries with their place. The first ones of a subgraph get an entry above them that stands for it."""
+    if place is not None or not namespace:
+        return place, entries
+    anchor = codec.namespace_id(namespace)
+    if thread.index.has(anchor):
+        return anchor, entries
+    return None, [ExtensionDataEntry(id=anchor, ext_type=codec.NAMESPACE, data={"ns": namespace}), *entries]
+
+
+def _entry(id: str, data: dict[str, Any]) -> Entry:
+    return ExtensionDataEntry(id=id, ext_type=codec.CHECKPOINT, data=data)
+
+
+# --- what a checkpoint consists of ---
+
+
+def _values(serde: SerializerProtocol, new: Put, above: Saved | None, said: str | None) -> dict[str, Any]:
+    """Returns the values of channels, and for those that are as in the checkpoint above where that has them from."""
+    inline, sources = dict[str, Any](), dict[str, list[str]]()
+    for name, value in new.checkpoint["channel_values"].items():
+        if name == said:
+            continue
+        source = None if above is None or name in new.new_versions else above.source_of(name)
+        version = new.checkpoint["channel_versions"].get(name)
+        if source is None or above is None or version is None or version != above.version_of(serde, name):
+            inline[name] = codec.text_of(codec.packed(serde, value))
+        else:
+            sources.setdefault(source, []).append(name)
+    return {"values": inline, "from": sources} if sources else {"values": inline}
+
+
+def _conversation(serde: SerializerProtocol, new: Put) -> _Conversation:
+    values = new.checkpoint["channel_values"]
+    channel = None if new.key[0] else conversation_in(values, serde)
+    if channel is None:
+        return _Conversation(None, [], [], [])
+    serialized = [codec.packed(serde, each) for each in values[channel]]
+    return _Conversation(channel, values[channel], serialized, chain_ids(SHAPE, serialized))
+
+
+def _stored_messages(thread: Thread, ids: Sequence[str], above: Saved | None) -> int:
+    """Returns how many of these messages are stored: the first ones, because an id stands for all before it."""
+    has, low, high = thread.index.has, 0, len(ids)
+    if above is not None and above.messages is not None and above.messages.size <= high:
+        at = above.messages.size
+        low = at if ids[at - 1] == above.messages.end else 0
+    if low < high and not has(ids[low]):
+        return low
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if has(ids[middle - 1]) else (low, middle - 1)
+    return low
+
+
+def _messages(
+    thread: Thread, serde: SerializerProtocol, said: _Conversation, count: int, above: Saved | None
+) -> list[Entry]:
+    """Returns the entries of the messages after the first `count`. What a state repeats costs no tokens again."""
+    paid = set[Any]()
+    if above is not None and above.messages is not None and count < min(len(said.ids), above.messages.size):
+        paid = {each.message.get("id") for each in thread.messages(above)} - {None}
+    return [
+        message_entry(serde, said.messages[at], said.serialized[at], said.ids[at], said.messages[at].id in paid)
+        for at in range(count, len(said.ids))
+    ]

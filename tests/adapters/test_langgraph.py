@@ -1,0 +1,646 @@
+"""`ConvtreeSaver` for LangGraph: it answers as `InMemorySaver` does, and a thread can be read."""
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from crashing import KINDS, killed_while_writing, place_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import convtree
+from convtree import MessageEntry, open_store
+
+pytest.importorskip("langgraph.checkpoint.base")
+adapter: Any = pytest.importorskip("convtree.adapters.langgraph")
+conformance: Any = pytest.importorskip("langgraph.checkpoint.conformance")
+
+from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, ToolMessage  # noqa: E402
+from langgraph.channels.delta import DeltaChannel  # noqa: E402
+from langgraph.checkpoint.base import empty_checkpoint  # noqa: E402
+from langgraph.checkpoint.memory import InMemorySaver  # noqa: E402
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer  # noqa: E402
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME  # noqa: E402
+from langgraph.graph import START, MessagesState, StateGraph  # noqa: E402
+from langgraph.types import Command, interrupt  # noqa: E402
+
+Saver: Any = adapter.ConvtreeSaver
+
+
+@pytest.fixture(params=["folder", "sqlite", "memory"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a store is; a store in memory is of one object only."""
+    return {"folder": str(tmp_path / "s"), "sqlite": f"sqlite:///{tmp_path}/s.db", "memory": "memory:"}[request.param]
+
+
+def config(thread: Any = "t", namespace: str = "", id: str | None = None) -> Any:
+    named = {"thread_id": thread, "checkpoint_ns": namespace}
+    return {"configurable": named if id is None else {**named, "checkpoint_id": id}}
+
+
+def checkpoint(id: str, values: dict[str, Any], versions: dict[str, Any]) -> Any:
+    return {**empty_checkpoint(), "id": id, "channel_values": values, "channel_versions": versions}
+
+
+def test_conformance(where: str) -> None:
+    """LangGraph's own tests for checkpointers, with everything that is optional."""
+
+    async def main() -> None:
+        async def saver() -> Any:
+            yield Saver(where)
+
+        report = await conformance.validate(conformance.checkpointer_test(name="convtree")(saver))
+        failed = {name: each.failures for name, each in report.results.items() if not each.passed}
+        assert (failed, len(report.results) >= 8) == ({}, True)
+
+    asyncio.run(main())
+
+
+# --- a law: it answers as the saver in memory ---
+
+MESSAGES = [
+    HumanMessage("Where?", id="h1"),
+    AIMessage("Rome", id="a1", usage_metadata={"input_tokens": 5, "output_tokens": 1, "total_tokens": 6}),
+    HumanMessage("When?", id="h2"),
+    ToolMessage("sunny", tool_call_id="c1", id="t1", artifact={"raw": b"\x00"}),
+    AIMessage([{"type": "text", "text": "In May"}], id="a2"),
+]
+IDS = [f"{number:02}" for number in range(8)] + ["ü x", "zz/?"]
+VALUES = st.one_of(st.none(), st.integers(0, 9), st.text(max_size=3), st.just((1, {2})))
+CHANNELS = st.dictionaries(st.sampled_from(["a", "b"]), VALUES, max_size=2)
+STATES = st.lists(st.sampled_from(MESSAGES), max_size=4)
+THREADS = st.sampled_from(["t", "user@example.com"])
+PLACES = st.tuples(THREADS, st.sampled_from(["", "", "child:1"]), st.sampled_from(IDS))
+WRITES = st.lists(st.tuples(st.sampled_from(["a", ERROR, INTERRUPT, RESUME]), VALUES), max_size=3)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), PLACES, st.sampled_from([None, *IDS]), CHANNELS, STATES),
+        st.tuples(st.just("writes"), PLACES, WRITES, st.sampled_from(["k1", "k2"]), st.sampled_from(["", "p"])),
+        st.tuples(st.just("delete"), THREADS),
+        st.tuples(st.just("reopen")),
+    ),
+    max_size=14,
+)
+
+
+class Both:
+    """A saver and the one in memory, with the versions of channels as LangGraph counts them."""
+
+    def __init__(self, place: Any) -> None:
+        self.place = place
+        self.saver, self.model = Saver(place), InMemorySaver()
+        self.versions: dict[Any, dict[str, str]] = {}
+        self.known: dict[Any, dict[str, Any]] = {}
+
+    def put(self, place: tuple[str, str, str], parent: str | None, values: dict[str, Any], state: list[Any]) -> None:
+        """Puts a checkpoint: channels whose values are not those of the parent have new versions."""
+        thread, namespace, id = place
+        parent = None if parent is None or parent >= id else parent  # a circle of parents hangs the model
+        above = (thread, namespace, parent)
+        before, versions = self.known.get(above, {}), dict(self.versions.get(above, {}))
+        values = {**values, "messages": state}
+        new = {name: self.model.get_next_version(versions.get(name), None) for name in values if name not in before}
+        new |= {
+            name: self.model.get_next_version(versions[name], None)
+            for name in values
+            if name in before and before[name] != values[name]
+        }
+        gone = {name: self.model.get_next_version(versions[name], None) for name in before if name not in values}
+        versions |= new | gone
+        stored = checkpoint(id, values, versions)
+        metadata = {"source": "loop", "step": len(id), "run_id": f"run-{id[0]}"}
+        for each in (self.saver, self.model):
+            each.put(config(thread, namespace, parent), stored, metadata, new | gone)
+        self.versions[place], self.known[place] = versions, values
+
+    def writes(self, place: tuple[str, str, str], writes: list[Any], task: str, path: str) -> None:
+        for each in (self.saver, self.model):
+            each.put_writes(config(*place), writes, task, path)
+
+    def delete(self, thread: str) -> None:
+        for each in (self.saver, self.model):
+            each.delete_thread(thread)
+
+    def reopen(self) -> None:
+        self.saver.close()
+        self.saver = Saver(self.place)
+
+    def check(self) -> None:
+        """Compares all that can be asked."""
+        ours, theirs = self.saver, self.model
+        for thread in ("t", "user@example.com", "nobody"):
+            for namespace in ("", "child:1", "other"):
+                asked = config(thread, namespace)
+                for named in (asked, *(config(thread, namespace, id) for id in IDS)):
+                    assert ours.get_tuple(named) == theirs.get_tuple(named)
+                    about: Any = {"config": named, "channels": ["a", "x", "messages"]}
+                    assert ours.get_delta_channel_history(**about) == theirs.get_delta_channel_history(**about)
+                options: Any
+                for options in ({}, {"before": config(id=IDS[4]), "limit": 3}, {"filter": {"run_id": "run-0"}}):
+                    assert list(ours.list(asked, **options)) == list(theirs.list(asked, **options))
+            found, expected = [list(each.list({"configurable": {"thread_id": thread}})) for each in (ours, theirs)]
+            assert [id_of(each) for each in found] == sorted(map(id_of, expected), reverse=True)
+        assert sorted(ours.list(None), key=key_of) == sorted(theirs.list(None), key=key_of)
+
+
+def id_of(each: Any) -> str:
+    return str(each.checkpoint["id"])
+
+
+def key_of(each: Any) -> Any:
+    named = each.config["configurable"]
+    return named["thread_id"], named["checkpoint_ns"], named["checkpoint_id"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS)
+def test_it_answers_as_the_saver_in_memory(steps: list[tuple[Any, ...]]) -> None:
+    """Whatever was put, in whatever order: also the same checkpoint twice, and writes before their checkpoint."""
+    with open_store("memory:") as store:
+        both = Both(store)
+        for name, *arguments in steps:
+            getattr(both, name)(*arguments)
+        both.check()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_answers_so_on_disk(seed: int, where: str) -> None:
+    """With a store on a disk, opened anew in the middle."""
+    if where == "memory:":
+        pytest.skip("the law has it")
+    choose, both = random.Random(seed), Both(where)
+    for _ in range(25):
+        place = ("t", choose.choice(["", "", "child:1"]), choose.choice(IDS))
+        match choose.randrange(6):
+            case 0:
+                both.reopen()
+            case 1:
+                both.writes(place, [("a", choose.randrange(9)), (choose.choice([ERROR, RESUME]), 1)], "k1", "p")
+            case _:
+                state = choose.sample(MESSAGES, choose.randrange(4))
+                both.put(place, choose.choice([None, *IDS]), {"a": choose.randrange(3)}, state)
+    both.check()
+    both.reopen()
+    both.check()
+    both.saver.close()
+
+
+# --- threads of graphs ---
+
+
+def graph_of(saver: Any, *, asks: bool = False) -> Any:
+    """A graph that answers with the number of messages; with `asks`, it waits for an answer before."""
+
+    def reply(state: MessagesState) -> Any:
+        said = len(state["messages"])
+        answer = interrupt("go on?") if asks else "yes"
+        usage: Any = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+        return {
+            "messages": [AIMessage(f"{answer} {said}", response_metadata={"model_name": "m"}, usage_metadata=usage)]
+        }
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("reply", reply)
+    builder.add_edge(START, "reply")
+    return builder.compile(checkpointer=saver)
+
+
+def say(text: str) -> Any:
+    return {"messages": [("user", text)]}
+
+
+def texts(graph: Any, thread: Any = "t") -> list[str]:
+    return [each.content for each in graph.get_state(config(thread)).values["messages"]]
+
+
+def test_a_thread_is_a_conversation(where: str) -> None:
+    """The path to a checkpoint is its messages, with who paid for them; and other providers can go on."""
+    saver = Saver(where)
+    graph = graph_of(saver)
+    for text in ("Where?", "When?"):
+        graph.invoke(say(text), config("my thread"))
+    with saver.log("my thread") as log:
+        said = log.path(type=MessageEntry)
+        assert [(each.role, each.text) for each in said] == [
+            *(("user", "Where?"), ("assistant", "yes 1"), ("user", "When?"), ("assistant", "yes 3"))
+        ]
+        assert log.build_context().to("anthropic")["messages"][-1] == {"role": "assistant", "content": "yes 3"}
+        assert (said[1].model, said[1].usage) == ("m", {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5})
+        assert all(each.extra == {"langgraph": None} for each in said)
+    usage = saver._engine.store.usage(by="model")
+    assert [(each.model, each.usage.input_tokens) for each in usage] == [("m", 6)]
+    saver.close()
+
+
+def test_edit_and_regenerate_keep_the_sibling(where: str) -> None:
+    """By LangGraph's time travel, and by `branch` and `checkout`. What branches share is stored once."""
+    saver = Saver(where)
+    graph = graph_of(saver)
+    graph.invoke(say("Where?"), config())
+    graph.invoke(say("When?"), config())
+    before = next(each for each in graph.get_state_history(config()) if len(each.values["messages"]) == 2)
+    graph.invoke(say("How?"), before.config)
+    assert texts(graph) == ["Where?", "yes 1", "How?", "yes 3"]
+    with saver.log("t") as log:
+        first, other = log.path(type=MessageEntry)[1].id, log.path(type=MessageEntry)[3].id
+        stored = [each for _, each in log.records() if isinstance(each, MessageEntry)]
+        assert [each.text for each in stored] == ["Where?", "yes 1", "When?", "yes 3", "How?", "yes 3"]
+        log.label(first, "Rome")
+    copied = saver.branch("t", "Rome")
+    assert graph.get_state(config()).config == copied
+    assert texts(graph) == ["Where?", "yes 1"]
+    assert saver.branch("t", copied["configurable"]["checkpoint_id"]) == copied
+    graph.invoke(say("Why?"), config())
+    assert texts(graph) == ["Where?", "yes 1", "Why?", "yes 3"]
+    saver.checkout("t", other)
+    assert texts(graph) == ["Where?", "yes 1", "How?", "yes 3"]
+    tips = [each.leaf.id for each in saver.branches("t")]
+    with saver.log("t") as log:
+        ends = [[each.text for each in log.path(tip, type=MessageEntry)][2] for tip in tips]
+        assert sorted(set(ends)) == ["How?", "When?", "Why?"]
+    saver.branch("t", None)
+    assert not graph.get_state(config()).values.get("messages")
+    graph.invoke(say("Anew"), config())
+    assert texts(graph) == ["Anew", "yes 1"]
+    with pytest.raises(convtree.EntryNotFound):
+        saver.branch("t", "nowhere")
+    with pytest.raises(convtree.SessionNotFound):
+        saver.branch("nobody", None)
+    saver.close()
+
+
+def test_the_async_twins_of_the_extras(where: str) -> None:
+    """`abranch`, `acheckout` and `abranches`."""
+
+    async def main() -> None:
+        saver = Saver(where)
+        graph = graph_of(saver)
+        await graph.ainvoke(say("Where?"), config())
+        await graph.ainvoke(say("When?"), config())
+        with saver.log("t") as log:
+            messages = log.path(type=MessageEntry)
+        await saver.abranch("t", messages[1].id)
+        assert texts(graph) == ["Where?", "yes 1"]
+        await saver.acheckout("t", messages[3].id)
+        assert len(texts(graph)) == 4
+        assert len(await saver.abranches("t")) == 3
+        saver.close()
+
+    asyncio.run(main())
+
+
+def test_a_state_that_is_edited_counts_no_tokens_twice(where: str) -> None:
+    """A removed message makes a branch; the messages that are repeated there are paid already."""
+    saver = Saver(where)
+    graph = graph_of(saver)
+    graph.invoke(say("Where?"), config())
+    graph.invoke(say("When?"), config())
+    first = graph.get_state(config()).values["messages"][0]
+    graph.update_state(config(), {"messages": [RemoveMessage(first.id)]})
+    assert texts(graph) == ["yes 1", "When?", "yes 3"]
+    assert [each.usage.input_tokens for each in saver._engine.store.usage()] == [6]
+    saver.close()
+
+
+def test_prune_frees_space_and_the_thread_goes_on(where: str) -> None:
+    """Only the newest checkpoint is left, with all that it had; the conversation can still be read."""
+    saver = Saver(where)
+    graph = graph_of(saver, asks=True)
+    for number in range(4):
+        graph.invoke(say("x" * 1000), config())
+        if number < 3:
+            graph.invoke(Command(resume=f"answer {number}"), config())
+    before, size = graph.get_state(config()), size_of(saver)
+    assert before.interrupts
+    saver.prune(["t", "nobody"])
+    assert graph.get_state(config()) == before._replace(parent_config=None)
+    assert [each.config for each in saver.list(config())] == [before.config]
+    assert size_of(saver) < size / 2
+    saver.prune(["t"])
+    graph.invoke(Command(resume="the last"), config())
+    assert texts(graph)[-1] == "the last 7"
+    with saver.log("t") as log:
+        assert [each.text for each in log.path(type=MessageEntry)] == texts(graph)
+        assert not log.findings
+    with pytest.raises(ValueError, match="keep_latest"):
+        saver.prune(["t"], strategy="other")
+    saver.prune(["t"], strategy="delete")
+    assert saver.get_tuple(config()) is None
+    saver.close()
+
+
+def size_of(saver: Any) -> int:
+    """Returns how long the entries of thread "t" are."""
+    with saver.log("t") as log:
+        return sum(len(json.dumps(each.to_dict())) for _, each in log.records() if isinstance(each, convtree.Entry))
+
+
+class Notes(TypedDict):
+    """A state with a delta channel."""
+
+    notes: Annotated[list[str], DeltaChannel(lambda old, new: [*old, *(note for some in new for note in some)])]
+
+
+def test_delta_channels_survive_prune_and_delete_for_runs(where: str) -> None:
+    """What a delta channel is made from stays, or is taken over by the checkpoint that follows."""
+    saver = Saver(where)
+    builder = StateGraph(Notes)
+    builder.add_node("note", lambda state: {"notes": [str(len(state["notes"]))]})
+    builder.add_edge(START, "note")
+    graph = builder.compile(checkpointer=saver)
+    for number in range(3):
+        graph.invoke({"notes": [f"in {number}"]}, {**config(), "metadata": {"run_id": f"run-{number}"}})
+    notes = graph.get_state(config()).values
+    assert notes == {"notes": ["in 0", "1", "in 1", "3", "in 2", "5"]}
+    saver.prune(["t"])
+    assert graph.get_state(config()).values == notes
+    saver.delete_for_runs(["run-0", "run-1"])
+    assert graph.get_state(config()).values == notes
+    assert {each.metadata["run_id"] for each in saver.list(config())} == {"run-2"}
+    graph.invoke({"notes": ["more"]}, config())
+    assert graph.get_state(config()).values["notes"][-2:] == ["more", "7"]
+    saver.close()
+
+
+def test_values_of_deleted_runs_stay_with_those_that_have_them(where: str) -> None:
+    """A channel that did not change since is stored with the checkpoint that is deleted."""
+    saver, versions = Saver(where), {"a": "1", "b": "1"}
+    saver.put(config(), checkpoint("1", {"a": "kept", "b": 0}, versions), {"run_id": "one"}, versions)
+    after = checkpoint("2", {"a": "kept", "b": 1}, {"a": "1", "b": "2"})
+    saver.put(config(id="1"), after, {"run_id": "two"}, {"b": "2"})
+    saver.put_writes(config(id="1"), [("a", 1)], "task")
+    saver.put(config("other"), checkpoint("1", {}, {}), {"run_id": "one"}, {})
+    saver.delete_for_runs(["one"])
+    (found,) = saver.list(None)
+    assert (found.checkpoint["channel_values"], found.parent_config) == ({"a": "kept", "b": 1}, None)
+    assert saver._engine.store.count() == 1
+    saver.close()
+
+
+def test_a_copied_thread_is_another_one(where: str) -> None:
+    """All of it, under an id of any text; and into a thread that is there already."""
+    saver = Saver(where)
+    graph = graph_of(saver, asks=True)
+    graph.invoke(say("Where?"), config("a b"))
+    saver.copy_thread("a b", "user@example.com")
+    saver.copy_thread("nobody", "x")
+    for thread in ("user@example.com", "a b"):
+        assert graph.get_state(config(thread)).interrupts
+        graph.invoke(Command(resume=thread), config(thread))
+    assert [texts(graph, each)[-1] for each in ("a b", "user@example.com")] == ["a b 1", "user@example.com 1"]
+    graph.invoke(say("Mine"), config("there"))
+    saver.copy_thread("a b", "there")
+    ids = [set(map(id_of, saver.list(config(each)))) for each in ("a b", "there")]
+    assert ids[0] < ids[1]
+    assert {each.config["configurable"]["thread_id"] for each in saver.list(None)} == {
+        *("a b", "user@example.com", "there")
+    }
+    saver.close()
+
+
+# --- what is stored ---
+
+
+def test_what_the_serializer_refuses_never_ends_a_run(where: str) -> None:
+    """Half an emoji and an integer of 70 bits are cleaned; too much is refused, and nothing was written."""
+    saver = Saver(where)
+
+    def node(state: MessagesState) -> Any:  # noqa: ARG001  # LangGraph passes it
+        return {"messages": [ToolMessage("half \ud83d", tool_call_id="c", id="t"), AIMessage("ok", id="a")]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("node", node)
+    builder.add_edge(START, "node")
+    graph = builder.compile(checkpointer=saver)
+    graph.invoke(say("Where?"), config())
+    assert texts(graph) == ["Where?", "half ?", "ok"]  # the question mark is pydantic's
+    saver.put(config("n"), checkpoint("1", {"a": [2**70]}, {"a": "1"}), {}, {"a": "1"})
+    assert saver.get_tuple(config("n")).checkpoint["channel_values"] == {"a": [str(2**70)]}
+    with pytest.raises(convtree.InvalidMessage, match="limit"):
+        saver.put(config("n", id="1"), checkpoint("2", {"a": "x" * 17_000_000}, {"a": "2"}), {}, {"a": "2"})
+    assert id_of(saver.get_tuple(config("n"))) == "1"
+    saver.close()
+
+
+def test_what_is_no_json_comes_back_whole(where: str) -> None:
+    """The artifact of a tool is an object: people see its text, LangGraph gets it back."""
+    message = ToolMessage("sunny", tool_call_id="c", id="t", artifact={"raw": b"\x00", "set": {1}})
+    store = open_store(where, create=True)
+    Saver(store).put(config(), checkpoint("1", {"messages": [message]}, {"messages": "1"}), {}, {"messages": "1"})
+    saver = Saver(store)
+    assert saver.get_tuple(config()).checkpoint["channel_values"] == {"messages": [message]}
+    with saver.log("t") as log:
+        (entry,) = log.path(type=MessageEntry)
+        assert (entry.role, entry.message["content"]) == ("tool", "sunny")
+    store.close()
+
+
+def test_what_is_encrypted_is_not_stored_in_plain_text(tmp_path: Path) -> None:
+    """With a serializer of the user's, messages are what that writes, and nothing else."""
+    pytest.importorskip("Crypto")
+    saver = Saver(tmp_path, serde=EncryptedSerializer.from_pycryptodome_aes(key=b"1234567890123456"))
+    graph = graph_of(saver)
+    graph.invoke(say("a secret"), config())
+    assert texts(graph) == ["a secret", "yes 1"]
+    saver.close()
+    assert not any(b"secret" in path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+
+
+def test_what_others_do_to_the_session_is_not_in_the_state(where: str) -> None:
+    """A message that was appended to the session, a label, and a vacuum."""
+    store = open_store(where, create=True)
+    graph = graph_of(Saver(store))
+    graph.invoke(say("Where?"), config())
+    with store.session("t") as log:
+        note = log.append({"role": "user", "content": "a note of mine"})
+        log.label(note.id, "mine")
+    assert texts(graph) == ["Where?", "yes 1"]
+    graph.invoke(say("When?"), config())
+    with store.session("t") as log:
+        assert [each.text for each in log.path(type=MessageEntry)] == ["Where?", "yes 1", "When?", "yes 3"]
+    store.vacuum("t", dry_run=False)
+    assert texts(graph) == ["Where?", "yes 1", "When?", "yes 3"]
+    graph.invoke(say("How?"), config())
+    assert texts(graph)[4:] == ["How?", "yes 5"]
+    store.close()
+
+
+def test_a_store_that_was_given_stays_open(tmp_path: Path) -> None:
+    """One that was opened by path is closed with its last user."""
+    with open_store(tmp_path) as given:
+        saver = Saver(given)
+        graph_of(saver).invoke(say("Where?"), config(7))
+        saver.close()
+        saver.close()
+        assert given.count() == 1
+        assert texts(graph_of(Saver(given)), "7") == ["Where?", "yes 1"]
+    one, two = Saver(tmp_path), Saver(tmp_path)
+    one.close()
+    assert texts(graph_of(two), 7) == ["Where?", "yes 1"]
+
+
+def test_damage_is_said_and_not_passed_over(tmp_path: Path) -> None:
+    """A state that lost a message would go on as if it had never been."""
+    saver = Saver(tmp_path)
+    graph_of(saver).invoke(say("Where?"), config())
+    saver.close()
+    (path,) = tmp_path.glob("*.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    (at,) = [number for number, line in enumerate(lines) if b'"type":"message"' in line and b"Where?" in line]
+    lines[at] = lines[at].replace(b"Where?", b"Whe\x00e?")
+    path.write_bytes(b"".join(lines))
+    for index in tmp_path.glob("*.index"):
+        index.unlink()
+    saver = Saver(tmp_path)
+    with pytest.raises(convtree.ConvtreeError):
+        saver.get_tuple(config())
+    saver.close()
+
+
+# --- at the same time, crashes and cancelling ---
+
+
+def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    """Two stores, four threads: every checkpoint and every write is there, and the newest is the greatest."""
+    savers = [Saver(tmp_path / "s"), Saver(open_store(tmp_path / "s", create=True))]
+
+    def write(number: int) -> None:
+        saver = savers[number % 2]
+        for each in range(8):
+            id = f"{each}-{number}"
+            saver.put(config(), checkpoint(id, {"a": id}, {"a": id}), {"step": each}, {"a": id})
+            saver.put_writes(config(id="0"), [("a", id)], id)
+
+    savers[0].put(config(), checkpoint("0", {}, {}), {}, {})
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    ids = [f"{each}-{number}" for each in range(8) for number in range(4)]
+    for saver in (*savers, Saver(tmp_path / "s")):
+        assert list(map(id_of, saver.list(config()))) == sorted([*ids, "0"], reverse=True)
+        assert id_of(saver.get_tuple(config())) == "7-3"
+        assert [task for task, _, _ in saver.get_tuple(config(id="0")).pending_writes] == ids
+    savers[1]._engine.store.close()
+
+
+WRITER = """
+import sys
+from langchain_core.messages import HumanMessage
+from langgraph.checkpoint.base import empty_checkpoint
+from convtree.adapters.langgraph import ConvtreeSaver
+saver, config = ConvtreeSaver(sys.argv[1]), {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+messages = []
+for number in range(100000):
+    messages += [HumanMessage(f"{number}-{part}", id=f"{number}-{part}") for part in range(3)]
+    version = {"messages": f"{number:06}"}
+    checkpoint = {**empty_checkpoint(), "channel_values": {"messages": messages}, "channel_versions": version}
+    config = saver.put(config, checkpoint | {"id": f"{number:06}"}, {"step": number}, version)
+    saver.put_writes(config, [("messages", [number])], "task")
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_writer_loses_nothing_and_stores_no_half(kind: str, tmp_path: Path) -> None:
+    """A checkpoint that was acknowledged is there with its writes, and every one with all of its messages."""
+    place = place_of(kind, tmp_path)
+    acknowledged = killed_while_writing(WRITER, place)
+    saver = Saver(place)
+    found = list(saver.list(config()))[::-1]
+    assert len(found) > acknowledged
+    for number, each in enumerate(found):
+        said = [message.content for message in each.checkpoint["channel_values"]["messages"]]
+        assert said == [f"{before}-{part}" for before in range(number + 1) for part in range(3)]
+        assert each.pending_writes == [("task", "messages", [number])] or number > acknowledged
+    saver.put(found[-1].config, checkpoint("zz", {"a": 1}, {"a": "1"}), {}, {"a": "1"})
+    assert id_of(saver.get_tuple(config())) == "zz"
+    saver.close()
+
+
+RACER = """
+import sys
+from langgraph.checkpoint.base import empty_checkpoint
+from convtree.adapters.langgraph import ConvtreeSaver
+saver, me = ConvtreeSaver(sys.argv[1]), sys.argv[2]
+sys.stdin.readline()
+for number in range(12):
+    config = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+    checkpoint = {**empty_checkpoint(), "id": f"{number:02}-{me}"}
+    saver.put_writes(saver.put(config, checkpoint, {"step": number}, {}), [("a", me)], me)
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_racing_processes_lose_nothing(kind: str, tmp_path: Path) -> None:
+    """Two processes write one thread at the same time."""
+    place = place_of(kind, tmp_path)
+    Saver(place).put(config(), checkpoint("00", {}, {}), {}, {})
+    command = [sys.executable, "-c", RACER, place]
+    racers = [subprocess.Popen([*command, me], stdin=subprocess.PIPE, text=True) for me in "ab"]
+    for each in racers:
+        assert each.stdin is not None
+        each.stdin.write("\n")
+        each.stdin.flush()
+    for each in racers:
+        each.communicate()
+        assert each.returncode == 0
+    saver = Saver(place)
+    ids = ["00", *(f"{number:02}-{me}" for number in range(12) for me in "ab")]
+    assert list(map(id_of, saver.list(config()))) == sorted(ids, reverse=True)
+    assert all(len(each.pending_writes) == 1 for each in saver.list(config()) if id_of(each) != "00")
+    saver.close()
+
+
+def test_a_cancelled_caller_waits_for_the_outcome(tmp_path: Path) -> None:
+    """So when the cancellation arrives, the checkpoint is stored or will never be."""
+
+    async def main() -> None:
+        saver, outcomes = Saver(tmp_path), set()
+        await saver.aput(config(), checkpoint("00", {}, {}), {}, {})
+        for number in range(1, 30):
+            id = f"{number:02}"
+            task = asyncio.create_task(saver.aput(config(), checkpoint(id, {}, {}), {}, {}))
+            for _ in range(number % 3):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            seen = id_of(await saver.aget_tuple(config()))
+            await asyncio.sleep(0.002)
+            assert id_of(await saver.aget_tuple(config())) == seen
+            outcomes.add(seen == id)
+        assert True in outcomes
+        saver.close()
+
+    asyncio.run(main())
+
+
+def test_people_can_read_it(tmp_path: Path) -> None:
+    """`convtree inspect`, `search` and `export` show a thread."""
+    saver = Saver(tmp_path)
+    graph_of(saver).invoke(say("Where shall we go by train?"), config())
+    saver.close()
+    (path,) = map(str, tmp_path.glob("*.jsonl"))
+    for command, text in (
+        (["inspect", path], "yes 1"),
+        (["search", "-s", str(tmp_path), "train"], "by train"),
+        (["export", path, "--to", "markdown"], "Where shall we go by train?"),
+        (["export", path, "--to", "claude-code"], "yes 1"),
+    ):
+        done = subprocess.run([sys.executable, "-m", "convtree", *command], capture_output=True, text=True, check=False)
+        assert (done.returncode, text in done.stdout) == (0, True), done
+
+
+def test_the_example_runs() -> None:
+    """The example does what its comments say; it has assertions."""
+    example = Path(__file__).parents[2] / "examples" / "langgraph_adapter.py"
+    done = subprocess.run([sys.executable, str(example)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
