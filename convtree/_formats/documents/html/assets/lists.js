@@ -62,6 +62,8 @@ class LongList {
 }
 
 // The markup of entries, as JSON in blocks. A block is parsed when one of its entries is needed.
+const MOST_IN_BLOCK = 65536;
+
 class Blocks {
   constructor() {
     this.blocks = [];
@@ -71,7 +73,7 @@ class Blocks {
 
   add(rows, markup) {
     const block = this.blocks.push(markup) - 1;
-    rows.forEach(([row], at) => this.places.set(row, [block, at]));
+    for (let at = 0; at < rows.length; at++) this.places.set(rows[at][0], block * MOST_IN_BLOCK + at);
   }
 
   block(number) {
@@ -86,8 +88,14 @@ class Blocks {
     return found;
   }
 
+  // The block of an entry, and where it is in there.
+  place(row) {
+    const place = this.places.get(row);
+    return [Math.floor(place / MOST_IN_BLOCK), place % MOST_IN_BLOCK];
+  }
+
   markup(row) {
-    const [block, at] = this.places.get(row);
+    const [block, at] = this.place(row);
     return this.block(block)[at];
   }
 }

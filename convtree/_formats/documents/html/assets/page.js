@@ -172,8 +172,9 @@ function withDays(lines) {
   for (const line of lines) {
     const time = new Date(line.entry.time ?? "");
     if (Number.isNaN(time.getTime())) continue;
-    const day = DAY.format(time);
-    if (day !== before) line.day = before = day;
+    const day = time.toDateString();
+    if (day !== before) line.day = DAY.format(time);
+    before = day;
   }
   return lines;
 }
@@ -423,7 +424,7 @@ function followAddress() {
     lookFor(address.slice(7));
     return;
   }
-  const entry = tree.byId.get(address);
+  const entry = address ? tree.withId(address) : null;
   if (entry) goTo(entry);
 }
 

@@ -54,7 +54,7 @@ class Search {
   }
 
   text(entry) {
-    const [block, at] = this.blocks.places.get(entry.row);
+    const [block, at] = this.blocks.place(entry.row);
     this.texts[block] ??= this.blocks.block(block).map(textOf);
     return (this.texts[block][at] ??= textOf(this.blocks.markup(entry.row)));
   }
