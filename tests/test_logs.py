@@ -15,7 +15,6 @@ from threading import Thread
 from unittest.mock import patch
 from zlib import crc32
 
-import filelock
 import pytest
 from helpers import HEADER, adding, as_file, codes, contents, facts, ids, log_of, node, sealed, user
 from log_contract import LogContract
@@ -39,6 +38,7 @@ from convtree._engine import journal
 from convtree._engine.log import Addition, Build, Chunk, Log, LogReplaced, Mode
 from convtree._engine.log_index import Index
 from convtree._logs import file_lines
+from convtree._logs import lock as file_lock
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.lock import FileLock
 from convtree._logs.memory import MemoryLog
@@ -268,10 +268,8 @@ def test_an_exclusive_session_locks_the_new_file_after_a_replacement(
     log_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the file is replaced while it waits for the lock, it locks the new file."""
-    import filelock
-
     log_path.write_bytes(log_of(node("a", None)))
-    lock, count = filelock.lock_descriptor, 0
+    lock, count = file_lock.lock_descriptor, 0
 
     def replaced_meanwhile(*arguments: object, **named: object) -> bool:
         nonlocal count
@@ -280,7 +278,7 @@ def test_an_exclusive_session_locks_the_new_file_after_a_replacement(
             put_in_place(log_path, log_of(node("a", None), node("b", "a")))
         return bool(lock(*arguments, **named))  # type: ignore[arg-type]
 
-    monkeypatch.setattr(filelock, "lock_descriptor", replaced_meanwhile)
+    monkeypatch.setattr(file_lock, "lock_descriptor", replaced_meanwhile)
     with quick(log_path, exclusive=True) as session:
         assert contents(session) == ["a", "b"]
         with pytest.raises(SessionLocked):
@@ -854,7 +852,7 @@ def test_a_creator_that_was_overtaken_waits_for_the_lock(log_path: Path) -> None
 
 def test_a_signal_while_unlocking_does_not_keep_the_lock(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock is released before the exception of the signal handler leaves the log."""
-    unlock, signals = filelock.unlock_descriptor, [KeyboardInterrupt()]
+    unlock, signals = file_lock.unlock_descriptor, [KeyboardInterrupt()]
 
     def interrupted(fd: int) -> None:
         if signals:
@@ -862,7 +860,7 @@ def test_a_signal_while_unlocking_does_not_keep_the_lock(log_path: Path, monkeyp
         unlock(fd)
 
     with quick(log_path) as session, quick(log_path, lock_timeout_s=0) as other:
-        monkeypatch.setattr(filelock, "unlock_descriptor", interrupted)
+        monkeypatch.setattr(file_lock, "unlock_descriptor", interrupted)
         with pytest.raises(KeyboardInterrupt):
             session.append(user("a"), id="a")
         assert other.append(user("b"), on_stale="rebase").parent_id == "a"

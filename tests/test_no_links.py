@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pytest
 from helpers import contents, user
 from planted import GITHUB
 from real_disks import fat as real_fat
 
 from convtree import Session, SessionExists, SessionNotFound, open_store
+from convtree._logs import lock
 from convtree._logs.lock import FileLock
 from convtree.exchange import export_file
 from convtree.repair import redact_log, repair, verify
@@ -201,7 +201,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     session = Session.memory()
     session.append(user("a"))
     (tmp_path / "empty.jsonl").write_bytes(b"")
-    monkeypatch.setattr(filelock, "lock_descriptor", refuse)
+    monkeypatch.setattr(lock, "lock_descriptor", refuse)
     export_file(session, tmp_path / "a.json", "json")
     assert b'"a"' in (tmp_path / "a.json").read_bytes()
     with pytest.raises(SessionExists):
@@ -326,14 +326,14 @@ def test_a_name_that_goes_away_meanwhile(tmp_path: Path, monkeypatch: pytest.Mon
     """Whoever had it was there first: SessionExists, and nothing is written."""
     path = tmp_path / "b.jsonl"
     path.write_bytes(b"")
-    lock_descriptor = filelock.lock_descriptor
+    lock_descriptor = lock.lock_descriptor
 
     def vanishing(fd: int, **named: Any) -> bool:
         path.unlink()
         return lock_descriptor(fd, **named)
 
     with quick(log_with(tmp_path / "a.jsonl", "a")) as session:
-        monkeypatch.setattr(filelock, "lock_descriptor", vanishing)
+        monkeypatch.setattr(lock, "lock_descriptor", vanishing)
         with pytest.raises(SessionExists):
             session.fork(path)
     assert os.listdir(tmp_path) == ["a.jsonl"]

@@ -9,10 +9,10 @@ pauses once before it asks again if another writer was waiting.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 from convtree._logs.filesystems import name_file
 from convtree._model.errors import SessionLocked
@@ -32,7 +32,7 @@ class FileLock:
         self.contended = False  # other writers waited, wrote or made us wait since the last `acquire`
         self._location = location
         self._released_s = 0.0  # when the lock was last given back (monotonic)
-        self._filelock: Any = None  # the module, once it was imported
+        self._was_tried = False  # else a lock on the descriptor is not ours
 
     def acquire(self, fd: int, timeout_s: float) -> None:
         """Takes the lock; tries once if `timeout_s` is 0.
@@ -40,10 +40,7 @@ class FileLock:
         Raises:
             SessionLocked: it was not free in time.
         """
-        if self._filelock is None:
-            import filelock  # importing it takes longer than most programs run
-
-            self._filelock = filelock
+        self._was_tried = True
         began_s = time.monotonic()
         if self.contended and began_s - self._released_s < _FAIRNESS_WINDOW_S:
             time.sleep(_YIELD_S)
@@ -63,17 +60,39 @@ class FileLock:
 
     def _try(self, fd: int) -> bool:
         try:
-            return bool(self._filelock.lock_descriptor(fd, blocking=False))
+            return lock_descriptor(fd, again=self.contended)
         except OSError as error:  # the file system has no locks, for example
             name_file(error, self._location)
             raise
 
     def release(self, fd: int) -> None:
         """Gives the lock back; does no harm if it is not held."""
-        if self._filelock is not None:  # it was taken once
-            self._filelock.unlock_descriptor(fd)
+        if self._was_tried:
+            unlock_descriptor(fd)
         self.held = False
         self._released_s = time.monotonic()
+
+
+def lock_descriptor(fd: int, *, again: bool = False) -> bool:
+    """Tries to take the lock; returns whether it was free.
+
+    `filelock` is the home of the lock, and makes every try but the first: importing it takes longer than most programs
+    run, and a lock that is free takes one system call.
+    """
+    if again:
+        import filelock
+
+        return filelock.lock_descriptor(fd, blocking=False)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def unlock_descriptor(fd: int) -> None:
+    """Gives the lock back."""
+    fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def _holder(fd: int) -> str | None:

@@ -17,8 +17,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, NoReturn
 
-import filelock  # noqa: F401  # imported once here, not once in every fork
-
 from convtree._engine.log import Durability
 from convtree._model.errors import ConvtreeError
 from convtree._session.session import Session

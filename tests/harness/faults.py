@@ -23,11 +23,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-import filelock
-
 from convtree import CompactionEntry, MessageEntry, ReadOnlySession, Session, SessionExists, SessionFailed
 from convtree._engine import journal, snapshot
-from convtree._logs import descriptors, put_new
+from convtree._logs import descriptors, lock, put_new
 from convtree._tools import repair as repairing
 from convtree.repair import repair, verify
 
@@ -165,15 +163,13 @@ class Door:
     def watching(self, plan: Sequence[Fault]) -> Iterator[None]:
         """Replaces `os`, `open` and the lock in every module that uses them."""
         self.calls, self.fired, self.plan = [], [], plan
-        lock = filelock.lock_descriptor
+        take = lock.lock_descriptor
         with ExitStack() as stack:
             for module in (*modules_using_os(), repairing):
                 stack.enter_context(patch.object(module, "os", self))
                 stack.enter_context(patch.object(module, "open", self.file, create=True))
             stack.enter_context(
-                patch.object(
-                    filelock, "lock_descriptor", lambda fd, **named: self.call("lock", lambda: lock(fd, **named))
-                )
+                patch.object(lock, "lock_descriptor", lambda fd, **named: self.call("lock", lambda: take(fd, **named)))
             )
             yield
 

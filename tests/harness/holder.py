@@ -18,8 +18,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import filelock  # noqa: F401  # imported once here, not once in every fork
-
 from convtree import SessionClosed, SessionLocked, SessionNotFound
 from convtree._engine.log import Durability
 from convtree._logs.atomic_file import replace_atomically

@@ -30,8 +30,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-import filelock  # noqa: F401  # imported once here, not once in every fork
-
 from convtree import MessageEntry, SessionNotFound, StaleLeaf
 from convtree._engine import journal
 from convtree._session.session import Session

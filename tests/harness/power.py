@@ -25,8 +25,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import filelock  # noqa: F401  # imported once here, not once in every fork
-
 from convtree import LeafUncertain, SessionNotFound
 from convtree._engine import journal
 from convtree._engine.log import Durability

@@ -31,8 +31,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
-import filelock  # noqa: F401  # imported once here, not once in every fork
-
 from convtree import ConvtreeError, ParentSession, SessionStore, open_store
 
 from .common import apart, arguments, finish, keep

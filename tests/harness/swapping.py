@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import filelock  # noqa: F401  # imported once here, not once in every fork
-
 from convtree import ConvtreeError, Session, open_store
 from convtree._engine import journal
 from convtree.exchange import export_file, import_file

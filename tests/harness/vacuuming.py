@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NoReturn
 
-import filelock  # noqa: F401  # imported once here, not once in every fork
-
 from convtree import (
     BrokenPath,
     CompactionEntry,
