@@ -132,8 +132,12 @@ class LineScan(LineReader, ABC):
         return super().line(row)
 
     def _scan_lines(self, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None) -> None:
-        state = self.state
-        done = self._scan_chain(positions, lines)
+        state, done = self.state, 0
+        if lines and not self._seen_first_line and not self._begins_open_group(positions[0], lines, 0):
+            self._scan_line(positions[0], lines[0])  # from here on it is known whether lines have seals
+            done = 1
+        if self._open_group is None:
+            done += self._scan_chain(positions[done:], lines[done:])
         while done < len(lines) and self._open_group is None:
             if self._begins_open_group(positions[done], lines, done):
                 break
