@@ -1243,34 +1243,34 @@ def append_and_close(path: Path, count: int, size: int = 1) -> None:
         session.append_many([user("x" * size) for _ in range(count)])
 
 
-def test_a_snapshot_is_saved_after_4096_rows(log_path: Path) -> None:
+def test_a_snapshot_is_saved_after_1024_rows(log_path: Path) -> None:
     """It is saved again after as many new rows."""
     with usual():
-        append_and_close(log_path, 4096)
+        append_and_close(log_path, 1024)
         assert names(log_path) == ["log.jsonl"]
         append_and_close(log_path, 1)
         assert names(log_path) == ["log.jsonl", "log.jsonl.index"]
         assert stat.S_IMODE(index_of(log_path).stat().st_mode) == 0o600
         with reader(log_path) as session:
-            assert (persisted(session), len(session.path()), session.findings) == (4097, 4097, ())
+            assert (persisted(session), len(session.path()), session.findings) == (1025, 1025, ())
         for _ in range(3):
             assert unchanged(log_path, lambda: append_and_close(log_path, 1))
         assert unchanged(log_path, lambda: opened(log_path).close())
-        assert unchanged(log_path, lambda: append_and_close(log_path, 4093))
+        assert unchanged(log_path, lambda: append_and_close(log_path, 1021))
         assert not unchanged(log_path, lambda: append_and_close(log_path, 1))
         with reader(log_path) as session:
-            assert persisted(session) == 4097 + 3 + 4093 + 1
+            assert persisted(session) == 1025 + 3 + 1021 + 1
 
 
-def test_a_snapshot_is_saved_after_four_megabytes(log_path: Path) -> None:
+def test_a_snapshot_is_saved_after_a_megabyte(log_path: Path) -> None:
     """The number of rows does not matter then."""
     with usual():
-        append_and_close(log_path, 4, 2**20 - 1000)
+        append_and_close(log_path, 4, 2**18 - 1000)
         assert names(log_path) == ["log.jsonl"]
         append_and_close(log_path, 1, 8000)
         assert names(log_path) == ["log.jsonl", "log.jsonl.index"]
-        assert unchanged(log_path, lambda: append_and_close(log_path, 3, 2**20))
-        assert not unchanged(log_path, lambda: append_and_close(log_path, 1, 2**20))
+        assert unchanged(log_path, lambda: append_and_close(log_path, 3, 2**18))
+        assert not unchanged(log_path, lambda: append_and_close(log_path, 1, 2**18))
         assert check(log_path) == 9
 
 

@@ -30,7 +30,7 @@ TRIES = 8  # how often a log may be replaced during one call
 
 # At a close, a snapshot is saved when the part of the log that the last one lacks is longer than this, and not much
 # shorter than the rest: a close per request costs nothing, and a long log is not copied for every few thousand entries.
-_TAIL_ROWS, _TAIL_BYTES, _TAIL_PART = 4096, 4 * 2**20, 1 / 64
+_TAIL_ROWS, _TAIL_BYTES, _TAIL_PART = 1024, 2**20, 1 / 64
 
 # While a log grows, one is saved at thresholds of its length: of several writers, the one that crosses a threshold does
 # it. They are a step apart, counted in units of the work of a scan: a row, or 4 KiB of the log. A step is this many
