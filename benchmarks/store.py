@@ -1,4 +1,4 @@
-"""What does a list of sessions cost? The newest 50 of a folder with many.
+"""What does a list of sessions cost, and a search? The newest 50 of a folder with many, and the first 20 hits.
 
 Sessions have four messages. *Cold* is the first list, which reads every log. *Warm* is a list when nothing has changed.
 *Changed* is a list after another process has appended to one session.
@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from conversation import WORDS
 from harness import Figure, measure, medians, options, workplace
-from report import TARGET_HEADS, Results, duration, judge, table
+from report import TARGET_HEADS, Results, duration, judge, table, times
 
 import convtree
 from convtree.stores._session_store import SessionStore
@@ -33,7 +33,10 @@ ROWS = {
     "list(limit=50), in a new process": "new",
     "list(limit=50), one session changed": "changed",
     "list(limit=50, cwd=…)": "narrowed",
-    "search of two words": "search",
+    "search: a word of every message": "common",
+    "search: three words of every message": "three",
+    "search: a word of one session": "rare",
+    "search: a word of no message": "absent",
     _FLOOR: "scan",
     _NEWEST: "select",
     "list(limit=50), no catalogue": "cold",
@@ -50,7 +53,7 @@ def make(path: str, size: int) -> Figure:
             with store.create(name=f"session {number}", cwd=f"/home/me/project{number % 100}") as session:
                 session.append_many(
                     [
-                        {"role": ("user", "assistant")[turn % 2], "content": f"{number} {turn} {WORDS}"}
+                        {"role": ("user", "assistant")[turn % 2], "content": f"needle{number} {turn} {WORDS}"}
                         for turn in range(_MESSAGES)
                     ],
                     provider="openai",
@@ -100,10 +103,19 @@ def warm(path: str) -> Figure:
             "warm": timed(store.list),
             "changed": timed(store.list, change),
             "narrowed": timed(partial(store.list, cwd="/home/me/project7")),
-            "search": timed(partial(store.search, "session project 7 convtree")),
+            "common": timed(partial(searched, store, "branch", 20)),
+            "three": timed(partial(searched, store, "branch context root", 20)),
+            "rare": timed(partial(searched, store, f"needle{len(ids) // 2}", 1)),
+            "absent": timed(partial(searched, store, "haystack", 0)),
             "scan": timed(partial(scan, path)),
             "select": select(path, store),
         }
+
+
+def searched(store: SessionStore, words: str, most: int) -> None:
+    """Searches, and checks that as many of the first 20 hits were found as there are."""
+    found = len(store.search(words, limit=20))
+    assert (min(found, most), found > 0) == (most, most > 0), f"{words}: {found} hits"
 
 
 def timed(call: Callable[[], object], before: Callable[[], object] = int) -> float:
@@ -153,8 +165,14 @@ def main() -> None:
 
 def targets(results: Results) -> Iterator[Sequence[str]]:
     """Yields the rows of the table of targets."""
-    for name, most in (("nothing changed", 0.02), ("one session changed", 0.05)):
-        yield judge(f"{name}, 10,000 sessions", results.get(f"list(limit=50), {name}", 10_000), duration, most)
+    size = 10_000
+    for name, most in (("nothing changed", 0.002), ("one session changed", 0.005)):
+        yield judge(f"list, {name}, {size:,} sessions", results.get(f"list(limit=50), {name}", size), duration, most)
+    new = results.ratio("list(limit=50), in a new process", _FLOOR, size)
+    yield judge(f"list in a new process, beside {_FLOOR}, {size:,} sessions", new, times, 1.2)
+    yield judge(f"the first list, {size:,} sessions", results.get("list(limit=50), no catalogue", size), duration, 3.0)
+    for name in (name for name in ROWS if name.startswith("search")):
+        yield judge(f"{name}, {size:,} sessions", results.get(name, size), duration, 0.01)
 
 
 if __name__ == "__main__":

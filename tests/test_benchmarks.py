@@ -74,12 +74,15 @@ ROWS = {
             "list(limit=50), in a new process",
             "list(limit=50), one session changed",
             "list(limit=50, cwd=…)",
-            "search of two words",
+            "search: a word of every message",
+            "search: three words of every message",
+            "search: a word of one session",
+            "search: a word of no message",
             "os.scandir + os.stat of every log",
             "SELECT of the newest 50, by hand",
             "list(limit=50), no catalogue",
         ],
-        "target": 2,
+        "target": 8,
     },
     "growing.py": {
         "opening, writer open": [
@@ -122,7 +125,8 @@ ROWS = {
     },
     "imports.py": {
         "a process that imports": ["bare Python", "convtree", "SQLiteSession", "SqliteSaver", "pi-agent-harness-lc"],
-        "target": 1,
+        "a process that appends one message": ["by hand: open, json.dumps, write", "convtree"],
+        "target": 2,
     },
 }
 PEERS = {"SQLiteSession", "AdvancedSQLiteSession", "SqliteSaver", "pi", "pi-agent-harness-lc"}
