@@ -12,7 +12,7 @@ import pytest
 from foreign import claude_line, claude_said, encoded
 from foreign_stores import Found, read, read_again, read_one, write_database
 
-from convtree import ExtensionDataEntry, MessageEntry, Session
+from convtree import ExtensionDataEntry, MessageEntry, Session, session_key
 from convtree._formats import openai_agents
 from convtree._formats.langgraph import reader as langgraph
 from convtree.exchange import import_into
@@ -113,6 +113,18 @@ def test_a_session_of_the_agents_sdk(tmp_path: Path) -> None:
     assert session.build_context().open_calls == ()
     assert [each.message for each in session.path()] == [json.loads(row["message_data"]) for row in rows]  # type: ignore[attr-defined]
     assert read_again(openai_agents, path, session) == 0
+
+
+def test_an_id_that_is_none_here_is_the_key(tmp_path: Path) -> None:
+    """So the adapter for the SDK goes on with the session."""
+    for id in ("ann@example.org", "x" * 300):
+        rows = [{**item(1, asked("one")), "session_id": id}]
+        path = write_database(
+            tmp_path / id[:9], AGENTS, agent_sessions=[{**SESSION, "session_id": id}], agent_messages=rows
+        )
+        session = read_one(openai_agents, path).session
+        assert (session.id, session.header.key) == (session_key(id), id)
+        assert read_again(openai_agents, path, session) == 0
 
 
 def test_branches_share_what_they_share(tmp_path: Path) -> None:

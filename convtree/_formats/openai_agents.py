@@ -5,6 +5,7 @@ The tables are those of openai-agents 0.24: `agents/memory/sqlite_session.py` an
 ones below; there may be several pairs. One session for each row of `agent_sessions`, and for each session id of
 messages without a row. Mapping:
 
+- `session_id`: the session's id, or its key if it cannot be one, as in `convtree.adapters.openai_agents`.
 - `agent_messages`: items of OpenAI's Responses API, each a message, unchanged. An item that is not understood:
   extension data `openai-agents.item` (reported).
 - `message_structure`: the rows of a branch in the order of `sequence_number` are its path. A branch begins with the
@@ -36,7 +37,8 @@ from convtree._formats.common.parents_first import Node
 from convtree._formats.common.sqlite import Database, has_tables_like, parse_cell
 from convtree._formats.common.values import as_text, key, moment, without
 from convtree._formats.message_list.conversations import entry_of
-from convtree._model.entries import LABEL_LIMIT, Entry, ExtensionDataEntry, Header, LabelMark, Record
+from convtree._model.entries import ID, LABEL_LIMIT, Entry, ExtensionDataEntry, Header, LabelMark, Record
+from convtree._model.session_key import session_key
 
 NAME = "openai-agents"
 _SESSIONS = frozenset({"session_id", "created_at", "updated_at"})
@@ -57,7 +59,7 @@ def recognises(source: Source) -> bool:
 
 def sessions(source: Source) -> Iterator[SessionRef]:
     """Lists the sessions of a database."""
-    return list_database(source, NAME, _rows)
+    return (ref._replace(id=_keyed(ref.source_id) or ref.id) for ref in list_database(source, NAME, _rows))
 
 
 def read(source: Source, ref: SessionRef) -> SourceSession:
@@ -84,7 +86,17 @@ def _pairs(database: Database) -> Iterator[tuple[str, str]]:
 
 def _session(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
     header = make_header(NAME, id, time=found.row.values.get("created_at"))
+    if (keyed := _keyed(id)) is not None:
+        header = msgspec.structs.replace(header, id=keyed, key=id)
     return header, _Session(id, found.source_id, found.row.values[_TABLE], database).records()
+
+
+def _keyed(id: str) -> str | None:
+    """Returns the session id for a key; None if the text is an id already, or can be no key."""
+    try:
+        return None if ID.fullmatch(id) else session_key(id)
+    except ValueError:
+        return None
 
 
 class _Session:

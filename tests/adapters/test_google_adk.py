@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from guide import run_block
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -891,3 +892,34 @@ def test_the_example_runs() -> None:
     assert done.returncode == 0, done.stderr
     assert "all are kept: ['A week.', 'Yes, over night.', 'Via Naples.']" in done.stdout
     assert "6 prompts, 1 tool call" in done.stdout
+
+
+def test_the_guide_moves_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions have their events and states afterwards."""
+    sqlite = pytest.importorskip("google.adk.sessions.sqlite_session_service")
+    monkeypatch.chdir(tmp_path)
+    name = {"app_name": "trips", "user_id": "ada", "session_id": "s1"}
+
+    async def fill() -> Any:
+        old = sqlite.SqliteSessionService("sessions.db")
+        session = await old.create_session(**name, state={"city": "?", "user:name": "Ada", "app:x": 1})
+        await old.append_event(session, Event(author="user", message="Where?"))
+        await old.append_event(session, Event(author="guide", message="Rome?", state={"city": "Rome"}))
+        return await old.get_session(**name)
+
+    async def moved() -> Any:
+        async with adapter.ConvtreeSessionService("conversations") as service:
+            return await service.get_session(**name)
+
+    before = asyncio.run(fill())
+    run_block("SqliteSessionService", "ConvtreeSessionService")
+    after = asyncio.run(moved())
+    assert (after.state, after.events) == (before.state, before.events)
+    assert after.state == {"city": "Rome", "user:name": "Ada", "app:x": 1}
+
+
+def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The block about ADK, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    run_block("ConvtreeSessionService", "service.branches")
+    assert capsys.readouterr().out.startswith("['Rome?', 'Oslo?'] ")

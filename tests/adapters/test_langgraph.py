@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 from crashing import KINDS, killed_while_writing, place_of
+from guide import run_block
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -644,3 +645,29 @@ def test_the_example_runs() -> None:
     example = Path(__file__).parents[2] / "examples" / "langgraph_adapter.py"
     done = subprocess.run([sys.executable, str(example)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_guide_moves_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every state of a thread is the same afterwards, and the graph goes on."""
+    graphs = pytest.importorskip("langgraph.graph")
+    sqlite = pytest.importorskip("langgraph.checkpoint.sqlite")
+    monkeypatch.chdir(tmp_path)
+    config = {"configurable": {"thread_id": "trip"}}
+
+    def graph(saver: Any) -> Any:
+        builder = graphs.StateGraph(graphs.MessagesState)
+        builder.add_node("answer", lambda _: {"messages": [("ai", "Rome")]})
+        return builder.add_edge(graphs.START, "answer").compile(checkpointer=saver)
+
+    def states(saver: Any) -> list[Any]:
+        return [(each.values, each.next, each.config) for each in graph(saver).get_state_history(config)]
+
+    with sqlite.SqliteSaver.from_conn_string("threads.db") as old:
+        for text in ("Where?", "Again?"):
+            graph(old).invoke({"messages": [("user", text)]}, config)
+        before = states(old)
+    run_block("SqliteSaver", "ConvtreeSaver")
+    new = adapter.ConvtreeSaver("threads")
+    assert states(new) == before
+    said = graph(new).invoke({"messages": [("user", "More?")]}, config)["messages"]
+    assert [each.content for each in said] == ["Where?", "Rome", "Again?", "Rome", "More?", "Rome"]

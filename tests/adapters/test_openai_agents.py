@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,11 +10,13 @@ from typing import Any
 
 import pytest
 from crashing import KINDS, killed_while_writing, place_of
+from guide import run_block
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import convtree
 from convtree import MessageEntry, open_store
+from convtree.exchange import import_into
 
 agents: Any = pytest.importorskip("agents")
 testing: Any = pytest.importorskip("agents.testing")
@@ -443,10 +444,29 @@ def test_the_example_runs() -> None:
     assert "12 messages, 2 branches" in done.stdout
 
 
+def test_a_database_of_the_sdk_is_moved(tmp_path: Path) -> None:
+    """Its sessions go on under their ids, also those that can be no id of a log. A second import adds nothing."""
+
+    async def main() -> None:
+        for id in ("user-42", "ann@example.org"):
+            old = agents.SQLiteSession(id, tmp_path / "old.db")
+            await old.add_items([user(f"from {id}"), answer("Rome")])
+            old.close()
+        for _ in range(2):
+            with open_store(tmp_path / "new") as store:
+                import_into([tmp_path / "old.db"], store)
+        for id in ("user-42", "ann@example.org"):
+            session = Session(id, str(tmp_path / "new"))
+            assert await session.get_items() == [user(f"from {id}"), answer("Rome")]
+            await session.add_items([user("More")])
+            assert len(await session.get_items()) == 3
+            session.close()
+
+    run(main())
+
+
 def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The block of the guide to frameworks, in an empty folder."""
-    guide = Path(convtree.__file__).parent / "docs" / "guides" / "frameworks.md"
-    (block,) = re.findall(r"```py\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    exec(block, {})
+    run_block("openai_agents")
     assert capsys.readouterr().out == "['Rome?', 'Oslo?']\n"
