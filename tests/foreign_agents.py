@@ -16,6 +16,7 @@ import test_formats_messages as messages
 import test_formats_qwen as qwen
 import test_formats_sillytavern as sillytavern
 from foreign import TIME, gemini_answered, gemini_said
+from foreign_adk import adk_database
 from foreign_stores import write_database, write_json, write_lines
 from foreign_sums import Counts, Sample, kinds, leaves_of, lines_of, rows_of, total, words
 from test_formats_aider import FIRST, SECOND
@@ -388,6 +389,25 @@ def count_atif(path: Path) -> Counts:
     )
 
 
+def count_adk(path: Path) -> Counts:
+    """By its events."""
+    events = [json.loads(data) for (data,) in rows_of(path, "select event_data from events")]
+    paid = [event["usage_metadata"] for event in events if "usage_metadata" in event]
+    parts = [part for event in events for part in event.get("content", {}).get("parts", ())]
+    cached = total(paid, "cached_content_token_count")
+    return Counts(
+        total(paid, "prompt_token_count") - cached,
+        total(paid, "candidates_token_count"),
+        cached,
+        0,
+        0.0,
+        len(events),
+        sum("functionCall" in part for part in parts),
+        sum("functionResponse" in part for part in parts),
+        2,
+    )
+
+
 AGENTS = {
     "atif": Sample(write_atif, count_atif, words("agent", "image/png")),
     "aider": Sample(write_aider, count_aider),
@@ -401,6 +421,7 @@ AGENTS = {
     "pydantic-ai": Sample(write_pydantic, count_pydantic),
     "message-list": Sample(write_messages, count_messages),
     "crush": Sample(write_crush, count_crush, words("reasoning", "binary", "tool_call")),
+    "google-adk": Sample(lambda folder: adk_database(folder / "adk.db"), count_adk),
     "openai-agents": Sample(write_openai_agents, count_openai_agents),
     "langgraph": Sample(write_langgraph, count_langgraph, words("msgpack", "some.module", "model_validate_json")),
 }

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import zstandard
+from foreign_adk import adk_database
 from foreign_stores import all_records, entries_of, read, shown, source_of, write_database, write_json, write_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,6 +43,7 @@ from convtree._formats import (
     atuin_ai,
     chatgpt,
     claude_ai,
+    google_adk,
     goose,
     kubectl_ai,
     librechat,
@@ -239,6 +241,7 @@ def sources(folder: Path) -> dict[str, tuple[Format, Path]]:
         "checkpoint": (gemini_checkpoint, write_json(folder / "checkpoint", CHECKPOINT)),
         "agents": (openai_agents, write_database(folder / "agents", ADVANCED, **AGENT_TABLES)),
         "langgraph": (langgraph, write_database(folder / "langgraph", CHECKPOINTS, checkpoints=GRAPH)),
+        "adk": (google_adk, adk_database(folder / "adk")),
         "messages": (message_list, write_json(folder / "messages", PLAIN)),
         "tuning": (message_list, write_lines(folder / "tuning", [{"messages": PLAIN}, {"messages": PLAIN[1:]}])),
         "pydantic": (pydantic_ai, write_json(folder / "pydantic", PYDANTIC)),
@@ -259,6 +262,7 @@ NAMES = (
     "webui",
     "agents",
     "langgraph",
+    "adk",
     "messages",
     "tuning",
     "pydantic",
@@ -394,6 +398,8 @@ CELLS = [
     (opencode, "opencode", "part", "data", {"type": "tool", "state": {"status": "error", "input": {}}}),
     (llm, "llm, new", "parts", "payload", {"text_ref": [{"fragment": 1}, {"literal": "x"}]}),
     (llm, "llm", "responses", "options_json", {"a": 1}),
+    (google_adk, "adk", "events", "event_data", {"author": "user", "actions": {"rewind_before_invocation_id": "i1"}}),
+    (google_adk, "adk", "sessions", "state", {"a": 1}),
     (openwebui, "webui", "chat", "chat", SAMPLES["openwebui"][1][0]["chat"]),
     (openwebui, "webui", "chat_message", "content", [{"type": "text", "text": "x"}]),
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from convtree._formats import (
     continue_dev,
     copilot_cli,
     crush,
+    google_adk,
     goose,
     kubectl_ai,
     librechat,
@@ -49,6 +50,6 @@ FORMATS: tuple[Format, ...] = (
     *(chatgpt, claude_ai, openwebui, librechat),
     atif,
     *(goose, crush, zed, cursor, atuin_ai, llm, opencode),
-    *(openai_agents, langgraph, pydantic_ai),
+    *(openai_agents, langgraph, google_adk, pydantic_ai),
     message_list,  # the last: it takes what any reader of messages understands
 )

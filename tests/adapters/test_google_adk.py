@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import convtree
 from convtree import InvalidMessage, MessageEntry, SessionNotFound, open_store
+from convtree.exchange import import_into
 
 pytest.importorskip("google.adk")
 adapter: Any = pytest.importorskip("convtree.adapters.google_adk")
@@ -916,6 +917,41 @@ def test_the_guide_moves_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     after = asyncio.run(moved())
     assert (after.state, after.events) == (before.state, before.events)
     assert after.state == {"city": "Rome", "user:name": "Ada", "app:x": 1}
+
+
+@pytest.mark.parametrize("kind", ["SqliteSessionService", "DatabaseSessionService"])
+def test_an_imported_session_goes_on(kind: str, tmp_path: Path) -> None:
+    """With its events, a rewind among them, and its state. A second import adds nothing."""
+    name = {"app_name": "trips", "user_id": "ada", "session_id": "s1"}
+    path = tmp_path / "old.db"
+    sqlite = pytest.importorskip("google.adk.sessions.sqlite_session_service")
+
+    async def fill() -> Any:
+        old = sqlite.SqliteSessionService(str(path))
+        if kind == "DatabaseSessionService":
+            old = Database(f"sqlite+aiosqlite:///{path}")
+        session = await old.create_session(**name, state={"city": "?", "user:name": "Ada"})
+        await old.append_event(session, Event(author="user", invocation_id="i1", message="Where?"))
+        state = {"city": "Rome"}
+        await old.append_event(session, Event(author="guide", invocation_id="i1", message="Rome?", state=state))
+        rewind = Actions(rewind_before_invocation_id="i1")
+        await old.append_event(session, Event(author="user", invocation_id="i2", actions=rewind))
+        return await old.get_session(**name)
+
+    async def go_on(events: list[Any]) -> None:
+        async with Service(str(tmp_path / "new")) as service:
+            (listed,) = (await service.list_sessions(app_name="trips", user_id="ada")).sessions
+            session = await service.get_session(**name)
+            assert (listed.id, session.events, session.state) == ("s1", events, {"city": "Rome"})
+            await service.append_event(session, Event(author="user", message="Again?", state={"city": "Oslo"}))
+            again = await service.get_session(**name)
+            assert (len(again.events), again.state) == (4, {"city": "Oslo"})
+
+    before = asyncio.run(fill())
+    with open_store(tmp_path / "new") as store:
+        import_into([path], store)
+        assert [each.written for each in import_into([path], store)] == [0]
+    asyncio.run(go_on(before.events))
 
 
 def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
