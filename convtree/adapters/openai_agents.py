@@ -90,8 +90,7 @@ class ConvtreeSession(Conversation):
             return
         usage = None if wrapper is None else self._new_usage(wrapper)
         messages = messages_of(items, usage)
-
-        await self._write(lambda log, leaf: (self._append(log, leaf, messages, follows=True), None))
+        await self._write(lambda log, leaf: (self._append(log, leaf, messages), None))
 
     async def pop_item(
         self,

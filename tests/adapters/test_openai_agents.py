@@ -39,6 +39,14 @@ def answer(text: str) -> dict[str, Any]:
     }
 
 
+def call(name: str) -> dict[str, Any]:
+    return {"type": "function_call", "call_id": name, "name": "look", "arguments": "{}"}
+
+
+def output(name: str) -> dict[str, Any]:
+    return {"type": "function_call_output", "call_id": name, "output": f"found by {name}"}
+
+
 @pytest.fixture(params=["folder", "sqlite", "memory"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a store is; a store in memory is of one object only."""
@@ -48,6 +56,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 # --- a law: the items are those of a list ---
 
 VALUES = st.integers(0, 99).map(lambda number: user(f"item {number}"))
+VALUES |= st.sampled_from([call("c1"), output("c1")])
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("add"), st.lists(VALUES, max_size=3)),
@@ -85,7 +94,7 @@ def test_items_are_those_of_a_list(steps: list[tuple[str, Any]], limit: int, par
                 model = list(argument)
             elif name in ("suffix", "prune"):
                 start, size, output = argument
-                prune = None if name == "suffix" else lambda item: int(item["content"].split()[1]) < 50
+                prune = None if name == "suffix" else lambda item: item.get("content", "item 50") < "item 50"
                 snapshot = await session._get_compaction_snapshot(size, prune_prefix=prune)
                 assert (snapshot.items, snapshot.complete) == (model[-size:], len(model) <= size)
                 replaced = await snapshot.replace_suffix(start, output)
@@ -135,6 +144,25 @@ def test_edit_and_regenerate_keep_the_sibling(where: str) -> None:
             await session.branch("nowhere")
         await session.delete_session()
         assert await session.get_items() == []
+        session.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("parallel", ["line", "branch"])
+def test_a_result_is_an_item_where_it_was_added(parallel: str, where: str) -> None:
+    """Also when the call that it answers was left by a branch, or cleared."""
+
+    async def main() -> None:
+        session = Session("trip", where, parallel=parallel)
+        await session.add_items([user("Look!"), call("c1")])
+        await session.branch(0)
+        await session.add_items([output("c1"), answer("Found")])
+        assert await session.get_items() == [user("Look!"), output("c1"), answer("Found")]
+        await session.clear_session()
+        await session.add_items([output("c1")])
+        assert await session.get_items() == [output("c1")]
+        assert [branch.leaf.role for branch in await session.branches()] == ["assistant", "assistant", "tool"]
         session.close()
 
     run(main())
