@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crashing import KINDS, killed_while_writing, place_of
+from crashing import killed_while_writing
+from guide import block_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import convtree
 from convtree import MessageEntry, open_store
+
+pytest_plugins = ["stores"]
 
 agents: Any = pytest.importorskip("agents")
 testing: Any = pytest.importorskip("agents.testing")
@@ -45,12 +47,6 @@ def call(name: str) -> dict[str, Any]:
 
 def output(name: str) -> dict[str, Any]:
     return {"type": "function_call_output", "call_id": name, "output": f"found by {name}"}
-
-
-@pytest.fixture(params=["folder", "sqlite", "memory"])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a store is; a store in memory is of one object only."""
-    return {"folder": str(tmp_path / "s"), "sqlite": f"sqlite:///{tmp_path}/s.db", "memory": "memory:"}[request.param]
 
 
 # --- a law: the items are those of a list ---
@@ -214,13 +210,13 @@ def test_a_message_that_is_hidden_later_is_no_item(where: str) -> None:
     run(main())
 
 
-def test_objects_at_the_same_time_branch_if_wanted(tmp_path: Path) -> None:
+def test_objects_at_the_same_time_branch_if_wanted(place: str) -> None:
     """With parallel="branch" each object goes on where it began; otherwise they share one line."""
 
     async def main() -> None:
-        base = Session("s", tmp_path)
+        base = Session("s", place)
         await base.add_items([user("q")])
-        one, two = (Session("s", tmp_path, parallel="branch") for _ in range(2))
+        one, two = (Session("s", place, parallel="branch") for _ in range(2))
         assert await one.get_items() == await two.get_items() == [user("q")]
         await one.add_items([answer("1")])
         await two.add_items([answer("2")])
@@ -236,11 +232,11 @@ def test_objects_at_the_same_time_branch_if_wanted(tmp_path: Path) -> None:
     run(main())
 
 
-def test_every_pop_gets_another_item(tmp_path: Path) -> None:
+def test_every_pop_gets_another_item(place: str) -> None:
     """Objects of several threads pop and add at the same time: nothing comes twice, and nothing is lost."""
 
     async def main() -> None:
-        sessions = [Session("s", tmp_path) for _ in range(4)]
+        sessions = [Session("s", place) for _ in range(4)]
         await sessions[0].add_items([user(str(number)) for number in range(40)])
 
         async def pops(session: Any) -> list[Any]:
@@ -403,10 +399,8 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_writer_loses_nothing_and_stores_no_half(kind: str, tmp_path: Path) -> None:
+def test_a_killed_writer_loses_nothing_and_stores_no_half(place: str) -> None:
     """A batch that was acknowledged is there, and every batch is there whole or not at all."""
-    place = place_of(kind, tmp_path)
     acknowledged = killed_while_writing(WRITER, place)
 
     async def main() -> None:
@@ -420,11 +414,40 @@ def test_a_killed_writer_loses_nothing_and_stores_no_half(kind: str, tmp_path: P
     run(main())
 
 
-def test_a_cancelled_caller_waits_for_the_outcome(tmp_path: Path) -> None:
+RACER = """
+import asyncio, sys
+from convtree.adapters.openai_agents import ConvtreeSession
+async def main():
+    session = ConvtreeSession("s", sys.argv[1])
+    for number in range(12):
+        await session.add_items([{"role": "user", "content": f"{sys.argv[2]}-{number}-{part}"} for part in range(2)])
+    session.close()
+asyncio.run(main())
+"""
+
+
+def test_racing_processes_lose_nothing(place: str) -> None:
+    """The items of two processes follow each other in one line, and those of one call stay together."""
+    racers = [subprocess.Popen([sys.executable, "-c", RACER, place, name]) for name in "ab"]
+    assert [racer.wait() for racer in racers] == [0, 0]
+
+    async def main() -> None:
+        session = Session("s", place)
+        texts = [item["content"] for item in await session.get_items()]
+        assert [first[:-1] for first in texts[::2]] == [second[:-1] for second in texts[1::2]]
+        for name in "ab":
+            own = [text for text in texts if text[0] == name]
+            assert own == [f"{name}-{number}-{part}" for number in range(12) for part in range(2)]
+        session.close()
+
+    run(main())
+
+
+def test_a_cancelled_caller_waits_for_the_outcome(place: str) -> None:
     """So when the cancellation arrives, the items are stored or will never be."""
 
     async def main() -> None:
-        session = Session("s", tmp_path)
+        session = Session("s", place)
         await session.add_items([user("first")])
         outcomes = set()
         for number in range(30):
@@ -473,8 +496,6 @@ def test_the_example_runs() -> None:
 
 def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The block of the guide to frameworks, in an empty folder."""
-    guide = Path(convtree.__file__).parent / "docs" / "guides" / "frameworks.md"
-    (block,) = re.findall(r"```py\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    exec(block, {})
+    exec(block_of("OpenAI Agents SDK"), {})
     assert capsys.readouterr().out == "['Rome?', 'Oslo?']\n"
