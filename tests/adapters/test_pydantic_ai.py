@@ -281,7 +281,7 @@ def test_racing_saves_lose_nothing(place: str) -> None:
     writers, each = 4, 15
 
     async def main() -> None:
-        stores = [Store(open_store(place)), Store(open_store(place))]
+        stores = [Store(open_store(place, create=True)), Store(open_store(place, create=True))]
         await stores[0].save(Conversation(conversation_id="s", messages=[user("begin")]))
         conflicts = 0
 
@@ -353,7 +353,7 @@ def test_of_two_racing_calls_one_wins(operation: str, place: str) -> None:
     """The other one is told of a conflict, whatever both do."""
 
     async def main() -> None:
-        stores = [Store(open_store(place)), Store(open_store(place))]
+        stores = [Store(open_store(place, create=True)), Store(open_store(place, create=True))]
         for turn in range(8):
             id = f"s {turn}"
             conversation = Conversation(conversation_id=id, messages=[user("q"), answer("a")])
@@ -432,7 +432,7 @@ def test_a_cancelled_caller_waits_for_the_outcome(place: str) -> None:
         return value
 
     async def main() -> None:
-        given = open_store(place, redact=slowly)
+        given = open_store(place, create=True, redact=slowly)
         store = Store(given)
         conversation = Conversation(conversation_id="s")
         for number in range(5):
