@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from threading import Lock
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from convtree import Branch, Entry, Session, StaleLeaf
 from convtree.adapters._base import Engine, StoreLike
@@ -109,20 +109,13 @@ class Conversation:
         with self._lock:
             self._leaf, self._has_begun = None, False
 
-    def _append(self, log: Session, leaf: str | None, entries: Sequence[Entry], *, follows: bool = False) -> str | None:
-        """Appends entries behind the leaf; returns the new leaf.
+    def _append(self, log: Session, leaf: str | None, entries: Sequence[Entry]) -> str | None:
+        """Appends entries behind the leaf that was seen; returns the new leaf.
 
-        Args:
-            log: the session.
-            leaf: the leaf that was seen.
-            entries: the entries.
-            follows: if the leaf has moved meanwhile, they follow the new one; otherwise StaleLeaf is raised.
+        The place is always named: otherwise a tool result goes to its call, which may be on another branch.
         """
-        if self._has_own_leaf:
-            where: dict[str, Any] = {"parent_id": leaf}
-        else:
-            where = {"on_stale": "rebase"} if follows else {"expect_leaf": leaf}
-        return append_clean(log, entries, **where)[-1].id
+        expected = {} if self._has_own_leaf else {"expect_leaf": leaf}
+        return append_clean(log, entries, parent_id=leaf, **expected)[-1].id
 
     def _move(self, log: Session, leaf: str | None, target: str | None) -> str | None:
         """Moves the leaf that was seen; returns the new one. One that is this object's own is not recorded."""

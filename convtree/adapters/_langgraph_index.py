@@ -18,15 +18,14 @@ from convtree import Entry, EntryNotFound, ExtensionDataEntry, Mark, Session
 from convtree.adapters._langgraph_codec import (
     Key,
     Saved,
-    Write,
     are_writes,
-    belongs,
     checkpoint_entry_id,
     early_entry_id,
     is_checkpoint,
     namespace_id,
     writes_in,
 )
+from convtree.adapters._langgraph_writes import chain_below, read_writes, writes_at
 
 _KEPT = 64  # checkpoints in memory
 
@@ -86,7 +85,7 @@ class Index:
                 self._again.add(saved.key)
                 self._kept.pop(checkpoint_entry_id(saved.key), None)
             else:
-                saved.writes = [write for each in saved.early for write in self._writes_at(each)]
+                saved.writes = [write for each in saved.early for write in writes_at(self._log, each)]
                 self._keep(saved)
                 self._early.pop(saved.key, None)
         elif are_writes(record):
@@ -117,7 +116,7 @@ class Index:
             if record.data.get("again"):
                 self._again.add(saved.key)
             elif saved.key not in self._again and saved.entry_id not in self._kept and len(self._kept) < _KEPT:
-                saved.writes = [write for each in saved.early for write in self._writes_at(each)]
+                saved.writes = [write for each in saved.early for write in writes_at(self._log, each)]
                 saved.writes += (write for each in reversed(after) for write in writes_in(each))
                 saved.tail = after[0].id if after else saved.entry_id
                 self._keep(saved)
@@ -200,7 +199,7 @@ class Index:
             with suppress(EntryNotFound):
                 saved = self._load(entry_id)
         if saved is not None and saved.writes is None:
-            self._read_writes(saved)
+            read_writes(self._log, saved)
         return saved
 
     def early(self, key: Key) -> list[ExtensionDataEntry]:
@@ -210,7 +209,7 @@ class Index:
                 first = cast(ExtensionDataEntry, self._log.entry(early_entry_id(key)))
             except EntryNotFound:
                 return []
-            self._early[key] = [first, *self._below(first.id, key)]
+            self._early[key] = [first, *chain_below(self._log, first.id, key)]
         return self._early[key]
 
     def at(self, entry_id: str) -> Saved:
@@ -225,29 +224,3 @@ class Index:
         saved = Saved(entry_id, cast(ExtensionDataEntry, self._log.entry(entry_id)).data)
         self._keep(saved)
         return saved
-
-    def _read_writes(self, saved: Saved) -> None:
-        """Reads the writes of a checkpoint, and the checkpoint that was put in its place, if there is one."""
-        writes = [write for each in saved.early for write in self._writes_at(each)]
-        for entry in self._below(saved.entry_id, saved.key):
-            saved.tail = entry.id
-            if is_checkpoint(entry):
-                newer = Saved(saved.entry_id, entry.data)
-                for name in ("parent", "body", "metadata", "values", "sources", "messages", "run_id"):
-                    setattr(saved, name, getattr(newer, name))
-            else:
-                writes += writes_in(entry)
-        saved.writes = writes
-
-    def _below(self, entry_id: str, key: Key) -> Iterator[ExtensionDataEntry]:
-        """Yields the chain of the writes of a checkpoint below an entry."""
-        below: Entry | None
-        while True:
-            below = next((each for each in self._log.children(entry_id) if belongs(each, key)), None)
-            if not isinstance(below, ExtensionDataEntry):
-                return
-            yield below
-            entry_id = below.id
-
-    def _writes_at(self, entry_id: str) -> Iterator[Write]:
-        return writes_in(cast(ExtensionDataEntry, self._log.entry(entry_id)))

@@ -11,15 +11,16 @@ originals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import dropwhile, islice
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import convtree
-from convtree import BranchSummaryEntry, CompactionEntry, Entry, ExtensionDataEntry, MessageEntry
+from convtree import ExtensionDataEntry, MessageEntry
 from convtree.adapters._base import StoreLike
 from convtree.adapters._conversation import Conversation, Parallel
+from convtree.adapters._openai_items import COMPACTION, Item, entry_at, messages_of, upwards
 
 try:
     from agents.memory import SessionSettings
@@ -34,17 +35,7 @@ except ImportError:
 if TYPE_CHECKING:
     from agents import RunContextWrapper, TResponseInputItem
 
-_SHAPE: Literal["openai-responses"] = "openai-responses"
-_COMPACTION = "openai.compaction"
 _PROTOCOL = ("get_items", "add_items", "pop_item", "clear_session")
-
-
-class _Item(NamedTuple):
-    """An item of a conversation, with the message that it is, or the entry that it is a part of."""
-
-    value: Any
-    entry: MessageEntry | None
-    summary: Entry | None = None
 
 
 class ConvtreeSession(Conversation):
@@ -82,7 +73,7 @@ class ConvtreeSession(Conversation):
         if wrapper is not None:
             self._stored_usage.setdefault(wrapper, _tokens(wrapper))  # a run that goes on has stored it before
         wanted = None if limit is None or limit < 0 else limit
-        return await self._read(lambda log, leaf: [item.value for item in islice(_upwards(log, leaf), wanted)][::-1])
+        return await self._read(lambda log, leaf: [item.value for item in islice(upwards(log, leaf), wanted)][::-1])
 
     async def add_items(
         self, items: list[TResponseInputItem], *, wrapper: RunContextWrapper[Any] | None = None
@@ -98,9 +89,8 @@ class ConvtreeSession(Conversation):
         if not items:
             return
         usage = None if wrapper is None else self._new_usage(wrapper)
-        messages = _messages(items, usage)
-
-        await self._write(lambda log, leaf: (self._append(log, leaf, messages, follows=True), None))
+        messages = messages_of(items, usage)
+        await self._write(lambda log, leaf: (self._append(log, leaf, messages), None))
 
     async def pop_item(
         self,
@@ -110,7 +100,7 @@ class ConvtreeSession(Conversation):
         """Takes the last item from the end of the conversation and returns it. It stays in the tree."""
 
         def write(log: convtree.Session, leaf: str | None) -> tuple[str | None, Any]:
-            items = _upwards(log, leaf)
+            items = upwards(log, leaf)
             last = next(items, None)
             if last is None:
                 return leaf, None
@@ -141,7 +131,7 @@ class ConvtreeSession(Conversation):
         """
         if isinstance(entry, int):
             place = entry
-            await self._write(lambda log, leaf: (self._move(log, leaf, _entry_at(log, leaf, place)), None))
+            await self._write(lambda log, leaf: (self._move(log, leaf, entry_at(log, leaf, place)), None))
         else:
             await super().branch(entry)
 
@@ -157,8 +147,8 @@ class ConvtreeSession(Conversation):
         if _CompactionSnapshot is None or not self._stores_items_as_they_are():
             return None
 
-        def read(log: convtree.Session, leaf: str | None) -> tuple[list[_Item], bool, str | None]:
-            found = list(islice(_upwards(log, leaf), limit + 1))
+        def read(log: convtree.Session, leaf: str | None) -> tuple[list[Item], bool, str | None]:
+            found = list(islice(upwards(log, leaf), limit + 1))
             return found[:limit][::-1], len(found) <= limit, leaf
 
         items, complete, seen = await self._read(read)
@@ -173,7 +163,7 @@ class ConvtreeSession(Conversation):
                 first = items[start]
                 if first.entry is not None and prune_prefix is None:
                     return self._replace(log, leaf, output, first.entry), True
-                before = [each.value for each in _upwards(log, leaf)][::-1][: -len(items[start:])]
+                before = [each.value for each in upwards(log, leaf)][::-1][: -len(items[start:])]
                 pruned = list(before if prune_prefix is None else dropwhile(prune_prefix, before))
                 return self._replace(log, leaf, pruned + output), True
 
@@ -190,7 +180,7 @@ class ConvtreeSession(Conversation):
     ) -> str | None:
         """Replaces the items from a message on, or all; returns the new leaf."""
         data = {"items": items, "first_replaced": None if first is None else first.id}
-        return self._append(log, leaf, [ExtensionDataEntry(ext_type=_COMPACTION, data=data)])
+        return self._append(log, leaf, [ExtensionDataEntry(ext_type=COMPACTION, data=data)])
 
     def _new_usage(self, wrapper: RunContextWrapper[Any]) -> dict[str, int] | None:
         """Returns the tokens of a run that no item has yet, and counts them as stored."""
@@ -203,61 +193,3 @@ class ConvtreeSession(Conversation):
 def _tokens(wrapper: RunContextWrapper[Any]) -> dict[str, int]:
     usage = wrapper.usage
     return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-
-
-def _messages(items: list[Any], usage: dict[str, int] | None) -> list[MessageEntry]:
-    """Returns the entries of items. The last item that a model has written gets the usage."""
-    written = [number for number, item in enumerate(items) if _is_output(item)]
-    paid = written[-1] if written else len(items) - 1
-    return [
-        MessageEntry(message=item, shape=_SHAPE, pinned=False, usage=usage if number == paid else None)
-        for number, item in enumerate(items)
-    ]
-
-
-def _is_output(item: Any) -> bool:
-    kind = str(item.get("type", "message"))
-    return item.get("role") == "assistant" if kind == "message" else not kind.endswith("_output")
-
-
-def _upwards(log: convtree.Session, leaf: str | None) -> Iterator[_Item]:
-    """Yields the items of a conversation, the last first."""
-    at = leaf
-    while at is not None:
-        above = None
-        for entry in log.walk_up(at):
-            if isinstance(entry, MessageEntry) and entry.shape == _SHAPE:
-                if log.visible_to(entry) in ("all", "model"):
-                    yield _Item(entry.message, entry)
-            elif isinstance(entry, ExtensionDataEntry) and entry.ext_type == _COMPACTION:
-                for item in reversed(entry.data["items"]):
-                    yield _Item(item, None, entry)
-                first = entry.data["first_replaced"]
-                above = None if first is None else log.entry(first).parent_id
-                break
-            elif isinstance(entry, MessageEntry | CompactionEntry | BranchSummaryEntry):
-                yield from _of_others(log, entry)
-                break
-        at = above
-
-
-def _of_others(log: convtree.Session, entry: Entry) -> Iterator[_Item]:
-    """Yields what a model should see of a conversation down to an entry that this adapter did not write."""
-    request = log.build_context(leaf=entry).to(_SHAPE)
-    for item in reversed(request["input"]):
-        yield _Item(item, None, entry)
-    if request.get("instructions"):
-        yield _Item({"role": "system", "content": request["instructions"]}, None, entry)
-
-
-def _entry_at(log: convtree.Session, leaf: str | None, place: int) -> str:
-    """Returns the id of the entry behind which the item at a place is the last one."""
-    items = list(_upwards(log, leaf))[::-1]
-    item = items[place]
-    if item.entry is not None:
-        return item.entry.id
-    assert item.summary is not None
-    following = items[place + 1 :] if place != -1 else []
-    if following and following[0].summary is item.summary:
-        raise IndexError(f"item {place} is inside of a compaction or of another tool's history; name an entry instead")
-    return item.summary.id

@@ -2,14 +2,8 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
-KINDS = ["folder", "sqlite"]  # of stores that outlive a process
-
-
-def place_of(kind: str, folder: Path) -> str:
-    """Returns where a store of a kind is."""
-    return str(folder / "s") if kind == "folder" else f"sqlite:///{folder}/s.db"
+KINDS = ["folder", "sqlite", "postgresql"]  # of stores that outlive a process
 
 
 def killed_while_writing(program: str, *arguments: str) -> int:

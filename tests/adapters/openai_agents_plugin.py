@@ -22,6 +22,7 @@ _SESSION = "tests/memory/test_session.py::test_sqlite_session_"
 _COMPACTION = (
     "tests/memory/test_openai_responses_compaction_session.py::TestOpenAIResponsesCompactionSession::test_settled_"
 )
+_SUFFIX = "tests/memory/test_compaction_suffix.py::test_"
 
 EXPECTED = {
     **{
@@ -58,6 +59,15 @@ EXPECTED = {
             "pop_failure_invalidates_response_chain[error]",
             "clear_failure_invalidates_response_chain[cancelled]",
             "clear_failure_invalidates_response_chain[error]",
+        )
+    },
+    _SUFFIX + "cancelled_suffix_transaction_settles_before_newer_append[sqlite]": _INSIDES,
+    **{
+        _SUFFIX + name: _TABLES
+        for name in (
+            "suffix_transaction_rolls_back_failed_insert[sqlite]",
+            "failed_encrypted_suffix_transaction_preserves_original_tokens[sqlite-False]",
+            "failed_encrypted_suffix_transaction_preserves_original_tokens[sqlite-True]",
         )
     },
 }

@@ -156,7 +156,8 @@ def run(name: str, work: Path, *, own: bool) -> Iterator[Result]:
     suite, python = SUITES[name], environment(name, work)
     version = output(python, "-c", f"from importlib.metadata import version; print(version({suite.package!r}))")
     ours = HERE / f"test_{name.replace('-', '_')}.py"
-    yield tested(name, version, "ours", python, ["-c", os.devnull, "--rootdir", str(HERE), str(ours)], HERE, {})
+    options = ["-c", os.devnull, "--rootdir", str(HERE), "-o", "asyncio_default_fixture_loop_scope=function"]
+    yield tested(name, version, "ours", python, [*options, str(ours)], HERE, {})
     if own or suite.plugin is None:
         return
     try:

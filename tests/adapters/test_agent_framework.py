@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 import convtree
 from convtree import InvalidMessage, MessageEntry, open_store
 
+pytest_plugins = ["stores"]
+
 maf: Any = pytest.importorskip("agent_framework")
 adapter: Any = pytest.importorskip("convtree.adapters.agent_framework")
 Provider: Any = adapter.ConvtreeHistoryProvider
 
 
-@pytest.fixture(params=["folder", "sqlite", "memory"])
-def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Callable[[Any], Awaitable[None]]], None]:
+@pytest.fixture
+def run(where: str) -> Callable[[Callable[[Any], Awaitable[None]]], None]:
     """Runs an async function with a provider, and closes that."""
-    where = {"folder": str(tmp_path / "s"), "sqlite": f"sqlite:///{tmp_path}/s.db", "memory": "memory:"}[request.param]
 
     def run(main: Callable[[Any], Awaitable[None]]) -> None:
         async def whole() -> None:
@@ -178,10 +179,8 @@ asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
 """
 
 
-@pytest.mark.parametrize("kind", ["folder", "sqlite"])
-def test_killed_and_parallel_writers_lose_nothing(kind: str, tmp_path: Path) -> None:
+def test_killed_and_parallel_writers_lose_nothing(place: str) -> None:
     """Runs of two processes follow each other; a killed one has stored each of its runs whole, or not at all."""
-    place = str(tmp_path / "s") if kind == "folder" else f"sqlite:///{tmp_path}/s.db"
 
     def start(name: str, count: int) -> "subprocess.Popen[str]":
         command = [sys.executable, "-c", WRITER, place, name, str(count)]
@@ -209,11 +208,11 @@ def test_killed_and_parallel_writers_lose_nothing(kind: str, tmp_path: Path) -> 
     asyncio.run(main())
 
 
-def test_a_cancelled_caller_waits_for_the_outcome(tmp_path: Path) -> None:
+def test_a_cancelled_caller_waits_for_the_outcome(place: str) -> None:
     """So when the cancellation arrives, the messages are stored or will never be."""
 
     async def main() -> None:
-        provider, outcomes = Provider(tmp_path), set()
+        provider, outcomes = Provider(place), set()
         for number in range(20):
             task = asyncio.create_task(provider.save_messages("s1", [reply(f"{number}")]))
             for _ in range(number % 3):

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 import convtree
 from convtree import MessageEntry, open_store
 
+pytest_plugins = ["stores"]
+
 pytest.importorskip("chatkit")
 adapter: Any = pytest.importorskip("convtree.adapters.chatkit")
 Store: Any = adapter.ConvtreeStore
@@ -24,10 +26,9 @@ NotFound: Any = pytest.importorskip("chatkit.store").NotFoundError
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture(params=["folder", "sqlite", "memory"])
-def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Callable[[Any], Awaitable[None]]], None]:
+@pytest.fixture
+def run(where: str) -> Callable[[Callable[[Any], Awaitable[None]]], None]:
     """Runs an async function with a store, and closes that."""
-    where = {"folder": str(tmp_path / "s"), "sqlite": f"sqlite:///{tmp_path}/s.db", "memory": "memory:"}[request.param]
 
     def run(main: Callable[[Any], Awaitable[None]]) -> None:
         async def whole() -> None:
@@ -276,10 +277,8 @@ asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
 """
 
 
-@pytest.mark.parametrize("kind", ["folder", "sqlite"])
-def test_killed_and_parallel_writers_lose_nothing(kind: str, tmp_path: Path) -> None:
+def test_killed_and_parallel_writers_lose_nothing(place: str) -> None:
     """Items of two processes follow each other; a killed one has stored each call with its result, or neither."""
-    place = str(tmp_path / "s") if kind == "folder" else f"sqlite:///{tmp_path}/s.db"
 
     def start(name: str, count: int) -> "subprocess.Popen[str]":
         command = [sys.executable, "-c", WRITER, place, name, str(count)]
@@ -310,11 +309,11 @@ def test_killed_and_parallel_writers_lose_nothing(kind: str, tmp_path: Path) -> 
     asyncio.run(main())
 
 
-def test_a_cancelled_caller_waits_for_the_outcome(tmp_path: Path) -> None:
+def test_a_cancelled_caller_waits_for_the_outcome(place: str) -> None:
     """So when the cancellation arrives, the item is stored or will never be."""
 
     async def main() -> None:
-        store, outcomes = Store(tmp_path), set()
+        store, outcomes = Store(place), set()
         await store.save_thread(thread(), None)
         for number in range(20):
             task = asyncio.create_task(store.add_thread_item("thr_1", user(f"{number}", "x"), None))

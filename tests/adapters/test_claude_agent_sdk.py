@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crashing import KINDS, killed_while_writing, place_of
+from crashing import KINDS, killed_while_writing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import convtree
 from convtree import CompactionEntry, MessageEntry, open_store
+
+pytest_plugins = ["stores"]
 
 sdk: Any = pytest.importorskip("claude_agent_sdk")
 testing: Any = pytest.importorskip("claude_agent_sdk.testing")
@@ -52,26 +54,19 @@ def call(uuid: str, parent: str, name: str, id: str) -> dict[str, Any]:
     return reply(uuid, parent, [block], id=id, tokens=10)
 
 
-@pytest.fixture(params=["folder", "sqlite", "memory"])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a store is; a store in memory is of one object only."""
-    return {"folder": str(tmp_path / "s"), "sqlite": f"sqlite:///{tmp_path}/s.db", "memory": "memory:"}[request.param]
-
-
 @pytest.fixture(params=["asyncio", "trio"])
 def run(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
     """Runs an async function without arguments."""
     return (lambda main: asyncio.run(main())) if request.param == "asyncio" else trio.run
 
 
-def test_conformance(run: Callable[[Any], Any], where: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [*KINDS, "memory"])
+def test_conformance(run: Callable[[Any], Any], kind: str, new_place: Callable[[str], str]) -> None:
     """The SDK's own 14 contracts."""
     made: list[Any] = []
 
     def make() -> Any:
-        place = where if where == "memory:" else where.replace(str(tmp_path), f"{tmp_path}/{len(made)}")
-        (tmp_path / str(len(made))).mkdir()
-        made.append(Store(place))
+        made.append(Store(new_place(kind)))
         return made[-1]
 
     async def main() -> None:
@@ -375,11 +370,11 @@ def test_damage_is_said_and_not_passed_over(tmp_path: Path) -> None:
 # --- at the same time, crashes and cancelling ---
 
 
-def test_writers_at_the_same_time_lose_nothing(run: Callable[[Any], Any], tmp_path: Path) -> None:
+def test_writers_at_the_same_time_lose_nothing(run: Callable[[Any], Any], place: str) -> None:
     """Each line is stored once, in the order of its writer, and the summary has seen all."""
 
     async def main() -> None:
-        stores = [Store(tmp_path), Store(open_store(tmp_path))]
+        stores = [Store(place), Store(open_store(place))]
 
         async def write(number: int) -> None:
             for each in range(8):
@@ -421,10 +416,8 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_writer_loses_nothing_and_stores_no_half(kind: str, tmp_path: Path) -> None:
+def test_a_killed_writer_loses_nothing_and_stores_no_half(place: str) -> None:
     """A batch that was acknowledged is there, and every batch is there whole or not at all."""
-    place = place_of(kind, tmp_path)
     acknowledged = killed_while_writing(WRITER, place)
 
     async def main() -> None:
@@ -439,11 +432,11 @@ def test_a_killed_writer_loses_nothing_and_stores_no_half(kind: str, tmp_path: P
     asyncio.run(main())
 
 
-def test_a_cancelled_caller_waits_for_the_outcome(tmp_path: Path) -> None:
+def test_a_cancelled_caller_waits_for_the_outcome(place: str) -> None:
     """So when the cancellation arrives, the lines are stored or will never be."""
 
     async def main() -> None:
-        store, outcomes = Store(tmp_path), set()
+        store, outcomes = Store(place), set()
         await store.append(KEY, [user("first", None, "x")])
         for number in range(30):
             task = asyncio.create_task(store.append(KEY, [user(str(number), "first", "x")]))

@@ -18,6 +18,8 @@ import convtree
 from convtree import InvalidMessage, MessageEntry, SessionNotFound, open_store
 from convtree.exchange import import_into
 
+pytest_plugins = ["stores"]
+
 pytest.importorskip("google.adk")
 adapter: Any = pytest.importorskip("convtree.adapters.google_adk")
 Service: Any = adapter.ConvtreeSessionService
@@ -35,12 +37,6 @@ Database: Any = pytest.importorskip("google.adk.sessions.database_session_servic
 types: Any = pytest.importorskip("google.genai.types")
 
 ONE = {"app_name": "trips", "user_id": "ada", "session_id": "s1"}
-
-
-@pytest.fixture(params=["folder", "sqlite", "memory"])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a store is; a store in memory is of one object only."""
-    return {"folder": str(tmp_path / "s"), "sqlite": f"sqlite:///{tmp_path}/s.db", "memory": "memory:"}[request.param]
 
 
 @pytest.fixture
@@ -644,10 +640,8 @@ def start(place: str, process: str, count: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("kind", ["folder", "sqlite"])
-def test_two_processes_lose_nothing(kind: str, tmp_path: Path) -> None:
+def test_two_processes_lose_nothing(place: str) -> None:
     """Each loads the session again when it is stale; every event and every key is there once."""
-    place = str(tmp_path / "s") if kind == "folder" else f"sqlite:///{tmp_path}/s.db"
 
     async def main() -> None:
         service = Service(place)
@@ -663,10 +657,8 @@ def test_two_processes_lose_nothing(kind: str, tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("kind", ["folder", "sqlite"])
-def test_a_killed_writer_loses_nothing_and_stores_no_half(kind: str, tmp_path: Path) -> None:
+def test_a_killed_writer_loses_nothing_and_stores_no_half(place: str) -> None:
     """An event that was acknowledged is there; every event has changed its session's state and its user's."""
-    place = str(tmp_path / "s") if kind == "folder" else f"sqlite:///{tmp_path}/s.db"
 
     async def main() -> None:
         service = Service(place)
@@ -690,19 +682,19 @@ def test_a_killed_writer_loses_nothing_and_stores_no_half(kind: str, tmp_path: P
     asyncio.run(main())
 
 
-def test_what_a_crash_left_out_is_made_up_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_crash_left_out_is_made_up_for_once(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process dies behind the event and before the state of the user."""
     states = pytest.importorskip("convtree.adapters._google_adk_state")
 
     async def main() -> None:
-        service = Service(tmp_path)
+        service = Service(place)
         session = await service.create_session(**ONE)
         with monkeypatch.context() as patch:
             patch.setattr(states.States, "put", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 await service.append_event(session, changes(**{"k": 1, "user:k": 1}))
         assert await service.get_user_state(app_name="trips", user_id="ada") == {}
-        again = Service(tmp_path)
+        again = Service(place)
         loaded = await again.get_session(**ONE)
         assert (len(loaded.events), loaded.state) == (1, {"k": 1, "user:k": 1})
         lost = changes(**{"user:l": 1})
@@ -710,12 +702,12 @@ def test_what_a_crash_left_out_is_made_up_for_once(tmp_path: Path, monkeypatch: 
             patch.setattr(states.States, "put", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 await again.append_event(loaded, lost)
-        third = Service(tmp_path)
+        third = Service(place)
         other = await third.create_session(app_name="trips", user_id="ada")
         await third.append_event(loaded, lost)
         assert await third.get_user_state(app_name="trips", user_id="ada") == {"k": 1, "l": 1}
         await third.append_event(other, changes(**{"user:k": 2}))
-        assert (await Service(tmp_path).get_session(**ONE)).state == {"k": 1, "user:k": 2, "user:l": 1}
+        assert (await Service(place).get_session(**ONE)).state == {"k": 1, "user:k": 2, "user:l": 1}
 
     asyncio.run(main())
 
@@ -752,11 +744,11 @@ def test_an_event_whose_reply_was_lost_can_be_delivered_again(
     run(main)
 
 
-def test_a_cancelled_caller_waits_for_the_outcome(tmp_path: Path) -> None:
+def test_a_cancelled_caller_waits_for_the_outcome(place: str) -> None:
     """When the cancellation arrives, the event is stored and in the session object, or neither will ever be."""
 
     async def main() -> None:
-        service, outcomes = Service(tmp_path), set()
+        service, outcomes = Service(place), set()
         session = await service.create_session(**ONE)
         for number in range(30):
             task = asyncio.create_task(service.append_event(session, says(f"{number}")))
@@ -958,4 +950,4 @@ def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     """The block about ADK, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     run_block("ConvtreeSessionService", "service.branches")
-    assert capsys.readouterr().out.startswith("['Rome?', 'Oslo?'] ")
+    assert capsys.readouterr().out == "['Rome?', 'Oslo?'] {'city': '?', 'user:name': 'Ada'}\n"

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
-from crashing import KINDS, killed_while_writing, place_of
+from crashing import killed_while_writing
 from guide import run_block
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import convtree
 from convtree import MessageEntry, open_store
+
+pytest_plugins = ["stores"]
 
 pytest.importorskip("langgraph.checkpoint.base")
 adapter: Any = pytest.importorskip("convtree.adapters.langgraph")
@@ -32,12 +34,6 @@ from langgraph.graph import START, MessagesState, StateGraph  # noqa: E402
 from langgraph.types import Command, interrupt  # noqa: E402
 
 Saver: Any = adapter.ConvtreeSaver
-
-
-@pytest.fixture(params=["folder", "sqlite", "memory"])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a store is; a store in memory is of one object only."""
-    return {"folder": str(tmp_path / "s"), "sqlite": f"sqlite:///{tmp_path}/s.db", "memory": "memory:"}[request.param]
 
 
 def config(thread: Any = "t", namespace: str = "", id: str | None = None) -> Any:
@@ -507,9 +503,9 @@ def test_damage_is_said_and_not_passed_over(tmp_path: Path) -> None:
 # --- at the same time, crashes and cancelling ---
 
 
-def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+def test_writers_at_the_same_time_lose_nothing(place: str) -> None:
     """Two stores, four threads: every checkpoint and every write is there, and the newest is the greatest."""
-    savers = [Saver(tmp_path / "s"), Saver(open_store(tmp_path / "s", create=True))]
+    savers = [Saver(place), Saver(open_store(place, create=True))]
 
     def write(number: int) -> None:
         saver = savers[number % 2]
@@ -525,7 +521,7 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     for each in threads:
         each.join()
     ids = [f"{each}-{number}" for each in range(8) for number in range(4)]
-    for saver in (*savers, Saver(tmp_path / "s")):
+    for saver in (*savers, Saver(place)):
         assert list(map(id_of, saver.list(config()))) == sorted([*ids, "0"], reverse=True)
         assert id_of(saver.get_tuple(config())) == "7-3"
         assert [task for task, _, _ in saver.get_tuple(config(id="0")).pending_writes] == ids
@@ -549,10 +545,8 @@ for number in range(100000):
 """
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_writer_loses_nothing_and_stores_no_half(kind: str, tmp_path: Path) -> None:
+def test_a_killed_writer_loses_nothing_and_stores_no_half(place: str) -> None:
     """A checkpoint that was acknowledged is there with its writes, and every one with all of its messages."""
-    place = place_of(kind, tmp_path)
     acknowledged = killed_while_writing(WRITER, place)
     saver = Saver(place)
     found = list(saver.list(config()))[::-1]
@@ -579,10 +573,8 @@ for number in range(12):
 """
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_racing_processes_lose_nothing(kind: str, tmp_path: Path) -> None:
+def test_racing_processes_lose_nothing(place: str) -> None:
     """Two processes write one thread at the same time."""
-    place = place_of(kind, tmp_path)
     Saver(place).put(config(), checkpoint("00", {}, {}), {}, {})
     command = [sys.executable, "-c", RACER, place]
     racers = [subprocess.Popen([*command, me], stdin=subprocess.PIPE, text=True) for me in "ab"]
@@ -600,11 +592,11 @@ def test_racing_processes_lose_nothing(kind: str, tmp_path: Path) -> None:
     saver.close()
 
 
-def test_a_cancelled_caller_waits_for_the_outcome(tmp_path: Path) -> None:
+def test_a_cancelled_caller_waits_for_the_outcome(place: str) -> None:
     """So when the cancellation arrives, the checkpoint is stored or will never be."""
 
     async def main() -> None:
-        saver, outcomes = Saver(tmp_path), set()
+        saver, outcomes = Saver(place), set()
         await saver.aput(config(), checkpoint("00", {}, {}), {}, {})
         for number in range(1, 30):
             id = f"{number:02}"

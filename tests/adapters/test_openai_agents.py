@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crashing import KINDS, killed_while_writing, place_of
+from crashing import killed_while_writing
 from guide import run_block
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 import convtree
 from convtree import MessageEntry, open_store
 from convtree.exchange import import_into
+
+pytest_plugins = ["stores"]
 
 agents: Any = pytest.importorskip("agents")
 testing: Any = pytest.importorskip("agents.testing")
@@ -40,15 +42,18 @@ def answer(text: str) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(params=["folder", "sqlite", "memory"])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a store is; a store in memory is of one object only."""
-    return {"folder": str(tmp_path / "s"), "sqlite": f"sqlite:///{tmp_path}/s.db", "memory": "memory:"}[request.param]
+def call(name: str) -> dict[str, Any]:
+    return {"type": "function_call", "call_id": name, "name": "look", "arguments": "{}"}
+
+
+def output(name: str) -> dict[str, Any]:
+    return {"type": "function_call_output", "call_id": name, "output": f"found by {name}"}
 
 
 # --- a law: the items are those of a list ---
 
 VALUES = st.integers(0, 99).map(lambda number: user(f"item {number}"))
+VALUES |= st.sampled_from([call("c1"), output("c1")])
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("add"), st.lists(VALUES, max_size=3)),
@@ -86,7 +91,7 @@ def test_items_are_those_of_a_list(steps: list[tuple[str, Any]], limit: int, par
                 model = list(argument)
             elif name in ("suffix", "prune"):
                 start, size, output = argument
-                prune = None if name == "suffix" else lambda item: int(item["content"].split()[1]) < 50
+                prune = None if name == "suffix" else lambda item: item.get("content", "item 50") < "item 50"
                 snapshot = await session._get_compaction_snapshot(size, prune_prefix=prune)
                 assert (snapshot.items, snapshot.complete) == (model[-size:], len(model) <= size)
                 replaced = await snapshot.replace_suffix(start, output)
@@ -141,6 +146,25 @@ def test_edit_and_regenerate_keep_the_sibling(where: str) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("parallel", ["line", "branch"])
+def test_a_result_is_an_item_where_it_was_added(parallel: str, where: str) -> None:
+    """Also when the call that it answers was left by a branch, or cleared."""
+
+    async def main() -> None:
+        session = Session("trip", where, parallel=parallel)
+        await session.add_items([user("Look!"), call("c1")])
+        await session.branch(0)
+        await session.add_items([output("c1"), answer("Found")])
+        assert await session.get_items() == [user("Look!"), output("c1"), answer("Found")]
+        await session.clear_session()
+        await session.add_items([output("c1")])
+        assert await session.get_items() == [output("c1")]
+        assert [branch.leaf.role for branch in await session.branches()] == ["assistant", "assistant", "tool"]
+        session.close()
+
+    run(main())
+
+
 def test_a_compaction_keeps_the_originals_for_other_providers(where: str) -> None:
     """The SDK sees what its compaction left; a request to another provider has every original."""
 
@@ -187,13 +211,13 @@ def test_a_message_that_is_hidden_later_is_no_item(where: str) -> None:
     run(main())
 
 
-def test_objects_at_the_same_time_branch_if_wanted(tmp_path: Path) -> None:
+def test_objects_at_the_same_time_branch_if_wanted(place: str) -> None:
     """With parallel="branch" each object goes on where it began; otherwise they share one line."""
 
     async def main() -> None:
-        base = Session("s", tmp_path)
+        base = Session("s", place)
         await base.add_items([user("q")])
-        one, two = (Session("s", tmp_path, parallel="branch") for _ in range(2))
+        one, two = (Session("s", place, parallel="branch") for _ in range(2))
         assert await one.get_items() == await two.get_items() == [user("q")]
         await one.add_items([answer("1")])
         await two.add_items([answer("2")])
@@ -209,11 +233,11 @@ def test_objects_at_the_same_time_branch_if_wanted(tmp_path: Path) -> None:
     run(main())
 
 
-def test_every_pop_gets_another_item(tmp_path: Path) -> None:
+def test_every_pop_gets_another_item(place: str) -> None:
     """Objects of several threads pop and add at the same time: nothing comes twice, and nothing is lost."""
 
     async def main() -> None:
-        sessions = [Session("s", tmp_path) for _ in range(4)]
+        sessions = [Session("s", place) for _ in range(4)]
         await sessions[0].add_items([user(str(number)) for number in range(40)])
 
         async def pops(session: Any) -> list[Any]:
@@ -376,10 +400,8 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_writer_loses_nothing_and_stores_no_half(kind: str, tmp_path: Path) -> None:
+def test_a_killed_writer_loses_nothing_and_stores_no_half(place: str) -> None:
     """A batch that was acknowledged is there, and every batch is there whole or not at all."""
-    place = place_of(kind, tmp_path)
     acknowledged = killed_while_writing(WRITER, place)
 
     async def main() -> None:
@@ -393,11 +415,40 @@ def test_a_killed_writer_loses_nothing_and_stores_no_half(kind: str, tmp_path: P
     run(main())
 
 
-def test_a_cancelled_caller_waits_for_the_outcome(tmp_path: Path) -> None:
+RACER = """
+import asyncio, sys
+from convtree.adapters.openai_agents import ConvtreeSession
+async def main():
+    session = ConvtreeSession("s", sys.argv[1])
+    for number in range(12):
+        await session.add_items([{"role": "user", "content": f"{sys.argv[2]}-{number}-{part}"} for part in range(2)])
+    session.close()
+asyncio.run(main())
+"""
+
+
+def test_racing_processes_lose_nothing(place: str) -> None:
+    """The items of two processes follow each other in one line, and those of one call stay together."""
+    racers = [subprocess.Popen([sys.executable, "-c", RACER, place, name]) for name in "ab"]
+    assert [racer.wait() for racer in racers] == [0, 0]
+
+    async def main() -> None:
+        session = Session("s", place)
+        texts = [item["content"] for item in await session.get_items()]
+        assert [first[:-1] for first in texts[::2]] == [second[:-1] for second in texts[1::2]]
+        for name in "ab":
+            own = [text for text in texts if text[0] == name]
+            assert own == [f"{name}-{number}-{part}" for number in range(12) for part in range(2)]
+        session.close()
+
+    run(main())
+
+
+def test_a_cancelled_caller_waits_for_the_outcome(place: str) -> None:
     """So when the cancellation arrives, the items are stored or will never be."""
 
     async def main() -> None:
-        session = Session("s", tmp_path)
+        session = Session("s", place)
         await session.add_items([user("first")])
         outcomes = set()
         for number in range(30):

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crashing import KINDS, killed_while_writing, place_of
+from crashing import KINDS, killed_while_writing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import convtree
 from convtree import MessageEntry, open_store, session_key
+
+pytest_plugins = ["stores"]
 
 pytest.importorskip("pydantic_ai.conversation_store")
 conversations: Any = pytest.importorskip("pydantic_ai.conversation_store")
@@ -45,12 +47,6 @@ def answer(text: str) -> Any:
 
 def texts(conversation: Any) -> list[str]:
     return [message.parts[0].content for message in conversation.messages]
-
-
-@pytest.fixture(params=["folder", "sqlite", "memory"])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a store is; a store in memory is of one object only."""
-    return {"folder": str(tmp_path / "s"), "sqlite": f"sqlite:///{tmp_path}/s.db", "memory": "memory:"}[request.param]
 
 
 # --- the law: whatever is done, the answers are those of InMemoryConversationStore ---
@@ -265,13 +261,14 @@ def test_it_answers_as_the_store_in_memory(steps: list[tuple[Any, ...]]) -> None
     check_law("memory:", steps)
 
 
-@pytest.mark.parametrize("kind", ["folder", "sqlite"])
-def test_it_answers_so_on_disk(kind: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_answers_so_elsewhere(kind: str, new_place: Callable[[str], str]) -> None:
+    """On a disk and on a server."""
+
     @settings(max_examples=12, deadline=None)
     @given(steps=STEPS)
     def check(steps: list[tuple[Any, ...]]) -> None:
-        place = tmp_path_factory.mktemp("law") / "s"
-        check_law(str(place) if kind == "folder" else f"sqlite:///{place}.db", steps)
+        check_law(new_place(kind), steps)
 
     check()
 
@@ -279,12 +276,12 @@ def test_it_answers_so_on_disk(kind: str, tmp_path_factory: pytest.TempPathFacto
 # --- several writers ---
 
 
-def test_racing_saves_lose_nothing(tmp_path: Path) -> None:
+def test_racing_saves_lose_nothing(place: str) -> None:
     """Two stores on one folder, each with two tasks: the loser of a race loads again, and every message is there."""
     writers, each = 4, 15
 
     async def main() -> None:
-        stores = [Store(open_store(tmp_path)), Store(open_store(tmp_path))]
+        stores = [Store(open_store(place, create=True)), Store(open_store(place, create=True))]
         await stores[0].save(Conversation(conversation_id="s", messages=[user("begin")]))
         conflicts = 0
 
@@ -335,10 +332,8 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("kind", ["folder", "sqlite"])
-def test_racing_processes_lose_nothing(kind: str, tmp_path: Path) -> None:
+def test_racing_processes_lose_nothing(place: str) -> None:
     """Two of them begin and continue one conversation."""
-    place = str(tmp_path / "s") if kind == "folder" else f"sqlite:///{tmp_path}/s.db"
     racers = [subprocess.Popen([sys.executable, "-c", RACER, place, name]) for name in "ab"]
     assert [racer.wait() for racer in racers] == [0, 0]
 
@@ -353,14 +348,12 @@ def test_racing_processes_lose_nothing(kind: str, tmp_path: Path) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("kind", ["folder", "sqlite"])
 @pytest.mark.parametrize("operation", ["begin", "save", "branch", "delete", "fork"])
-def test_of_two_racing_calls_one_wins(operation: str, kind: str, tmp_path: Path) -> None:
+def test_of_two_racing_calls_one_wins(operation: str, place: str) -> None:
     """The other one is told of a conflict, whatever both do."""
-    where = str(tmp_path / "s") if kind == "folder" else f"sqlite:///{tmp_path}/s.db"
 
     async def main() -> None:
-        stores = [Store(open_store(where)), Store(open_store(where))]
+        stores = [Store(open_store(place, create=True)), Store(open_store(place, create=True))]
         for turn in range(8):
             id = f"s {turn}"
             conversation = Conversation(conversation_id=id, messages=[user("q"), answer("a")])
@@ -412,10 +405,8 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_writer_loses_nothing_and_stores_no_half(kind: str, tmp_path: Path) -> None:
+def test_a_killed_writer_loses_nothing_and_stores_no_half(place: str) -> None:
     """A save that was acknowledged is there, and every save is there with its record or not at all."""
-    place = place_of(kind, tmp_path)
     acknowledged = killed_while_writing(WRITER, place)
 
     async def main() -> None:
@@ -431,7 +422,7 @@ def test_a_killed_writer_loses_nothing_and_stores_no_half(kind: str, tmp_path: P
     run(main())
 
 
-def test_a_cancelled_caller_waits_for_the_outcome(tmp_path: Path) -> None:
+def test_a_cancelled_caller_waits_for_the_outcome(place: str) -> None:
     """So when the cancellation arrives, the messages are stored or will never be."""
     writing = threading.Event()
 
@@ -441,7 +432,7 @@ def test_a_cancelled_caller_waits_for_the_outcome(tmp_path: Path) -> None:
         return value
 
     async def main() -> None:
-        given = open_store(tmp_path, redact=slowly)
+        given = open_store(place, create=True, redact=slowly)
         store = Store(given)
         conversation = Conversation(conversation_id="s")
         for number in range(5):
