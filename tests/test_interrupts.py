@@ -19,7 +19,7 @@ from convtree import Session, SessionStore, open_store
 from convtree._catalogue.tables import VERSION
 from convtree._logs.descriptors import Descriptors, with_open
 from convtree._logs.ledger_file import LedgerFile
-from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_database import SqlDatabase
 from convtree._model.interrupts import Unlocking, ending, is_interrupt, release
 from convtree.stores._folder import FolderBackend
 
@@ -80,7 +80,9 @@ def can_write(path: Path) -> bool:
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize("error", ERRORS)
-@pytest.mark.parametrize("within", ["_logs/sql_engine.py", "_logs/sql_lease.py", "_model/interrupts.py"])
+@pytest.mark.parametrize(
+    "within", ["_logs/sql_transaction.py", "_logs/sql_engine.py", "_logs/sql_lease.py", "_model/interrupts.py"]
+)
 def test_an_interrupted_append_gives_the_lock_of_sqlite_back(
     within: str, error: type[BaseException], tmp_path: Path
 ) -> None:
@@ -88,9 +90,9 @@ def test_an_interrupted_append_gives_the_lock_of_sqlite_back(
     path = tmp_path / "s.db"
     with sqlite_store(path) as store, store.create(id="s") as session:
         session.append(user("first"))
-        pool = store._backend._database._engine.pool  # type: ignore[attr-defined]
+        pool = store._backend._database._connections.engine.pool  # type: ignore[attr-defined]
         for traceback in interrupted(lambda: session.append(user("more"), on_stale="rebase"), within, error):
-            pool = store._backend._database._engine.pool  # type: ignore[attr-defined]
+            pool = store._backend._database._connections.engine.pool  # type: ignore[attr-defined]
             assert (can_write(path), pool.checkedout()) == (True, 0)
             session.append(user("after"), on_stale="rebase")
             del traceback

@@ -43,18 +43,18 @@ from convtree._catalogue.types import Filter
 from convtree._engine.bulk import verify_chain
 from convtree._engine.journal import Journal
 from convtree._engine.log import Addition, Chunk, Log, LogReplaced, Mode
-from convtree._logs import sql_engine as databases
 from convtree._logs import sql_lines
 from convtree._logs.sql import SqlLog
-from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_database import SqlDatabase
 from convtree._logs.sql_errors import RolledBack, TablesMissing
+from convtree._logs.sql_transaction import Transaction
 from convtree._logs.sql_whole import write_session
 from convtree._model.errors import InvalidMessage
 
 WRITER = """
 import sys
 from convtree import Header, Session
-from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_database import SqlDatabase
 from convtree._logs.sql import SqlLog
 import time
 url, id, name, count = sys.argv[1:]
@@ -733,16 +733,16 @@ def test_an_append_under_serializable_isolation_is_tried_again(postgres_url: str
 def interrupted(database: SqlDatabase, id: str, errors: list[Exception], *, stored: bool) -> SqlLog:
     """A log whose next commits end with these errors, having been done or not."""
     log = SqlLog(database, id)
-    commit = databases._Transaction.commit
+    commit = Transaction.commit
 
-    def fail(transaction: databases._Transaction) -> None:
+    def fail(transaction: Transaction) -> None:
         if errors:
             if stored:
                 commit(transaction)
             raise errors.pop()
         commit(transaction)
 
-    patch.object(databases._Transaction, "commit", fail).start()
+    patch.object(Transaction, "commit", fail).start()
     return log
 
 
@@ -794,7 +794,7 @@ def test_a_transaction_rolled_back_every_time_raises(database: SqlDatabase, id: 
     """Nothing was written, and the session can be used."""
     log = interrupted(database, id, [RolledBack("conflict")] * 10, stored=False)
     session = Session(log, Header(id=id))
-    with patch("convtree._logs.sql.back_off"), patch("convtree._logs.sql_engine.back_off"):
+    with patch("convtree._logs.sql.back_off"), patch("convtree._logs.sql_database.back_off"):
         with pytest.raises(SessionLocked):
             session.append(user("a"))
         with pytest.raises(SessionLocked):

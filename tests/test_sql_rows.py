@@ -12,9 +12,8 @@ from helpers import adding, user
 
 from convtree import Header, ReadOnlySession, Session, StaleLeaf
 from convtree._engine.log import LogReplaced, Mode
-from convtree._logs import sql_engine
 from convtree._logs.sql import SqlLog
-from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_database import SqlDatabase
 
 TABLES = ("ct_sessions", "ct_lines", "ct_usage", "ct_snapshots")
 
@@ -266,7 +265,9 @@ def test_a_position_that_is_not_known(database: SqlDatabase, id: str) -> None:
 def test_the_comparison_costs_no_statement(database: SqlDatabase, id: str) -> None:
     """An append is still the update of the row and the insert of the line."""
     statements: list[str] = []
-    run = sql_engine._Transaction.__call__
+    with database.reading() as execute:
+        kind: Any = type(execute)
+    run = kind.__call__
 
     def counted(transaction: Any, statement: str, values: Any = ()) -> Any:
         statements.append(statement.split(maxsplit=1)[0])
@@ -274,6 +275,6 @@ def test_the_comparison_costs_no_statement(database: SqlDatabase, id: str) -> No
 
     with opened(database, id) as session:
         session.append(user("one"))
-        with patch.object(sql_engine._Transaction, "__call__", counted):
+        with patch.object(kind, "__call__", counted):
             session.append(user("two"))
     assert statements == ["UPDATE", "INSERT"]
