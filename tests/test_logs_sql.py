@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from threading import Thread, Timer
+from threading import Barrier, Thread, Timer
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -564,13 +564,88 @@ def test_errors_and_locations_show_no_password() -> None:
     assert "***@localhost" in database.location
 
 
-@pytest.mark.parametrize(
-    ("name", "url", "extra"), [("sqlalchemy", "sqlite:///x.db", "sql"), ("psycopg", "postgresql://h/x", "postgres")]
-)
-def test_a_missing_extra_is_named(name: str, url: str, extra: str) -> None:
+@pytest.mark.parametrize("name", ["sqlalchemy", "psycopg"])
+def test_a_missing_extra_is_named(name: str) -> None:
     """With the command that installs it."""
-    with patch.dict(sys.modules, {name: None}), pytest.raises(ImportError, match=rf"convtree\[{extra}\]"):
+    with patch.dict(sys.modules, {name: None}), pytest.raises(ImportError, match=r"convtree\[postgres\]"):
+        SqlDatabase.connect("postgresql://h/x")
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("sqlite:", "must be a file"),
+        ("sqlite://", "must be a file"),
+        ("sqlite:///", "must be a file"),
+        ("sqlite:///:memory:", "must be a file"),
+        ("sqlite:x.db", "expected sqlite:///file.db"),
+        ("sqlite:/x.db", "expected sqlite:///file.db"),
+        ("sqlite://host/x.db", "expected sqlite:///file.db"),
+        ("sqlite://me:hunter2@host/x.db", "expected sqlite:///file.db"),
+        ("sqlite:///x.db?mode=ro&key=hunter2", r"no parameters \(mode, key\)"),
+        ("sqlite+pysqlite:///x.db", "unknown kind of database"),
+    ],
+)
+def test_a_url_that_names_no_file_is_refused(
+    url: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is created, and no password is shown."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=problem) as caught:
         SqlDatabase.connect(url)
+    assert "hunter2" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_relative_path_stays_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the program changes its directory before the first statement. A path is not decoded."""
+    monkeypatch.chdir(tmp_path)
+    with closing(SqlDatabase.connect("sqlite:///a%20b.db")) as database:
+        monkeypatch.chdir("/")
+        database.create_tables()
+        assert database.location == "sqlite:///a%20b.db"
+    with closing(SqlDatabase.connect(f"sqlite:///{tmp_path}/a%20b.db", create=False)) as database:
+        database.check_tables()
+
+
+def test_each_thread_has_a_connection_of_its_own(tmp_path: Path) -> None:
+    """Twelve read at the same time, more than are kept."""
+    with closing(SqlDatabase.connect(f"sqlite:///{tmp_path}/x.db", durability="process")) as database:
+        database.create_tables()
+        meeting, seen = Barrier(12), []
+
+        def look(execute: Any) -> None:
+            before = execute("SELECT COUNT(*) FROM ct_schema")
+            meeting.wait(30)
+            seen.append((before, execute("SELECT COUNT(*) FROM ct_schema")))
+
+        threads = [Thread(target=database.read, args=[look]) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert seen == [([(1,)], [(1,)])] * 12
+
+
+def test_a_fork_within_a_transaction_leaves_it_to_the_parent(tmp_path: Path) -> None:
+    """The child neither commits it nor rolls it back."""
+    with closing(SqlDatabase.connect(f"sqlite:///{tmp_path}/x.db", durability="process")) as database:
+        database.create_tables()
+        children: list[int] = []
+
+        def work(execute: Any) -> None:
+            execute("INSERT INTO ct_schema (version) VALUES (0)")
+            children.append(os.fork())
+
+        try:
+            database.write(work)
+        except SessionClosed:
+            os._exit(0)
+        finally:
+            if children == [0]:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+        assert rows(database, "SELECT COUNT(*) FROM ct_schema") == [(2,)]
 
 
 def test_an_engine_can_be_shared(url: str, id: str) -> None:

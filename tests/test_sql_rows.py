@@ -181,16 +181,22 @@ def test_lines_that_vanish_under_an_open_writer(database: SqlDatabase, id: str) 
     assert len(lines_of(database, id)) == 4
 
 
+COLUMNS = {
+    "sqlite": "SELECT name FROM pragma_table_info(:name) ORDER BY cid",
+    "postgresql": "SELECT column_name FROM information_schema.columns WHERE table_name = :name "
+    "AND table_schema = current_schema() ORDER BY ordinal_position",
+}
+
+
 def copies(database: SqlDatabase, id: str) -> dict[str, list[dict[str, Any]]]:
     """All rows of a session, by table: a backup."""
+    backup = {}
     with database.reading() as execute:
-        return {
-            table: [
-                {name: value for name, value in row._mapping.items() if name != "row"}
-                for row in execute(f"SELECT * FROM {table} WHERE session_id = :id", {"id": id})
-            ]
-            for table in TABLES
-        }
+        for table in TABLES:
+            names = [name for (name,) in execute(COLUMNS[database.dialect], {"name": table}) if name != "row"]
+            found = execute(f"SELECT {', '.join(names)} FROM {table} WHERE session_id = :id", {"id": id})
+            backup[table] = [dict(zip(names, row, strict=True)) for row in found]
+    return backup
 
 
 def restore(database: SqlDatabase, id: str, backup: dict[str, list[dict[str, Any]]]) -> None:

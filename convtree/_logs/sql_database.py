@@ -1,7 +1,8 @@
 """A database with convtree's tables: SQLite or PostgreSQL.
 
-Knows transactions and tables. Knows nothing about sessions, nor about drivers. The idea: a transaction is a function
-that can be called again, so a transaction that the server rolls back is simply repeated.
+Knows transactions and tables. Knows nothing about sessions, nor about drivers: a file of SQLite is opened by the
+standard library (`sqlite_connections`), a server and an engine of the caller by SQLAlchemy (`sql_engine`). The idea: a
+transaction is a function that can be called again, so a transaction that the server rolls back is simply repeated.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 from convtree._catalogue import tables as catalogue
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._engine.log import Durability
+from convtree._logs import sql_engine, sqlite_connections
 from convtree._logs.sql_distribution import check_citus, distribute
-from convtree._logs.sql_engine import connections_of
 from convtree._logs.sql_errors import RolledBack, TablesMissing, TablesOutdated, tables_missing
 from convtree._logs.sql_migration import migrate
 from convtree._logs.sql_transaction import Connections, Scope
@@ -70,11 +71,13 @@ class SqlDatabase(Uncopyable, ForkAware):
             create: whether to create the file of SQLite, readable by its owner only; otherwise it must exist.
 
         Raises:
-            ImportError: SQLAlchemy or psycopg is not installed.
+            ImportError: SQLAlchemy or psycopg is not installed, which PostgreSQL needs.
             ValueError: `where` is not the URL of a database that convtree can use.
             FileNotFoundError: there is no file, and `create` is False.
         """
-        return cls(connections_of(where, durability, lock_timeout_s, create=create))
+        if isinstance(where, str) and where.startswith("sqlite:"):
+            return cls(sqlite_connections.connections_of(where, durability, lock_timeout_s, create=create))
+        return cls(sql_engine.connections_of(where))
 
     def __repr__(self) -> str:
         return f"SqlDatabase({self.location!r})"

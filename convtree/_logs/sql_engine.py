@@ -11,22 +11,17 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from convtree._catalogue.erasing import SECURE_DELETE
-from convtree._engine.log import Durability
 from convtree._logs.sql_errors import is_bad_text, translated
 from convtree._logs.sql_lease import Lease, watch
 from convtree._logs.sql_transaction import Begin, Connections, Scope, Transaction
-from convtree._logs.sqlite_files import connect_events, create_file, take_any_text
-from convtree._logs.sqlite_wal import enable_wal
+from convtree._logs.sqlite_files import take_any_text
 from convtree._model.interrupts import is_interrupt
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from sqlalchemy import URL, Connection, Engine
     from sqlalchemy import Dialect as SqlalchemyDialect
 
 _DRIVERS = {
-    "sqlite": "sqlite",
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
@@ -194,27 +189,20 @@ def _compiled(dialect: SqlalchemyDialect, sql: str) -> _Statement:
 # --- engines ------------------------------------------------------------------------------------------------------
 
 
-def connections_of(
-    where: str | Engine, durability: Durability, lock_timeout_s: float, *, create: bool
-) -> EngineConnections:
-    """Returns the connections to a database by its URL, or those of an engine. Raises as `SqlDatabase.connect`."""
-    if not isinstance(where, str):
-        if where.dialect.name not in ("sqlite", "postgresql", "cockroachdb"):
-            raise ValueError(f"an engine for {where.dialect.name} cannot be used; expected {_URLS}")
-        return EngineConnections(where, owned=False)
-    url = _url_of(where)
-    if url.drivername != "sqlite":
-        return EngineConnections(_postgres_engine(url), owned=True)
-    assert url.database is not None
-    create_file(url.database, create=create)
-    return EngineConnections(_sqlite_engine(url, durability, lock_timeout_s), owned=True)
+def connections_of(where: str | Engine) -> EngineConnections:
+    """Returns the connections to a server by its URL, or those of an engine. Raises as `SqlDatabase.connect`."""
+    if isinstance(where, str):
+        return EngineConnections(_postgres_engine(_url_of(where)), owned=True)
+    if where.dialect.name not in ("sqlite", "postgresql", "cockroachdb"):
+        raise ValueError(f"an engine for {where.dialect.name} cannot be used; expected {_URLS}")
+    return EngineConnections(where, owned=False)
 
 
 def _import_sqlalchemy() -> Any:
     try:
         import sqlalchemy
     except ImportError:
-        raise ImportError("databases need SQLAlchemy: pip install 'convtree[sql]'") from None
+        raise ImportError("PostgreSQL needs SQLAlchemy: pip install 'convtree[postgres]'") from None
     return sqlalchemy
 
 
@@ -226,8 +214,6 @@ def _url_of(where: str) -> URL:
         raise ValueError(f"not the URL of a database; expected {_URLS}") from None
     if url.drivername not in _DRIVERS:
         raise ValueError(f"unknown kind of database {url.drivername!r}; expected {_URLS}")
-    if url.drivername == "sqlite" and (url.database or ":memory:") == ":memory:":
-        raise ValueError("an SQLite database must be a file; for memory only, use Session.memory() or memory:")
     return url.set(drivername=_DRIVERS[url.drivername])
 
 
@@ -246,20 +232,3 @@ def _postgres_engine(url: URL) -> Engine:
     return _import_sqlalchemy().create_engine(  # type: ignore[no-any-return]
         url, pool_size=5, max_overflow=20, hide_parameters=True, connect_args={"prepare_threshold": None}
     )
-
-
-def _sqlite_engine(url: URL, durability: Durability, lock_timeout_s: float) -> Engine:
-    sqlalchemy = _import_sqlalchemy()
-    engine: Engine = sqlalchemy.create_engine(
-        url, pool_size=5, max_overflow=20, hide_parameters=True, connect_args={"timeout": lock_timeout_s}
-    )
-
-    def configure(connection: sqlite3.Connection) -> None:
-        enable_wal(connection, lock_timeout_s)
-        connection.execute(SECURE_DELETE)
-        connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'power' else 'NORMAL'}")
-
-    assert url.database is not None
-    for name, listener in connect_events(os.path.abspath(url.database), configure).items():
-        sqlalchemy.event.listen(engine, name, listener)
-    return engine

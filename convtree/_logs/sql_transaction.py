@@ -1,4 +1,7 @@
-"""A transaction of a database, whichever driver runs it: a block with a beginning, an end, and a commit."""
+"""A transaction of a database, whichever driver runs it: a block with a beginning, an end, and a commit.
+
+`sqlite_connections` makes them with the standard library, `sql_engine` with SQLAlchemy.
+"""
 
 from __future__ import annotations
 
@@ -53,11 +56,7 @@ class Scope:
         self._transaction: Transaction | None = None
 
     def __enter__(self) -> Transaction:
-        connections = self._connections
-        if connections.is_inherited:
-            raise SessionClosed(
-                f"{connections.location}: this database belongs to the parent process; connect to it again"
-            )
+        self._refuse_inherited()
         try:
             transaction = self._transaction = self._start()
             return transaction
@@ -68,6 +67,7 @@ class Scope:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:
             if error is None and self._begin == "BEGIN IMMEDIATE":
+                self._refuse_inherited()  # forked meanwhile
                 assert self._transaction is not None
                 self._transaction.commit()
         except BaseException as failure:
@@ -78,6 +78,13 @@ class Scope:
     def abandon(self) -> None:
         """Ends it after an interrupt: rolled back, and its connection closed. Does nothing if it has ended."""
         raise NotImplementedError
+
+    def _refuse_inherited(self) -> None:
+        connections = self._connections
+        if connections.is_inherited:
+            raise SessionClosed(
+                f"{connections.location}: this database belongs to the parent process; connect to it again"
+            )
 
     def _start(self) -> Transaction:
         """Takes a connection, and begins."""

@@ -35,6 +35,7 @@ from convtree._logs import (
     side_files,
     sql_errors,
     sql_ledger,
+    sqlite_connections,
 )
 from convtree._logs.ledger_file import LedgerFile
 from convtree._logs.sql_lease import Lease
@@ -329,6 +330,7 @@ def abandoned_call_kept() -> None:
 def transaction_kept() -> None:
     """Leaves a transaction that was interrupted to the garbage collector."""
     _patch(Lease, "abandon", lambda _lease: None)
+    _patch(sqlite_connections._Scope, "abandon", lambda _scope: None)
 
 
 def prefix_believed() -> None:
