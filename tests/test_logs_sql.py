@@ -43,7 +43,7 @@ from convtree._catalogue.types import Filter
 from convtree._engine.bulk import verify_chain
 from convtree._engine.journal import Journal
 from convtree._engine.log import Addition, Chunk, Log, LogReplaced, Mode
-from convtree._logs import sql_lines
+from convtree._logs import sql_lines, sqlite_connections
 from convtree._logs.sql import SqlLog
 from convtree._logs.sql_database import SqlDatabase
 from convtree._logs.sql_errors import RolledBack, TablesMissing
@@ -625,6 +625,24 @@ def test_each_thread_has_a_connection_of_its_own(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert seen == [([(1,)], [(1,)])] * 12
+
+
+def test_an_inherited_transaction_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fork hook, called without a fork: neither committed nor rolled back, and the connection stays open."""
+    left: list[Any] = []
+    monkeypatch.setattr(sqlite_connections, "_inherited", left)
+    database = SqlDatabase.connect(f"sqlite:///{tmp_path}/x.db", durability="process")
+    database.create_tables()
+
+    def work(execute: Any) -> None:
+        execute("INSERT INTO ct_schema (version) VALUES (0)")
+        database._after_fork()
+
+    with pytest.raises(SessionClosed, match="parent process"):
+        database.write(work)
+    [idle, used] = left
+    assert (idle, used.in_transaction) == ([], True)
+    used.close()
 
 
 def test_a_fork_within_a_transaction_leaves_it_to_the_parent(tmp_path: Path) -> None:

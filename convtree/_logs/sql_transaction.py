@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -16,15 +17,16 @@ Begin: TypeAlias = Literal["BEGIN", "BEGIN IMMEDIATE"] | None
 """The statement that begins a transaction in SQLite; None: every statement for itself."""
 
 
-class Transaction:
+class Transaction(ABC):
     """Runs statements, as `Execute` says."""
 
     def __init__(self, location: str) -> None:
         self._location = location
 
+    @abstractmethod
     def __call__(self, sql: str, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> list[Any]:
         """Runs a statement and returns its rows; with a list of values, runs it for each of them."""
-        raise NotImplementedError
+        ...
 
     def commit(self) -> None:
         """Commits; raises OutcomeUnknown if the outcome cannot be known."""
@@ -39,15 +41,16 @@ class Transaction:
                 f"effect; make it again with the same ids, or look ({text_of(cause)})"
             ) from cause
 
-    def _commit(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _commit(self) -> None: ...
 
+    @abstractmethod
     def _driver_error(self, error: Exception) -> BaseException | None:
         """Returns what the driver has raised; None if an error is not its own."""
-        raise NotImplementedError
+        ...
 
 
-class Scope:
+class Scope(ABC):
     """A transaction as a block: committed at its end if it writes, rolled back if the block raises."""
 
     def __init__(self, connections: Connections, begin: Begin) -> None:
@@ -75,9 +78,10 @@ class Scope:
             raise
         self._end(error)
 
+    @abstractmethod
     def abandon(self) -> None:
         """Ends it after an interrupt: rolled back, and its connection closed. Does nothing if it has ended."""
-        raise NotImplementedError
+        ...
 
     def _refuse_inherited(self) -> None:
         connections = self._connections
@@ -86,16 +90,18 @@ class Scope:
                 f"{connections.location}: this database belongs to the parent process; connect to it again"
             )
 
+    @abstractmethod
     def _start(self) -> Transaction:
         """Takes a connection, and begins."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def _end(self, error: BaseException | None) -> None:
         """Gives the connection back, and raises what an error of the driver means."""
-        raise NotImplementedError
+        ...
 
 
-class Connections:
+class Connections(ABC):
     """The connections to one database. Any thread may take one.
 
     Attributes:
@@ -113,14 +119,17 @@ class Connections:
         self.is_closed = False
         self.is_inherited = False
 
+    @abstractmethod
     def scope(self, begin: Begin) -> Scope:
         """Returns a transaction that has not begun."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def close(self) -> None:
         """Closes them, unless they are the caller's. Those in use are closed after their transaction."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def after_fork(self) -> None:
         """Drops them in a forked child without closing them: they belong to the parent."""
-        raise NotImplementedError
+        ...
