@@ -19,11 +19,11 @@ from harness import Batch, T, timed
 
 import convtree
 
-_SQL = ("convtree.stores._sql", "sqlalchemy")
+_SQL = "convtree.stores._sql"
 _OURS = {
     "folder": ("convtree.stores._folder",),
-    "SQLite": (*_SQL, "sqlalchemy.dialects.sqlite"),
-    "PostgreSQL": (*_SQL, "sqlalchemy.dialects.postgresql.psycopg", "psycopg"),
+    "SQLite": (_SQL, "convtree._logs.sqlite_connections"),
+    "PostgreSQL": (_SQL, "sqlalchemy", "sqlalchemy.dialects.postgresql.psycopg", "psycopg"),
 }
 
 

@@ -71,7 +71,7 @@ def new_schema(url: str) -> Iterator[str]:
 @contextmanager
 def distributed(url: str) -> Iterator[str]:
     """The same, with distributed tables."""
-    from convtree._logs.sql_engine import SqlDatabase
+    from convtree._logs.sql_database import SqlDatabase
 
     with new_schema(url) as made:
         with closing(SqlDatabase.connect(made)) as database:

@@ -21,7 +21,7 @@ from convtree import LedgerRow, Usage
 from convtree._cli.app import app
 from convtree._engine.log import Log
 from convtree._logs.sql import SqlLog
-from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_database import SqlDatabase
 from convtree.stores._open import open_store
 from convtree.stores._session_store import SessionStore
 from convtree.testing import Clock, StoreContract, store_machine

@@ -16,8 +16,8 @@ from planted import OPENAI
 import convtree
 from convtree import Erased, Session, SessionStore, open_store
 from convtree._cli.app import app
-from convtree._logs import sql_engine
-from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs import sql_database
+from convtree._logs.sql_database import SqlDatabase
 from convtree._logs.sqlite_wal import truncate_wal
 from convtree.repair import redact_log, redact_session
 from convtree.stores import _catalogue_file, _folder
@@ -303,7 +303,7 @@ def test_a_damaged_database_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             execute("no SQL")
             return ()
 
-        monkeypatch.setattr(sql_engine, "truncate_wal", fail)
+        monkeypatch.setattr(sql_database, "truncate_wal", fail)
         assert store.delete("a").pending == ("store.db", "store.db-wal")
 
 

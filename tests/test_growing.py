@@ -22,7 +22,7 @@ from convtree._engine import journal, line_scan
 from convtree._engine.log import Addition, LogReplaced
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
-from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_database import SqlDatabase
 from convtree._model.errors import SessionLocked
 from convtree.repair import verify
 

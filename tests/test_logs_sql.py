@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from threading import Thread, Timer
+from threading import Barrier, Thread, Timer
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -43,18 +43,18 @@ from convtree._catalogue.types import Filter
 from convtree._engine.bulk import verify_chain
 from convtree._engine.journal import Journal
 from convtree._engine.log import Addition, Chunk, Log, LogReplaced, Mode
-from convtree._logs import sql_engine as databases
-from convtree._logs import sql_lines
+from convtree._logs import sql_lines, sqlite_connections
 from convtree._logs.sql import SqlLog
-from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_database import SqlDatabase
 from convtree._logs.sql_errors import RolledBack, TablesMissing
+from convtree._logs.sql_transaction import Transaction
 from convtree._logs.sql_whole import write_session
 from convtree._model.errors import InvalidMessage
 
 WRITER = """
 import sys
 from convtree import Header, Session
-from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_database import SqlDatabase
 from convtree._logs.sql import SqlLog
 import time
 url, id, name, count = sys.argv[1:]
@@ -564,13 +564,106 @@ def test_errors_and_locations_show_no_password() -> None:
     assert "***@localhost" in database.location
 
 
-@pytest.mark.parametrize(
-    ("name", "url", "extra"), [("sqlalchemy", "sqlite:///x.db", "sql"), ("psycopg", "postgresql://h/x", "postgres")]
-)
-def test_a_missing_extra_is_named(name: str, url: str, extra: str) -> None:
+@pytest.mark.parametrize("name", ["sqlalchemy", "psycopg"])
+def test_a_missing_extra_is_named(name: str) -> None:
     """With the command that installs it."""
-    with patch.dict(sys.modules, {name: None}), pytest.raises(ImportError, match=rf"convtree\[{extra}\]"):
+    with patch.dict(sys.modules, {name: None}), pytest.raises(ImportError, match=r"convtree\[postgres\]"):
+        SqlDatabase.connect("postgresql://h/x")
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("sqlite:", "must be a file"),
+        ("sqlite://", "must be a file"),
+        ("sqlite:///", "must be a file"),
+        ("sqlite:///:memory:", "must be a file"),
+        ("sqlite:x.db", "expected sqlite:///file.db"),
+        ("sqlite:/x.db", "expected sqlite:///file.db"),
+        ("sqlite://host/x.db", "expected sqlite:///file.db"),
+        ("sqlite://me:hunter2@host/x.db", "expected sqlite:///file.db"),
+        ("sqlite:///x.db?mode=ro&key=hunter2", r"no parameters \(mode, key\)"),
+        ("sqlite+pysqlite:///x.db", "unknown kind of database"),
+    ],
+)
+def test_a_url_that_names_no_file_is_refused(
+    url: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is created, and no password is shown."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=problem) as caught:
         SqlDatabase.connect(url)
+    assert "hunter2" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_relative_path_stays_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the program changes its directory before the first statement. A path is not decoded."""
+    monkeypatch.chdir(tmp_path)
+    with closing(SqlDatabase.connect("sqlite:///a%20b.db")) as database:
+        monkeypatch.chdir("/")
+        database.create_tables()
+        assert database.location == "sqlite:///a%20b.db"
+    with closing(SqlDatabase.connect(f"sqlite:///{tmp_path}/a%20b.db", create=False)) as database:
+        database.check_tables()
+
+
+def test_each_thread_has_a_connection_of_its_own(tmp_path: Path) -> None:
+    """Twelve read at the same time, more than are kept."""
+    with closing(SqlDatabase.connect(f"sqlite:///{tmp_path}/x.db", durability="process")) as database:
+        database.create_tables()
+        meeting, seen = Barrier(12), []
+
+        def look(execute: Any) -> None:
+            before = execute("SELECT COUNT(*) FROM ct_schema")
+            meeting.wait(30)
+            seen.append((before, execute("SELECT COUNT(*) FROM ct_schema")))
+
+        threads = [Thread(target=database.read, args=[look]) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert seen == [([(1,)], [(1,)])] * 12
+
+
+def test_an_inherited_transaction_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fork hook, called without a fork: neither committed nor rolled back, and the connection stays open."""
+    left: list[Any] = []
+    monkeypatch.setattr(sqlite_connections, "_inherited", left)
+    database = SqlDatabase.connect(f"sqlite:///{tmp_path}/x.db", durability="process")
+    database.create_tables()
+
+    def work(execute: Any) -> None:
+        execute("INSERT INTO ct_schema (version) VALUES (0)")
+        database._after_fork()
+
+    with pytest.raises(SessionClosed, match="parent process"):
+        database.write(work)
+    [idle, used] = left
+    assert (idle, used.in_transaction) == ([], True)
+    used.close()
+
+
+def test_a_fork_within_a_transaction_leaves_it_to_the_parent(tmp_path: Path) -> None:
+    """The child neither commits it nor rolls it back."""
+    with closing(SqlDatabase.connect(f"sqlite:///{tmp_path}/x.db", durability="process")) as database:
+        database.create_tables()
+        children: list[int] = []
+
+        def work(execute: Any) -> None:
+            execute("INSERT INTO ct_schema (version) VALUES (0)")
+            children.append(os.fork())
+
+        try:
+            database.write(work)
+        except SessionClosed:
+            os._exit(0)
+        finally:
+            if children == [0]:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+        assert rows(database, "SELECT COUNT(*) FROM ct_schema") == [(2,)]
 
 
 def test_an_engine_can_be_shared(url: str, id: str) -> None:
@@ -733,16 +826,16 @@ def test_an_append_under_serializable_isolation_is_tried_again(postgres_url: str
 def interrupted(database: SqlDatabase, id: str, errors: list[Exception], *, stored: bool) -> SqlLog:
     """A log whose next commits end with these errors, having been done or not."""
     log = SqlLog(database, id)
-    commit = databases._Transaction.commit
+    commit = Transaction.commit
 
-    def fail(transaction: databases._Transaction) -> None:
+    def fail(transaction: Transaction) -> None:
         if errors:
             if stored:
                 commit(transaction)
             raise errors.pop()
         commit(transaction)
 
-    patch.object(databases._Transaction, "commit", fail).start()
+    patch.object(Transaction, "commit", fail).start()
     return log
 
 
@@ -794,7 +887,7 @@ def test_a_transaction_rolled_back_every_time_raises(database: SqlDatabase, id: 
     """Nothing was written, and the session can be used."""
     log = interrupted(database, id, [RolledBack("conflict")] * 10, stored=False)
     session = Session(log, Header(id=id))
-    with patch("convtree._logs.sql.back_off"), patch("convtree._logs.sql_engine.back_off"):
+    with patch("convtree._logs.sql.back_off"), patch("convtree._logs.sql_database.back_off"):
         with pytest.raises(SessionLocked):
             session.append(user("a"))
         with pytest.raises(SessionLocked):

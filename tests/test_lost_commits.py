@@ -14,8 +14,10 @@ from postgres import new_database
 
 from convtree import ConvtreeError, OutcomeUnknown, ParentSession, SessionStore, open_store
 from convtree._engine.log_index import Index
-from convtree._logs import sql_engine, sql_errors
+from convtree._logs import sql_errors
 from convtree._logs.sql import SqlLog
+from convtree._logs.sql_database import SqlDatabase
+from convtree._logs.sql_transaction import Transaction
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -31,7 +33,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SessionSto
 @pytest.fixture(autouse=True)
 def _no_pauses() -> Iterator[None]:
     with ExitStack() as patches:
-        for module in ("sql", "sql_engine", "sql_whole"):
+        for module in ("sql", "sql_database", "sql_whole"):
             patches.enter_context(patch(f"convtree._logs.{module}.back_off"))
         yield
 
@@ -41,7 +43,7 @@ class Lost:
 
     def __init__(self, *stored: bool) -> None:
         self._stored = [*stored]
-        self._commit = sql_engine._Transaction.commit
+        self._commit = Transaction.commit
 
     def commit(self, transaction: Any) -> None:
         if not self._stored:
@@ -58,7 +60,7 @@ def losing(*stored: bool) -> Any:
     def commit(transaction: Any) -> None:
         lost.commit(transaction)
 
-    return patch.object(sql_engine._Transaction, "commit", commit)
+    return patch.object(Transaction, "commit", commit)
 
 
 def begin(store: SessionStore, id: str, **described: Any) -> None:
@@ -86,7 +88,7 @@ def test_a_session_that_got_the_id_of_a_deleted_one_stays(store: SessionStore) -
     """Nobody takes the new session for the old one, which is gone."""
     begin(store, "a")
     other = open_store(store.location) if store.location.startswith("sqlite") else store
-    commit = sql_engine._Transaction.commit
+    commit = Transaction.commit
     deleted: list[bool] = []
 
     def replace(transaction: Any) -> None:
@@ -97,7 +99,7 @@ def test_a_session_that_got_the_id_of_a_deleted_one_stays(store: SessionStore) -
                 session.append(user("new"))
             raise OutcomeUnknown("the answer was lost")
 
-    with patch.object(sql_engine._Transaction, "commit", replace):
+    with patch.object(Transaction, "commit", replace):
         assert list(store.delete("a")) == ["a"]
     with store.open("a") as session:
         assert contents(session) == ["new"]
@@ -139,7 +141,7 @@ def test_an_outcome_that_stays_unknown_is_an_error_of_its_own(store: SessionStor
         "vacuum": lambda: store.vacuum("a", dry_run=False),
         "fork": lambda: store.fork("a", new_id="b"),
     }
-    writing = sql_engine.SqlDatabase.writing
+    writing = SqlDatabase.writing
     begun: list[bool] = []
 
     def once(database: Any) -> Any:
@@ -148,7 +150,7 @@ def test_an_outcome_that_stays_unknown_is_an_error_of_its_own(store: SessionStor
         begun.append(True)
         return writing(database)
 
-    lost = losing(True), patch.object(sql_engine.SqlDatabase, "writing", once)
+    lost = losing(True), patch.object(SqlDatabase, "writing", once)
     with lost[0], lost[1], pytest.raises(OutcomeUnknown):
         calls[call]()
     assert issubclass(OutcomeUnknown, ConvtreeError)
@@ -181,7 +183,7 @@ def test_what_others_wrote_is_read_once_however_often_an_append_is_tried(store: 
     begin(store, "a")
     with store.open("a", on_stale="rebase") as slow, store.open("a") as other:
         other.append(user("news"))
-        commit = sql_engine._Transaction.commit
+        commit = Transaction.commit
         failures = [sql_errors.RolledBack("the connection was lost")] * 2
 
         def fail(transaction: Any) -> None:
@@ -189,7 +191,7 @@ def test_what_others_wrote_is_read_once_however_often_an_append_is_tried(store: 
                 raise failures.pop()
             commit(transaction)
 
-        with patch.object(sql_engine._Transaction, "commit", fail):
+        with patch.object(Transaction, "commit", fail):
             slow.append(user("mine"))
         assert (contents(slow), slow.findings) == (["one", "two", "news", "mine"], ())
         assert len(list(slow.records())) == 6
@@ -217,7 +219,7 @@ def test_an_append_whose_connection_is_lost_while_it_reads_starts_again(store: S
 
 def test_a_call_that_outlasts_the_close_leaves_no_connection(tmp_path: Path) -> None:
     """What it gives back to the pool is closed then, and not by the garbage collector."""
-    database = sql_engine.SqlDatabase.connect(f"sqlite:///{tmp_path}/s.db", durability="process")
+    database = SqlDatabase.connect(f"sqlite:///{tmp_path}/s.db", durability="process")
     database.create_tables()
     database.close()
     gc.disable()

@@ -12,9 +12,8 @@ from helpers import adding, user
 
 from convtree import Header, ReadOnlySession, Session, StaleLeaf
 from convtree._engine.log import LogReplaced, Mode
-from convtree._logs import sql_engine
 from convtree._logs.sql import SqlLog
-from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_database import SqlDatabase
 
 TABLES = ("ct_sessions", "ct_lines", "ct_usage", "ct_snapshots")
 
@@ -182,16 +181,22 @@ def test_lines_that_vanish_under_an_open_writer(database: SqlDatabase, id: str) 
     assert len(lines_of(database, id)) == 4
 
 
+COLUMNS = {
+    "sqlite": "SELECT name FROM pragma_table_info(:name) ORDER BY cid",
+    "postgresql": "SELECT column_name FROM information_schema.columns WHERE table_name = :name "
+    "AND table_schema = current_schema() ORDER BY ordinal_position",
+}
+
+
 def copies(database: SqlDatabase, id: str) -> dict[str, list[dict[str, Any]]]:
     """All rows of a session, by table: a backup."""
+    backup = {}
     with database.reading() as execute:
-        return {
-            table: [
-                {name: value for name, value in row._mapping.items() if name != "row"}
-                for row in execute(f"SELECT * FROM {table} WHERE session_id = :id", {"id": id})
-            ]
-            for table in TABLES
-        }
+        for table in TABLES:
+            names = [name for (name,) in execute(COLUMNS[database.dialect], {"name": table}) if name != "row"]
+            found = execute(f"SELECT {', '.join(names)} FROM {table} WHERE session_id = :id", {"id": id})
+            backup[table] = [dict(zip(names, row, strict=True)) for row in found]
+    return backup
 
 
 def restore(database: SqlDatabase, id: str, backup: dict[str, list[dict[str, Any]]]) -> None:
@@ -266,7 +271,9 @@ def test_a_position_that_is_not_known(database: SqlDatabase, id: str) -> None:
 def test_the_comparison_costs_no_statement(database: SqlDatabase, id: str) -> None:
     """An append is still the update of the row and the insert of the line."""
     statements: list[str] = []
-    run = sql_engine._Transaction.__call__
+    with database.reading() as execute:
+        kind: Any = type(execute)
+    run = kind.__call__
 
     def counted(transaction: Any, statement: str, values: Any = ()) -> Any:
         statements.append(statement.split(maxsplit=1)[0])
@@ -274,6 +281,6 @@ def test_the_comparison_costs_no_statement(database: SqlDatabase, id: str) -> No
 
     with opened(database, id) as session:
         session.append(user("one"))
-        with patch.object(sql_engine._Transaction, "__call__", counted):
+        with patch.object(kind, "__call__", counted):
             session.append(user("two"))
     assert statements == ["UPDATE", "INSERT"]

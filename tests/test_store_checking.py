@@ -19,7 +19,7 @@ from convtree._cli.app import app
 from convtree._engine.log import LogReplaced
 from convtree._logs import sql_checking, sql_lines
 from convtree._logs.memory import MemoryLog
-from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_database import SqlDatabase
 from convtree._session import checking
 from convtree.repair import Repair, Report, verify
 from convtree.stores import _checking

@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -227,3 +229,29 @@ def test_two_stores_on_one_engine(tmp_path: Path) -> None:
             session.append(user("a"))
         assert [info.id for info in other.list()] == ["a"]
     engine.dispose()
+
+
+WITHOUT_SQLALCHEMY = """
+import sys
+sys.modules["sqlalchemy"] = None  # as if it were not installed
+from convtree import open_store
+from convtree._cli import main
+url = sys.argv[1]
+with open_store(url) as store:
+    with store.create(id="s") as session:
+        session.append({"role": "user", "content": "hello there"})
+    store.fork("s", new_id="f").close()
+    assert sorted(hit.session_id for hit in store.search("hello")) == ["f", "s"]
+    store.delete("f")
+    store.verify()
+sys.argv[1:] = ["ls", "-s", url]
+main()
+"""
+
+
+def test_sqlite_needs_no_extra(tmp_path: Path) -> None:
+    """SQLAlchemy is not imported, neither by a store nor by the command line."""
+    url = sqlite_url(tmp_path)
+    done = subprocess.run([sys.executable, "-c", WITHOUT_SQLALCHEMY, url], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "hello there" in done.stdout

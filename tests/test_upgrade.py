@@ -38,7 +38,7 @@ from convtree._catalogue import marks
 from convtree._cli.app import app
 from convtree._engine import codec
 from convtree._engine.write_batch import reseal
-from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_database import SqlDatabase
 from convtree._logs.sql_errors import TablesOutdated
 from convtree.stores._open import open_store as open_store_now
 

@@ -11,7 +11,7 @@ from convtree._cli import json_output
 from convtree._cli.output import write, write_stderr
 from convtree._cli.render import count
 from convtree._cli.sessions import as_json
-from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_database import SqlDatabase
 from convtree._logs.sql_errors import TablesOutdated
 from convtree._model.errors import SessionNotFound
 from convtree.stores._open import open_store, split_url

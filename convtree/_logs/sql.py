@@ -5,7 +5,7 @@ An append is one transaction. Its lines are built before it, on the guess that n
 first: what others wrote is read under it, and the lines are built again.
 
 Not here: how lines become rows (`sql_lines`), snapshots (`sql_snapshots`), sessions that are stored or replaced as a
-whole (`sql_whole`), connections (`sql_engine`) and their errors (`sql_errors`).
+whole (`sql_whole`), transactions (`sql_database`) and their errors (`sql_errors`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from convtree._catalogue.tables import Execute
 from convtree._engine import codec
 from convtree._engine.log import Build, Chunk, LogReplaced, Mode, SnapshotFile, is_behind
 from convtree._logs import sql_lines, sql_snapshots
-from convtree._logs.sql_engine import TRIES, SqlDatabase, back_off
+from convtree._logs.sql_database import TRIES, SqlDatabase, back_off
 from convtree._logs.sql_errors import RolledBack, UniqueViolation
 from convtree._logs.sql_lines import ANYWHERE, Identity, LineBatch, LogKey, SessionRow
 from convtree._logs.sql_tail import NO_TAIL, Tail, fault_of

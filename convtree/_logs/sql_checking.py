@@ -19,7 +19,7 @@ from convtree._catalogue.tables import Execute
 from convtree._catalogue.types import RowFinding
 from convtree._engine import codec, snapshot
 from convtree._logs import sql_lines
-from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_database import SqlDatabase
 from convtree._model.batches import BATCH
 from convtree._model.findings import FINDING_LIMIT
 

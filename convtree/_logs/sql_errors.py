@@ -41,10 +41,17 @@ class TablesOutdated(ConvtreeError):
     """The tables are of an earlier version; `create_tables()` migrates them."""
 
 
-def translated(error: Any, location: str, file: str | None) -> Exception:
-    """Returns the error to raise for one of SQLAlchemy that a driver has raised; `file` is that of SQLite."""
-    code = _code_of(error.orig)
-    text = text_of(error.orig)
+def translated(error: Any, location: str, file: str | None, *, is_lost: bool = False) -> Exception:
+    """Returns the error to raise for one of a driver.
+
+    Args:
+        error: the driver's.
+        location: of the database, for the message.
+        file: the file of SQLite.
+        is_lost: whether the connection is lost, as far as the driver can say.
+    """
+    code = _code_of(error)
+    text = text_of(error)
     if code in ("SQLITE_BUSY", "55P03"):
         return SessionLocked(f"{location}: locked by another writer; nothing was written", holder=None)
     if code == "42P01" or text.startswith("no such table"):
@@ -55,7 +62,7 @@ def translated(error: Any, location: str, file: str | None) -> Exception:
         return ReadOnlySession(f"{location}: {_CANNOT_WRITE} ({text})")
     if code in _UNIQUE_VIOLATIONS or code == "SQLITE_CONSTRAINT":
         return UniqueViolation(f"{location}: {text}")
-    is_over = code in _ROLLED_BACK or error.connection_invalidated
+    is_over = code in _ROLLED_BACK or is_lost
     return RolledBack(f"{location}: {text}") if is_over else _os_error(code, f"{location}: {text}")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from convtree._catalogue.tables import Execute
-from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_database import SqlDatabase
 from convtree._logs.sql_lines import bytes_of
 from convtree._model.batches import batched
 from convtree._model.errors import ConvtreeError

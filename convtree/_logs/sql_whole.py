@@ -15,7 +15,7 @@ from convtree._engine import codec
 from convtree._engine.log import Log
 from convtree._logs import sql_lines
 from convtree._logs.sql import SELECT_SESSION, SqlLog
-from convtree._logs.sql_engine import TRIES, SqlDatabase, back_off
+from convtree._logs.sql_database import TRIES, SqlDatabase, back_off
 from convtree._logs.sql_errors import RolledBack, UniqueViolation
 from convtree._logs.sql_lines import SessionRow
 from convtree._model.errors import ConvtreeError, OutcomeUnknown, SessionExists, SessionLocked

@@ -24,7 +24,6 @@ from urllib.parse import quote
 from convtree._logs.descriptors import OPEN_FLAGS, with_open
 
 _REFUSALS = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_PERM")
-_MARK = "convtree_read_only"
 
 
 def create_file(path: str, *, create: bool) -> None:
@@ -49,30 +48,47 @@ def take_any_text(connection: Any) -> None:
     connection.text_factory = lambda data: data.decode(errors="surrogateescape")
 
 
-def connect_events(path: str, configure: Callable[[sqlite3.Connection], None]) -> dict[str, Callable[..., Any]]:
-    """Returns listeners for the events of an SQLAlchemy engine, by name, that make its connections as said above.
+class BriefConnection(sqlite3.Connection):
+    """Only reads, and is for one transaction. The next one looks again whether it can write."""
 
-    `configure` is called with each connection that may write. It raises if the database cannot be written to.
+
+def connect(
+    place: str | os.PathLike[str], timeout_s: float, factory: type[sqlite3.Connection] = sqlite3.Connection
+) -> sqlite3.Connection:
+    """Connects to a file, or to a `file:` URI for a BriefConnection.
+
+    Any thread may use the connection, one at a time. Every statement is for itself until a `BEGIN`.
     """
+    return sqlite3.connect(
+        place,
+        timeout=timeout_s,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=factory,
+        uri=factory is BriefConnection,
+    )
 
-    def do_connect(_: object, record: Any, arguments: Any, options: Any) -> sqlite3.Connection:
-        try:
-            connection = _configured(sqlite3.connect(*arguments, **options), configure)
-        except sqlite3.OperationalError as error:
-            if not str(getattr(error, "sqlite_errorname", "")).startswith(_REFUSALS):
-                raise
-            found = _read_only(path, options)
-            if found is None:
-                raise
-            connection = found
-            record.info[_MARK] = True
-        return connection
 
-    def checkin(_: object, record: Any) -> None:
-        if record.info.pop(_MARK, False):
-            record.invalidate()  # the next transaction looks again whether it can write
+def open_file(path: str, timeout_s: float, configure: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+    """Connects to a database as said above. If it cannot be written to, the connection is a BriefConnection.
 
-    return {"do_connect": do_connect, "checkin": checkin}
+    Args:
+        path: absolute.
+        timeout_s: how long a statement waits for a lock.
+        configure: called with a connection that may write. It raises if the database cannot be written to.
+
+    Raises:
+        sqlite3.Error: it cannot be opened, or another connection holds a lock for too long.
+    """
+    try:
+        return _configured(connect(path, timeout_s), configure)
+    except sqlite3.OperationalError as error:
+        if not str(getattr(error, "sqlite_errorname", "")).startswith(_REFUSALS):
+            raise
+        found = _read_only(path, timeout_s)
+        if found is None:
+            raise
+        return found
 
 
 def _configured(connection: sqlite3.Connection, configure: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
@@ -84,11 +100,11 @@ def _configured(connection: sqlite3.Connection, configure: Callable[[sqlite3.Con
     return connection
 
 
-def _read_only(path: str, options: dict[str, Any]) -> sqlite3.Connection | None:
+def _read_only(path: str, timeout_s: float) -> sqlite3.Connection | None:
     """Opens a database only for reading; None if that is not possible either."""
     for parameters, set_up in _ways(path):
         with suppress(sqlite3.OperationalError):
-            connection = sqlite3.connect(f"file:{quote(path)}?{parameters}", uri=True, **options)
+            connection = connect(f"file:{quote(path)}?{parameters}", timeout_s, BriefConnection)
             return _configured(connection, lambda each, set_up=set_up: _try_to_read(each, set_up))  # type: ignore[misc]
     return None
 

@@ -29,6 +29,7 @@ from convtree._catalogue.erasing import SECURE_DELETE
 from convtree._logs.descriptors import OPEN_FLAGS, Descriptors, with_open, write_all
 from convtree._logs.lock import FileLock
 from convtree._logs.side_files import PRIVATE, claim_cache, open_side_file
+from convtree._logs.sqlite_files import connect
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.errors import SessionLocked
 from convtree._model.interrupts import ending
@@ -95,7 +96,7 @@ class MemoryTables:
 
     def open(self) -> sqlite3.Connection:
         """Makes new tables."""
-        self.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self.connection = connect(":memory:", PATIENCE_S)
         _create_tables(self.connection, 0)
         return self.connection
 
@@ -355,7 +356,7 @@ def remove_tables(path: Path) -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False)
+    connection = connect(path, PATIENCE_S)
     for setting in _SETTINGS:
         connection.execute(setting)
     return connection

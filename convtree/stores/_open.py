@@ -43,8 +43,8 @@ def open_store(
 
     Args:
         url: a path (`~` is expanded) or `file:` URL: a folder. `sqlite:///file.db`, `postgresql://…` or an SQLAlchemy
-            engine: a database (`pip install 'convtree[sql]'` or `'convtree[postgres]'`). `memory:`: gone with the
-            process.
+            engine: a database. SQLite needs no extra, `pip install 'convtree[postgres]'` has what PostgreSQL needs.
+            `memory:`: gone with the process.
         durability: what an append survives: "power" a power cut, "process" the death of every process. For folders and
             SQLite; a server has a setting of its own.
         lock_timeout_s: how long a writer waits for the lock of a session, or of an SQLite file.

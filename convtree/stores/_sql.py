@@ -16,7 +16,7 @@ from convtree._catalogue.types import Filter, LedgerRow, LogStamp, Progress, Row
 from convtree._engine.log import Durability, Log, Mode
 from convtree._logs import sql_checking, sql_ledger, sql_lines
 from convtree._logs.sql import SqlLog
-from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_database import SqlDatabase
 from convtree._logs.sql_lines import SessionRow
 from convtree._logs.sql_whole import rewrite_session, write_session
 from convtree._model.batches import batched

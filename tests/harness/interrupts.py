@@ -409,11 +409,10 @@ def held_locks(world: World) -> list[str]:
     for path in world.home.rglob("*"):
         if path.is_file() and path.stat().st_size and path.read_bytes()[:15] == b"SQLite format 3":
             held += _held_sqlite(path)
-    if world.place in ("sqlite", "postgres"):
-        engine = world.store._backend._database._engine
+    if world.place == "postgres":
+        engine = world.store._backend._database._connections.engine
         if out := engine.pool.checkedout():
             held.append(f"{out} connections are not back in the pool")
-    if world.place == "postgres":
         held += _held_postgres(world)
     return held
 

@@ -24,7 +24,7 @@ from typing import Any
 import sqlalchemy
 
 from convtree import ConvtreeError, SessionFailed, SessionStore, open_store
-from convtree._logs import sql, sql_engine, sql_whole
+from convtree._logs import sql, sql_database, sql_whole
 
 from . import sabotage
 from .common import arguments, finish, is_wanted
@@ -185,7 +185,7 @@ class Arena:
 
 def _pool_of(store: SessionStore) -> Any:
     backend: Any = store._backend
-    return backend._database._engine.pool
+    return backend._database._connections.engine.pool
 
 
 def _error_of(operation: Operation, case: Case) -> Exception | None:
@@ -233,7 +233,7 @@ def arena(totals: Totals, folder: Path) -> Iterator[Arena]:
 
 def quick_retries() -> None:
     """Makes the pauses between tries short."""
-    for module in (sql, sql_engine, sql_whole):
+    for module in (sql, sql_database, sql_whole):
         module.back_off = lambda number: time.sleep(0.002 * 2**number)  # type: ignore[attr-defined]
 
 

@@ -309,7 +309,7 @@ def run_rounds(
     folder = Path(tempfile.mkdtemp(prefix=f"convtree-{name}-"))
     choose, broken = random.Random(options.seed), list[str]()
     if options.sqlite or options.postgres:
-        import_module("sqlalchemy.dialects.sqlite" if options.sqlite else "sqlalchemy.dialects.postgresql.psycopg")
+        import_module("sqlite3" if options.sqlite else "sqlalchemy.dialects.postgresql.psycopg")
     gc.freeze()
     try:
         with places(options, folder) as place:

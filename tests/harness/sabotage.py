@@ -33,12 +33,13 @@ from convtree._logs import (
     jsonl,
     lock,
     side_files,
-    sql_engine,
     sql_errors,
     sql_ledger,
+    sqlite_connections,
 )
 from convtree._logs.ledger_file import LedgerFile
 from convtree._logs.sql_lease import Lease
+from convtree._logs.sql_transaction import Transaction
 from convtree._model.errors import OutcomeUnknown
 from convtree._session import forking, rejoining, repairing
 from convtree._session.checking import CheckedLog
@@ -288,26 +289,26 @@ def foreign_rows_believed() -> None:
 
 def lost_commit_believed() -> None:
     """Takes a transaction for committed when the connection was lost during the commit."""
-    commit = sql_engine._Transaction.commit
+    commit = Transaction.commit
 
-    def hopeful(transaction: sql_engine._Transaction) -> None:
+    def hopeful(transaction: Transaction) -> None:
         with suppress(OutcomeUnknown):
             commit(transaction)
 
-    _patch(sql_engine._Transaction, "commit", hopeful)
+    _patch(Transaction, "commit", hopeful)
 
 
 def lost_commit_repeated() -> None:
     """Takes a transaction for rolled back when the connection was lost during the commit."""
-    commit = sql_engine._Transaction.commit
+    commit = Transaction.commit
 
-    def hasty(transaction: sql_engine._Transaction) -> None:
+    def hasty(transaction: Transaction) -> None:
         try:
             commit(transaction)
         except OutcomeUnknown:
             raise sql_errors.RolledBack("the connection was lost; nothing was written") from None
 
-    _patch(sql_engine._Transaction, "commit", hasty)
+    _patch(Transaction, "commit", hasty)
 
 
 def timeouts_not_named() -> None:
@@ -329,6 +330,7 @@ def abandoned_call_kept() -> None:
 def transaction_kept() -> None:
     """Leaves a transaction that was interrupted to the garbage collector."""
     _patch(Lease, "abandon", lambda _lease: None)
+    _patch(sqlite_connections._Scope, "abandon", lambda _scope: None)
 
 
 def prefix_believed() -> None:
