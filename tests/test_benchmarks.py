@@ -181,7 +181,7 @@ def test_a_script_prints_every_row_and_leaves_nothing_behind(
     """A quick run prints each table with all its rows, in order; a peer that is not installed is said to be missing."""
     more = [] if script == "imports.py" else SIZES
     if script in ("sql.py", "growing.py"):
-        more = ["--sizes", "100"]  # many processes are started for a size
+        more = SIZES if script == "sql.py" else ["--sizes", "100"]  # growing starts many processes for a size
         more = [*more, "--url", request.getfixturevalue("postgres_server")]
     printed = run(script, "--quick", "--dir", tmp_path, "--npm", tmp_path, *more)
     found = tables(printed)

@@ -47,7 +47,7 @@ def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
         ("escapes_ignored", REDACTION),
         ("catalogue_believed", ("catalogue", "--every", "400009", "--states", "1")),
         ("foreign_rows_believed", ("catalogue", "--every", "4000037", "--states", "1")),
-        ("leaves_compared", ("masses", "--entries", "800", "--only", "roots")),
+        ("leaves_compared", ("masses", "--entries", "1600", "--only", "roots")),
         ("links_followed", ("swapping", "--only", "heal", "--every", "2")),
         ("beginnings_searched_again", ("growth", "--only", "chatgpt: cut at 40", "--every", "8", "--size", "4096")),
         ("transaction_kept", LOCKED),

@@ -446,7 +446,7 @@ def run(*arguments: object) -> tuple[int, str, str]:
 
 def test_the_command_reports_its_work(log: Path) -> None:
     """It prints the number of secrets by kind, and the paths of the copy and of the original."""
-    counts = "  1 github_token\n  2 openai_key\n"
+    counts = "  github_token: 1\n  openai_key: 2\n"
     assert run("redact", log) == (
         0,
         f"{log}: 3 lines redacted in {log}.redacted; add --yes to replace the log\n{counts}",
@@ -467,7 +467,7 @@ def test_the_command_reports_its_work(log: Path) -> None:
 
 def test_an_export_reports_redactions(log: Path, tmp_path: Path) -> None:
     """The number of secrets by kind goes to stderr, whether the export goes to a file or to stdout."""
-    told = "3 secrets redacted\n  1 github_token\n  2 openai_key\n"
+    told = "3 secrets redacted\n  github_token: 1\n  openai_key: 2\n"
     code, said, errors = run("export", log, "--to", "json", "--redact")
     assert (code, errors) == (0, told)
     assert said.count("[REDACTED:openai_key]") == 2

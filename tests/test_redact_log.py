@@ -105,7 +105,7 @@ def test_the_command_reports_removed_secrets(source: Path, tmp_path: Path) -> No
     """On stderr, by kind; into a log and into a store."""
     code, said, errors = run("import", source, tmp_path / "log", "--redact")
     secrets = (tmp_path / "log").read_text().count(MARK)
-    assert (code, errors) == (0, f"{secrets} secrets redacted\n  {secrets} openai_key\n")
+    assert (code, errors) == (0, f"{secrets} secrets redacted\n  openai_key: {secrets}\n")
     assert "records written" in said
     assert run("import", source, f"{tmp_path}/store/", "--redact", "--email")[2] == errors
     assert all(OPENAI.encode() not in path.read_bytes() for path in (tmp_path / "store").iterdir())
@@ -252,7 +252,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_session_of_a_folder_is_redacted_in_its_place(folder: Path) -> None:
     """Nothing in the folder has the secret any more, the catalogue included; lists go on."""
     code, said, _ = run("redact", folder, "--session", "planted", "--yes", "--remove-original")
-    assert (code, said.splitlines()[1:]) == (0, [f"  {said.split()[-2]} openai_key"])
+    assert (code, said.splitlines()[1:]) == (0, [f"  openai_key: {said.split()[-1]}"])
     assert "the log with the secrets: deleted" in said
     assert not any(OPENAI.encode() in path.read_bytes() for path in folder.iterdir())
     with open_store(folder) as store:
