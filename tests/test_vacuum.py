@@ -40,6 +40,7 @@ from convtree import (
     open_store,
 )
 from convtree._cli.app import app
+from convtree._engine import codec
 from convtree._engine.dropped import encode_dropped
 from convtree._engine.log import Addition, LogReplaced
 from convtree._logs.memory import MemoryLog
@@ -437,20 +438,21 @@ def test_a_new_log_that_says_something_else_is_not_written(log_path: Path, monke
         session.label("b", "L")
         session.rename("N")
     content = log_path.read_bytes()
-    below = vacuuming.with_parent
-    for name, wrong, what in (
+    below = codec.with_fields
+    for module, name, wrong, what in (
         (
-            "with_parent",
-            lambda payload, above: below(payload, above).replace(b'"content":"a"', b'"content":"z"'),
+            codec,
+            "with_fields",
+            lambda payload, **changed: below(payload, **changed).replace(b'"content":"a"', b'"content":"z"'),
             "context",
         ),
-        ("with_parent", lambda payload, _: payload, "roots"),
-        ("_session_info", lambda _: None, "name"),
-        ("visibility_marks", lambda *_: [(0, LabelMark(target_id="a", label="wrong"))], "labels"),
-        ("visibility_marks", lambda *_: [(0, LabelMark(target_id="x", label="wrong"))], "bad_target"),
+        (codec, "with_fields", lambda payload, **_: payload, "roots"),
+        (vacuuming, "_session_info", lambda _: None, "name"),
+        (vacuuming, "visibility_marks", lambda *_: [(0, LabelMark(target_id="a", label="wrong"))], "labels"),
+        (vacuuming, "visibility_marks", lambda *_: [(0, LabelMark(target_id="x", label="wrong"))], "bad_target"),
     ):
         with monkeypatch.context() as patched:
-            patched.setattr(vacuuming, name, wrong)
+            patched.setattr(module, name, wrong)
             with pytest.raises(CorruptLog, match=f"another one .*{what}.*; nothing was changed"):
                 vacuum(log_path, dry_run=False)
         assert log_path.read_bytes() == content

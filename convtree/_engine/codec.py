@@ -147,6 +147,22 @@ def assemble(record: Record, fields: bytes, id: str, parent_id: str | None, time
     return payload
 
 
+def with_fields(payload: bytes, **changed: Any) -> bytes:
+    """Returns a payload with other values of some fields; UNSET removes one.
+
+    All others keep their bytes, also those that this version does not know.
+    """
+    fields = msgspec.json.decode(payload + b"}", type=dict[str, msgspec.Raw])
+    for name, value in changed.items():
+        if value is UNSET:
+            fields.pop(name, None)
+        else:
+            fields[name] = msgspec.Raw(dump(value))
+    changed_payload = msgspec.json.encode(fields)[:-1]
+    check_length(changed_payload)
+    return changed_payload
+
+
 def encode_group(id: str, timestamp: str, count: int) -> bytes:
     """Returns the payload of the mark before a group of `count` lines."""
     return f'{{"id":"{id}","type":"{GROUP}","timestamp":"{timestamp}","count":{count}'.encode()

@@ -11,22 +11,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from convtree._engine import codec
 from convtree._engine.log_index import Index
-from convtree._engine.write_batch import encode_imported, reseal
+from convtree._engine.write_batch import reseal
 from convtree._model.batches import batched
 from convtree._model.entries import (
     CompactionEntry,
     Entry,
     ExtensionDataEntry,
+    Header,
     LabelMark,
     LeafMark,
     Mark,
 )
 from convtree._model.errors import CorruptLog, EntryNotFound
 from convtree._model.sources import Clock, IdSource, timestamp
-from convtree._session.vacuuming import check_can_vacuum, context_at, with_parent
+from convtree._session.vacuuming import check_can_vacuum, context_at, fresh_id
 
 
 class Edits(NamedTuple):
@@ -58,23 +60,27 @@ def edited(index: Index, edits: Edits, location: str, clock: Clock, id_source: I
     bodies = list(writer.bodies())
     leaf = writer.moved(index.state.leaf.id)
     if writer.leaf != leaf:
-        mark = LeafMark(id=_fresh_id(index, id_source), timestamp=timestamp(clock), target_id=leaf)
+        mark = LeafMark(id=fresh_id(index, id_source), timestamp=timestamp(clock), target_id=leaf)
         bodies.append(codec.encode(mark))
     return list(reseal(writer.header(), bodies))
 
 
 def check_same_but_data(old: Index, new: Index, edits: Edits, location: str) -> None:
-    """Compares the new log with the old one: what stays, in its order, and the context at the leaf.
+    """Compares the new log with the old one: the header, what stays, in its order, and the context at the leaf.
 
     Raises:
         CorruptLog: the new log is not sound, or something else differs.
     """
     moved = _Writer(old, edits, location)
-    stays = [each for each in moved.records() if not moved.goes(each)]
-    found = [record for _, record in zip(stays, _Writer(new, Edits({}, frozenset()), location).records(), strict=False)]
-    ids = [(each.id, each.type, each.timestamp) for each in stays]
+    expected = [moved.record(each) for each in moved.records() if not moved.goes(each)]
+    there = _Writer(new, Edits(edits.change, frozenset()), location)
+    found = [there.record(each) for each in there.records()]
+    found, added = found[: len(expected)], found[len(expected) :]
     wrong = [finding.code for finding in new.state.findings if finding.severity != "info"]
-    wrong += ["records"] * (ids != [(each.id, each.type, each.timestamp) for each in found])
+    wrong += ["header"] * (_without_copied(old) != _without_copied(new))
+    wrong += ["records"] * (
+        found != expected or len(added) > 1 or any(not isinstance(each, LeafMark) for each in added)
+    )
     wrong += ["leaf"] * (new.state.leaf.id != moved.moved(old.state.leaf.id))
     wrong += ["context"] * (not wrong and context_at(old, old.state.leaf.id) != context_at(new, new.state.leaf.id))
     if wrong:
@@ -82,6 +88,10 @@ def check_same_but_data(old: Index, new: Index, edits: Edits, location: str) -> 
             f"{location}: the log with other data would be another one ({wrong[0]}); nothing was changed",
             findings=tuple(new.state.findings),
         )
+
+
+def _without_copied(index: Index) -> Header | None:
+    return None if index.header is None else msgspec.structs.replace(index.header, copied_to=None)
 
 
 def _check(index: Index, edits: Edits, location: str) -> None:
@@ -122,6 +132,15 @@ class _Writer:
         """Returns whether a record is not in the new log: dropped entries, and labels on them."""
         return record.id in self._above or (isinstance(record, LabelMark) and record.target_id in self._above)
 
+    def record(self, record: Entry | Mark) -> Entry | Mark:
+        """Returns a record as it must be in the new log, without data that is to be another one."""
+        if isinstance(record, LeafMark):
+            return msgspec.structs.replace(record, target_id=self.moved(record.target_id))
+        if not isinstance(record, Entry):
+            return record
+        record = msgspec.structs.replace(record, parent_id=self.moved(record.parent_id))
+        return msgspec.structs.replace(record, data=None) if record.id in self._edits.change else record
+
     def bodies(self) -> Iterator[bytes]:
         """Yields the payloads of the records that stay."""
         for rows in batched(range(len(self._index.tree))):
@@ -136,18 +155,19 @@ class _Writer:
 
     def _body(self, record: Entry | Mark, payload: bytes) -> bytes:
         if isinstance(record, LeafMark) and record.target_id in self._above:
-            return codec.encode(msgspec.structs.replace(record, target_id=self.moved(record.target_id)))
+            return codec.with_fields(payload, target_id=self.moved(record.target_id))
         if not isinstance(record, Entry):
             return payload
         if isinstance(record, CompactionEntry) and record.first_kept_entry_id in self._above:
             kept = record.first_kept_entry_id
             raise ValueError(f"{self._location}: the compaction {record.id!r} refers to {kept!r}, which so must stay")
-        parent_id = self.moved(record.parent_id)
+        changed: dict[str, Any] = {}
+        if (parent_id := self.moved(record.parent_id)) != record.parent_id:
+            changed["parent_id"] = parent_id
         if record.id in self._edits.change:
-            record = msgspec.structs.replace(record, data=self._edits.change[record.id], parent_id=parent_id)
-            checked, fields = encode_imported(record)
-            return codec.assemble(checked, fields, record.id, parent_id, record.timestamp)
-        return payload if parent_id == record.parent_id else with_parent(payload, parent_id)
+            changed["data"] = self._edits.change[record.id]
+            codec.encode_fields(msgspec.structs.replace(record, data=changed["data"]))  # checks it
+        return codec.with_fields(payload, **changed) if changed else payload
 
     def header(self) -> bytes:
         """Returns the payload of the header. It names the last entry that was copied and is still there."""
@@ -162,11 +182,4 @@ class _Writer:
                 last = record.id
             if record.id == header.copied_to:
                 break
-        return codec.encode_header(msgspec.structs.replace(header, copied_to=last))
-
-
-def _fresh_id(index: Index, id_source: IdSource) -> str:
-    while True:
-        id = id_source()
-        if index.tree.find(id) is None and not index.was_dropped(id):
-            return id
+        return codec.with_fields(payload, copied_to=UNSET if last is None else last)

@@ -8,10 +8,11 @@ compared with the old one before anybody writes it: see `check_same`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from convtree._catalogue.record_summary import RecordSummary, copied_up_to, entry_key, summarise_record
 from convtree._catalogue.tables import spent_by
@@ -246,7 +247,7 @@ class _Writer:
                     )
                     yield codec.encode(entry)
                     parent_id, moved = entry.id, True
-                yield with_parent(payload, parent_id) if moved else payload
+                yield codec.with_fields(payload, parent_id=parent_id) if moved else payload
                 last = ids[row]
         for each in waiting:
             yield self._mark(*each)
@@ -346,12 +347,9 @@ class _Writer:
             yield LeafMark(target_id=leaf)
 
     def _fresh_id(self) -> str:
-        while True:
-            id = self._id_source()
-            taken = id in self._new_ids or self._index.tree.find(id) is not None or self._index.was_dropped(id)
-            if not taken:
-                self._new_ids.add(id)
-                return id
+        id = fresh_id(self._index, self._id_source, self._new_ids)
+        self._new_ids.add(id)
+        return id
 
     # --- the header ---
 
@@ -365,11 +363,7 @@ class _Writer:
         if row is None or row in ids:
             return payload
         copied = [each for each in ids if each < row]
-        fields = msgspec.json.decode(payload + b"}", type=dict[str, msgspec.Raw])
-        fields.pop("copied_to", None)
-        if copied:
-            fields["copied_to"] = msgspec.Raw(msgspec.json.encode(ids[max(copied)]))
-        return msgspec.json.encode(fields)[:-1]
+        return codec.with_fields(payload, copied_to=ids[max(copied)] if copied else UNSET)
 
 
 def _add_spent(sums: dict[tuple[str | None, str | None], tuple[int, Usage]], summary: RecordSummary) -> None:
@@ -393,11 +387,12 @@ def _session_info(index: Index) -> SessionInfoMark | None:
     return SessionInfoMark(**changed) if changed else None
 
 
-def with_parent(payload: bytes, parent_id: str | None) -> bytes:
-    """Returns the payload of an entry with another parent. All other values keep their bytes."""
-    fields = msgspec.json.decode(payload + b"}", type=dict[str, msgspec.Raw])
-    fields["parent_id"] = msgspec.Raw(msgspec.json.encode(parent_id))
-    return msgspec.json.encode(fields)[:-1]
+def fresh_id(index: Index, id_source: IdSource, taken: Container[str] = ()) -> str:
+    """Returns an id that no record of a log has, or had before a vacuum, and that is not among those `taken`."""
+    while True:
+        id = id_source()
+        if id not in taken and index.tree.find(id) is None and not index.was_dropped(id):
+            return id
 
 
 def size_of(lines: Iterable[bytes]) -> int:
