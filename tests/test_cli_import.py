@@ -204,6 +204,19 @@ def test_a_folder_of_another_tool_is_no_target(source: Path, tmp_path: Path) -> 
     assert run(sessions, tmp_path / "first").exit_code == 0  # a store by now
 
 
+def test_where_sources_may_be_imported_into(source: Path, tmp_path: Path) -> None:
+    """A file into the folder that it is in, and a folder into the one that it is in."""
+    outer = tmp_path / "outer"
+    (outer / "inner").mkdir(parents=True)
+    source.rename(outer / "pi.jsonl")
+    assert run(outer / "pi.jsonl", outer).exit_code == 0
+    assert (outer / "f00d.jsonl").exists()
+    (outer / "f00d.jsonl").unlink()
+    (outer / "pi.jsonl").rename(outer / "inner" / "pi.jsonl")
+    assert run(outer / "inner", outer).exit_code == 0
+    assert (outer / "f00d.jsonl").exists()
+
+
 def test_session_that_is_a_folder(tmp_path: Path) -> None:
     """A session stored as a folder is imported into a log, and adds nothing the second time."""
     folder = tmp_path / "20260101-0001"

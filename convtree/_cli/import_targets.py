@@ -21,8 +21,9 @@ def sources_and_target(paths: Sequence[str]) -> tuple[list[Path], str | None]:
         raise click.UsageError("Missing argument 'SOURCE'.")
     if len(paths) == 1:
         return [Path(paths[0])], None
-    refuse_source(paths[-1])
-    return [Path(path) for path in paths[:-1]], paths[-1]
+    sources = [Path(path) for path in paths[:-1]]
+    refuse_source(paths[-1], sources)
+    return sources, paths[-1]
 
 
 def is_store(source: Path, target: str) -> bool:
@@ -42,12 +43,20 @@ def is_log(target: str) -> bool:
     return Path(target).is_file() or target.endswith(".jsonl")
 
 
-def refuse_source(target: str) -> None:
-    """Raises UsageError if the target is a session of another tool, or a folder in which one keeps its sessions."""
+def refuse_source(target: str, sources: Sequence[Path] = ()) -> None:
+    """Raises UsageError if the target looks like one more source: it is, or has, a session of another tool.
+
+    One file may be imported into any folder. So may a folder into the one that it is in.
+    """
     path = Path(target)
-    if is_url(target) or not path.exists() or (path.is_dir() and is_store_folder(path)):
+    if is_url(target) or not path.exists():
         return
-    found = recognised(path) if path.is_file() else next(filter(_is_known, sources_in([path])), None)
+    if path.is_file():
+        found: object = recognised(path)
+    elif is_store_folder(path) or (sources and not any(source.is_dir() for source in sources)):
+        return
+    else:
+        found = next((each for each in sources_in([path]) if _is_another(each, sources)), None)
     if not isinstance(found, KnownSource):
         return
     if found.source.path == path:
@@ -57,5 +66,7 @@ def refuse_source(target: str) -> None:
     raise click.UsageError(f"TARGET {target}: {what}; the last argument is the log or the store to import into")
 
 
-def _is_known(found: object) -> bool:
-    return isinstance(found, KnownSource)
+def _is_another(found: object, sources: Sequence[Path]) -> bool:
+    return isinstance(found, KnownSource) and not any(
+        found.source.path.resolve().is_relative_to(source.resolve()) for source in sources
+    )
