@@ -100,7 +100,7 @@ def put(thread: Thread, serde: SerializerProtocol, new: Put) -> None:
         checkpoint = _entry(codec.checkpoint_entry_id(new.key), data | values)
         return _placed(thread, namespace, place, [*_messages(thread, serde, said, count, above), checkpoint])
 
-    _append(thread, namespace, plan)
+    _append(thread, namespace, plan, put=id)
 
 
 def put_writes(
@@ -154,10 +154,13 @@ def copy_into(target: Thread, source: Thread, serde: SerializerProtocol) -> None
             put_stored_writes(target, saved.key, writes)
 
 
-def _append(thread: Thread, namespace: str, plan: Callable[[], _Planned]) -> None:
+def _append(thread: Thread, namespace: str, plan: Callable[[], _Planned], put: str = "") -> None:
     """Appends the entries that a function plans; again if something else was appended meanwhile.
 
-    What a subgraph does leaves the leaf of the session where it is.
+    The leaf of the session stays at the newest checkpoint of the thread and its writes. LangGraph may store writes of
+    an earlier one afterwards; neither these nor what a subgraph does move it.
+
+    `put` is the id of the checkpoint, if that is among the entries.
     """
     log, index = thread.log, thread.index
     with thread.lock:
@@ -166,10 +169,9 @@ def _append(thread: Thread, namespace: str, plan: Callable[[], _Planned]) -> Non
             place, entries = plan()
             if not entries:
                 return
+            goes_on = not namespace and (place == log.leaf_id or put > (index.newest(namespace) or ""))
             try:
-                stored = append_clean(
-                    log, entries, parent_id=place, move_leaf=not namespace, expect_revision=index.revision
-                )
+                stored = append_clean(log, entries, parent_id=place, move_leaf=goes_on, expect_revision=index.revision)
             except StaleLeaf:
                 log.refresh()
                 continue

@@ -305,6 +305,22 @@ def test_a_state_that_is_edited_counts_no_tokens_twice(where: str) -> None:
     saver.close()
 
 
+def test_what_is_stored_late_does_not_move_the_leaf(where: str) -> None:
+    """LangGraph's threads may store writes of a checkpoint after the next one."""
+    saver = Saver(where)
+    graph = graph_of(saver)
+    for text in ("one", "two"):
+        graph.invoke(say(text), config())
+    late = list(graph.get_state_history(config()))[2]
+    saver.put_writes(late.config, [("late", 1)], "another task")
+    with saver.log("t") as log:
+        assert [each.text for each in log.path(type=MessageEntry)] == texts(graph)
+    graph.invoke(say("three"), config())
+    with saver.log("t") as log:
+        assert [each.text for each in log.path(type=MessageEntry)] == texts(graph)
+    saver.close()
+
+
 def test_prune_frees_space_and_the_thread_goes_on(where: str) -> None:
     """Only the newest checkpoint is left, with all that it had; the conversation can still be read."""
     saver = Saver(where)
