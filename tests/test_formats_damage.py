@@ -37,7 +37,14 @@ from foreign import (
 )
 from foreign_stores import all_records, all_sessions
 
-from convtree import CompactionEntry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, NotALog, Session
+from convtree import (
+    CompactionEntry,
+    ExtensionDataEntry,
+    MessageEntry,
+    ModelChangeEntry,
+    NotALog,
+    Session,
+)
 from convtree._formats import atuin_ai
 from convtree._formats.common.base import Source
 from convtree._formats.common.ids import derive_id
@@ -566,6 +573,19 @@ def test_a_journal_that_is_taken_in_meanwhile(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("convtree._formats.common.sqlite_opening.shutil.copyfile", closing_first)
     assert said_in(path) == ["two"]
     assert not (tmp_path / "s-wal").exists()
+
+
+def test_a_schema_that_is_no_text_is_damage(tmp_path: Path) -> None:
+    """SQLite quotes it in its message. The file is damaged, and no other error leaves the reader."""
+    path = database(tmp_path / "s")
+    data = path.read_bytes()
+    assert b"tablesession_events" in data
+    damaged = data.replace(b"tablesession_events", b"tablesession_e\x80ents").replace(b"create table", b"crxate table")
+    path.write_bytes(damaged.replace(b"CREATE TABLE", b"CRXATE TABLE"))
+    with Source(path, path.read_bytes()) as source:
+        assert not atuin_ai.recognises(source)
+    with pytest.raises(match="malformed database schema"):
+        read_foreign(path)
 
 
 def test_a_database_that_is_gone_is_of_no_format(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from convtree._formats.common.base import Findings, Source, SourceSpan
 from convtree._formats.common.parsing import decode_replacing, parse
-from convtree._formats.common.sqlite_opening import connect, has_news, size_of
+from convtree._formats.common.sqlite_opening import connect, has_news, read_schema, size_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -139,7 +139,7 @@ class Database:
 
     def check(self) -> None:
         """Reads the schema; raises the error of SQLite if that cannot be read."""
-        self._connection.execute("select count(*) from sqlite_master").fetchone()
+        read_schema(self._connection)
 
     def columns(self, table: str) -> frozenset[str]:
         """Returns the columns of a table; empty if it does not exist. A view or a virtual table is none."""
@@ -249,8 +249,8 @@ class Database:
             yield from self._connection.execute(query, values)
         except sqlite3.ProgrammingError:
             raise  # the source was closed while its rows were read: not damage
-        except sqlite3.Error as error:
-            self._state.met_long_value = error.sqlite_errorcode == sqlite3.SQLITE_TOOBIG
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite's message may quote a damaged schema
+            self._state.met_long_value = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_TOOBIG
             if not is_known_damage and not self._state.met_long_value:
                 self.findings.add("source_database", SourceSpan(self._state.rows + 1, self._state.bytes, 0))
 

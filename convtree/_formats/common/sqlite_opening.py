@@ -73,11 +73,21 @@ def _in_place(path: Path, stack: ExitStack) -> sqlite3.Connection | None:
         try:
             if size_of(path.with_name(path.name + "-wal")):
                 connection.execute("begin")
-            connection.execute("select count(*) from sqlite_master").fetchone()
+            read_schema(connection)
         except sqlite3.Error:
             return None
         stack.push(opening.pop_all())
         return connection
+
+
+def read_schema(connection: sqlite3.Connection) -> None:
+    """Reads the schema; raises the error of SQLite if that cannot be read."""
+    import sqlite3
+
+    try:
+        connection.execute("select count(*) from sqlite_master").fetchone()
+    except UnicodeDecodeError:  # in SQLite's message, which quotes the schema
+        raise sqlite3.DatabaseError("malformed database schema") from None
 
 
 def _journals(path: Path) -> list[Path]:
