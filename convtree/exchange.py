@@ -5,6 +5,7 @@ source gives the same ids, so a second import adds nothing and a source that has
 """
 
 from convtree._formats.claude_code.one_line import ClaudeCodeLine, read_claude_code_line
+from convtree._formats.google_adk.event import read_google_adk_event
 from convtree._tools.discovering import KnownPlace, discover
 from convtree._tools.exporting import export_file, export_lines
 from convtree._tools.importing import (
@@ -30,5 +31,6 @@ __all__ = [
     "list_foreign",
     "read_claude_code_line",
     "read_foreign",
+    "read_google_adk_event",
     "watch",
 ]

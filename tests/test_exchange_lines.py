@@ -1,10 +1,10 @@
-"""`read_claude_code_line`: what one line of a transcript says, for programs that store lines as they come."""
+"""What one line of Claude Code and one event of ADK say, for programs that store them as they come."""
 
 from typing import Any
 
 import pytest
 
-from convtree.exchange import ClaudeCodeLine, read_claude_code_line
+from convtree.exchange import ClaudeCodeLine, read_claude_code_line, read_google_adk_event
 
 
 def line(kind: str, **fields: Any) -> dict[str, Any]:
@@ -70,3 +70,21 @@ def test_what_a_line_says(fields: dict[str, Any], expected: dict[str, Any]) -> N
     """Notes of the tool, results, compactions, attachments and bookkeeping."""
     read = read_claude_code_line(fields)
     assert {name: getattr(read, name) for name in expected} == expected
+
+
+def test_an_event_of_the_adk() -> None:
+    """Who sees it, what it cost, and that it was interrupted. The event itself stays as it is."""
+    said = {"author": "guide", "content": {"role": "model", "parts": [{"text": "Rome"}]}, "interrupted": True}
+    entry = read_google_adk_event(
+        said | {"model_version": "gemini-2.5-pro", "usage_metadata": {"total_token_count": 7}}
+    )
+    assert (entry.message["content"], entry.text, entry.role) == (said["content"], "Rome", "assistant")
+    assert (entry.provider, entry.model, entry.usage) == ("google", "gemini-2.5-pro", {"total_token_count": 7})
+    assert (entry.shape, entry.status, entry.visible_to) == ("google-adk", "interrupted", "all")
+    state = {"author": "user", "interrupted": True, "actions": {"state_delta": {"a": 1}}}
+    found = read_google_adk_event(state)
+    assert (found.visible_to, found.status, found.usage, found.model) == ("nobody", None, None, None)
+    assert read_google_adk_event(state | {"input_transcription": {"text": "Hi"}}).visible_to == "all"
+    assert read_google_adk_event(state | {"actions": {"compaction": {}}}).visible_to == "user"
+    with pytest.raises(TypeError, match="event"):
+        read_google_adk_event("x")  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from foreign_adk import EVENTS, PAID, SESSION, adk_database, event_row
 from foreign_stores import read, read_again, read_one
 
 from convtree import ExtensionDataEntry, MessageEntry, session_key
-from convtree._formats import google_adk
+from convtree._formats.google_adk import reader as google_adk
 
 
 def test_a_session_of_the_adk(tmp_path: Path) -> None:

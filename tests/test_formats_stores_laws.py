@@ -43,7 +43,6 @@ from convtree._formats import (
     atuin_ai,
     chatgpt,
     claude_ai,
-    google_adk,
     goose,
     kubectl_ai,
     librechat,
@@ -55,6 +54,7 @@ from convtree._formats.common import json_arrays as arrays
 from convtree._formats.common.base import Findings, Format, Source
 from convtree._formats.common.files import SourceFile
 from convtree._formats.gemini_cli import checkpoint as gemini_checkpoint
+from convtree._formats.google_adk import reader as google_adk
 from convtree._formats.langgraph import reader as langgraph
 from convtree._formats.llm import reader as llm
 from convtree._formats.message_list import pydantic_ai

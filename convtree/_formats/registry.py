@@ -11,7 +11,6 @@ from convtree._formats import (
     continue_dev,
     copilot_cli,
     crush,
-    google_adk,
     goose,
     kubectl_ai,
     librechat,
@@ -33,6 +32,7 @@ from convtree._formats.cursor import desktop as cursor
 from convtree._formats.cursor import transcript as cursor_agent
 from convtree._formats.gemini_cli import checkpoint as gemini_checkpoint
 from convtree._formats.gemini_cli import reader as gemini_cli
+from convtree._formats.google_adk import reader as google_adk
 from convtree._formats.kimi import cli as kimi_cli
 from convtree._formats.kimi import code as kimi_code
 from convtree._formats.kit import reader as kit

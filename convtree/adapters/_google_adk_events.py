@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice, takewhile
-from typing import Any, Literal
+from typing import Any
 
 from google.adk.events.event import Event
 from google.adk.sessions.base_session_service import GetSessionConfig
@@ -30,10 +30,9 @@ from convtree import (
 )
 from convtree.adapters._base import is_hidden
 from convtree.adapters._cleaning import clean
+from convtree.exchange import read_google_adk_event
 
 SHAPE = "google-adk"
-
-Visibility = Literal["all", "user", "nobody"]
 
 _BEHIND = "behind"  # in `extra` of a rewind: the entry behind which ADK has it
 
@@ -56,31 +55,8 @@ def message_entry(event: Event) -> MessageEntry:
         cleaned.append(f"a {type(unknown).__name__} became a text")
         return repr(unknown)
 
-    message = event.model_dump(mode="json", exclude_none=True, fallback=as_text)
-    model = event.model_version
-    return MessageEntry(
-        id=id_of(event.id),
-        message=message,
-        shape=SHAPE,
-        provider="google" if model is not None and model.startswith("gemini") else None,
-        model=model,
-        usage=message.get("usage_metadata"),
-        visible_to=_visible_to(event),
-        pinned=False,
-        status="interrupted" if event.interrupted and event.author != "user" else None,
-        extra={"cleaned": cleaned} if cleaned else None,
-    )
-
-
-def _visible_to(event: Event) -> Visibility:
-    """Returns who sees an event: nobody if it says nothing, such as a change of state or a rewind.
-
-    What a compaction sums up is still there, so only people see its summary.
-    """
-    if event.actions.compaction is not None:
-        return "user"
-    says = event.content is not None or event.input_transcription or event.output_transcription
-    return "all" if says else "nobody"
+    entry = read_google_adk_event(event.model_dump(mode="json", exclude_none=True, fallback=as_text))
+    return replace(entry, id=id_of(event.id), extra={"cleaned": cleaned} if cleaned else None)
 
 
 def event_of(entry: MessageEntry) -> Event:

@@ -5,12 +5,11 @@ version 0, in which actions are pickles, are not read. One session for each row 
 events without a row. Its key is the app, the user and the id of the session, its owner the user, and its metadata has
 `google-adk.app` and `google-adk.user`: `convtree.adapters.google_adk` goes on with it. Mapping:
 
-- `events`, in the order of their times: a message each, unchanged, in the shape of ADK, with its usage and model. A
-  compaction is for people only, and what says nothing, such as a change of state, for nobody. Data that is not an
-  object: extension data `google-adk.event` (reported).
+- `events`, in the order of their times: a message each, see `read_google_adk_event`. Data that is not an object:
+  extension data `google-adk.event` (reported).
 - A rewind begins a branch above what it takes back. `extra` has the event behind which ADK has it.
-- `sessions.state`: extension data `google-adk.state`, behind the last event, where the leaf is. The states of the user
-  and of the app are kept there too, as `shared_before`: ADK has them for many sessions.
+- `sessions.state`: extension data `google-adk.state`, behind the last event, where the leaf is. It also has the states
+  of the user and of the app, as `shared_before`: ADK has one of these for many sessions.
 """
 
 from __future__ import annotations
@@ -29,7 +28,8 @@ from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.sqlite import Database, Row, has_tables, parse_cell
 from convtree._formats.common.values import as_object, as_text, key, moment, text, without
-from convtree._model.entries import Entry, ExtensionDataEntry, Header, MessageEntry, Record, Visibility
+from convtree._formats.google_adk.event import read_google_adk_event
+from convtree._model.entries import Entry, ExtensionDataEntry, Header, Record
 from convtree._model.session_key import session_key
 
 NAME = "google-adk"
@@ -149,24 +149,5 @@ def _make(node: Node, *, findings: Findings) -> list[Entry]:
     if not isinstance(event, dict):
         findings.add("source_bad_record", node.span, node.id)
         return [ExtensionDataEntry(timestamp=time, ext_type=f"{NAME}.event", data=event)]
-    model = text(event.get("model_version"))
-    return [
-        MessageEntry(
-            timestamp=time,
-            message=event,
-            shape=NAME,
-            provider="google" if model is not None and model.startswith("gemini") else None,
-            model=model,
-            usage=as_object(event.get("usage_metadata")) or None,
-            visible_to=_visible_to(event),
-            pinned=False,
-            extra=node.fields.get("extra"),
-        )
-    ]
-
-
-def _visible_to(event: dict[str, Any]) -> Visibility:
-    if as_object(event.get("actions")).get("compaction") is not None:
-        return "user"
-    says = any(event.get(name) for name in ("content", "input_transcription", "output_transcription"))
-    return "all" if says else "nobody"
+    entry = read_google_adk_event(event)
+    return [msgspec.structs.replace(entry, timestamp=time, extra=node.fields.get("extra"))]
