@@ -6,16 +6,14 @@ framework stores steps, a step has one message of that size.
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine
 from importlib import import_module
 from itertools import count, islice
 from typing import Any, ClassVar
 from uuid import UUID
 
-from conversation import CHAIN, KEPT, Peer, messages, pieces
-from harness import Batch, T, timed
+from conversation import CHAIN, KEPT, LoopPeer, Peer, messages, pieces
+from harness import Batch, timed
 
 import convtree
 
@@ -58,34 +56,6 @@ class Stored(Peer):
         raise NotImplementedError
 
 
-class _Loop(Stored):
-    """A store with coroutines. They run in one event loop, created before the clock starts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loop = asyncio.new_event_loop()
-
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run_until_complete(work)
-
-    def awaited(self, call: Callable[[T], Coroutine[Any, Any, object]], source: Iterator[T]) -> Batch:
-        """Makes a batch of a coroutine function. It is timed inside the event loop."""
-
-        async def batch(calls: int) -> list[float]:
-            clock, taken = time.perf_counter, []
-            for given in islice(source, calls):
-                start = clock()
-                await call(given)
-                taken.append(clock() - start)
-            return taken
-
-        return lambda calls: self.run(batch(calls))
-
-    def close(self) -> None:
-        self.run(self.loop.shutdown_default_executor())
-        self.loop.close()
-
-
 def _convtree(url: str, durability: str) -> Any:
     return convtree.open_store(url, durability="process" if durability == "process" else "power", create=True)
 
@@ -93,7 +63,7 @@ def _convtree(url: str, durability: str) -> Any:
 # --- OpenAI Agents SDK --------------------------------------------------------------------------------------------
 
 
-class _Agents(_Loop):
+class _Agents(LoopPeer, Stored):
     framework = "openai-agents"
     distribution = "openai-agents"
     chain: ClassVar[int] = CHAIN
@@ -263,7 +233,7 @@ class _GraphConvtree(_Graph):
 # --- Google ADK ---------------------------------------------------------------------------------------------------
 
 
-class _Adk(_Loop):
+class _Adk(LoopPeer, Stored):
     framework = "google-adk"
     distribution = "google-adk"
     service: Any

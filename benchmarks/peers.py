@@ -5,20 +5,17 @@ Creating a peer imports its packages, so that no import is timed.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
 import sqlite3
 import subprocess
-import time
-from collections.abc import Callable, Coroutine, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
-from conversation import CHAIN, KEPT, SUMMARY, Peer, messages, pieces
-from harness import Batch, Figure, T, timed
+from conversation import CHAIN, KEPT, SUMMARY, LoopPeer, Peer, messages, pieces
+from harness import Batch, Figure, timed
 
 # --- databases ----------------------------------------------------------------------------------------------------
 
@@ -95,34 +92,7 @@ class SQLiteTable(Peer):
         self.database.close()
 
 
-class _Async(Peer):
-    """A peer with coroutines. They run in one event loop, created before the clock starts."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run_until_complete(work)
-
-    def awaited(self, call: Callable[[T], Coroutine[Any, Any, object]], source: Iterator[T]) -> Batch:
-        """Makes a batch of a coroutine function. It is timed inside the event loop."""
-
-        async def batch(calls: int) -> list[float]:
-            clock, taken = time.perf_counter, []
-            for given in islice(source, calls):
-                start = clock()
-                await call(given)
-                taken.append(clock() - start)
-            return taken
-
-        return lambda calls: self.run(batch(calls))
-
-    def close(self) -> None:
-        self.run(self.loop.shutdown_default_executor())
-        self.loop.close()
-
-
-class AgentsSQLite(_Async):
+class AgentsSQLite(LoopPeer):
     """The flat session of the OpenAI Agents SDK. It has no compaction, so the last 50 items are requested."""
 
     name = "SQLiteSession"
@@ -330,7 +300,7 @@ class Pi(Peer):
         self.process.communicate()
 
 
-class PiPython(_Async):
+class PiPython(LoopPeer):
     """The Python port of pi's session storage."""
 
     name = "pi-agent-harness-lc"

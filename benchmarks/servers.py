@@ -16,9 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
-from conversation import KEPT, SUMMARY, Peer, messages, pieces
+from conversation import KEPT, SUMMARY, LoopPeer, Peer, messages, pieces
 from harness import Batch, timed
-from peers import AgentsSQLite, LangGraph, _Async
+from peers import AgentsSQLite, LangGraph
 
 ID = "benchmark"
 
@@ -210,7 +210,7 @@ class AgentsPostgres(AgentsSQLite, ServerPeer):
         return absent(cls.needs)
 
     def __init__(self) -> None:
-        _Async.__init__(self)
+        LoopPeer.__init__(self)
         import asyncpg  # noqa: F401
         import sqlalchemy.dialects.postgresql.asyncpg
         import sqlalchemy.ext.asyncio  # noqa: F401
@@ -239,7 +239,7 @@ class AgentsPostgres(AgentsSQLite, ServerPeer):
 
     def close(self) -> None:
         self.run(self.session.engine.dispose())
-        _Async.close(self)
+        LoopPeer.close(self)
 
 
 class LangGraphPostgres(LangGraph, ServerPeer):
