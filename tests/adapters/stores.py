@@ -3,12 +3,14 @@
 PostgreSQL is a private server of the test session, and a database for each store: see tests/postgres.py.
 """
 
+import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crashing import KINDS
@@ -50,3 +52,21 @@ def place(request: pytest.FixtureRequest, new_place: Callable[[str], str]) -> st
 def where(request: pytest.FixtureRequest, new_place: Callable[[str], str]) -> str:
     """Where a store is; a store in memory is of one object only."""
     return new_place(request.param)
+
+
+@pytest.fixture
+def running(where: str) -> Callable[[Callable[[str], Any]], Callable[[Callable[[Any], Awaitable[None]]], None]]:
+    """Makes a function that runs an async one with what a class makes for a store, and closes that."""
+
+    def running(make: Callable[[str], Any]) -> Callable[[Callable[[Any], Awaitable[None]]], None]:
+        def run(main: Callable[[Any], Awaitable[None]]) -> None:
+            async def whole() -> None:
+                made = make(where)
+                await main(made)
+                made.close()
+
+            asyncio.run(whole())
+
+        return run
+
+    return running

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from programs import printed
 
 import convtree
 from convtree import InvalidMessage, MessageEntry, open_store
@@ -22,18 +23,10 @@ Provider: Any = adapter.ConvtreeHistoryProvider
 
 
 @pytest.fixture
-def run(where: str) -> Callable[[Callable[[Any], Awaitable[None]]], None]:
+def run(running: Callable[[Any], Any]) -> Callable[[Callable[[Any], Awaitable[None]]], None]:
     """Runs an async function with a provider, and closes that."""
-
-    def run(main: Callable[[Any], Awaitable[None]]) -> None:
-        async def whole() -> None:
-            provider = Provider(where)
-            await main(provider)
-            provider.close()
-
-        asyncio.run(whole())
-
-    return run
+    made: Callable[[Callable[[Any], Awaitable[None]]], None] = running(Provider)
+    return made
 
 
 def user(text: str, **fields: Any) -> Any:
@@ -277,5 +270,4 @@ def test_a_run_of_an_agent(tmp_path: Path) -> None:
         (["search", "-s", str(tmp_path), "train"], "by train"),
         (["export", path, "--to", "markdown"], "And by train?"),
     ):
-        done = subprocess.run([sys.executable, "-m", "convtree", *command], capture_output=True, text=True, check=False)
-        assert (done.returncode, text in done.stdout) == (0, True), done
+        assert text in printed(*command)

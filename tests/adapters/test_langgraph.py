@@ -14,6 +14,7 @@ from crashing import killed_while_writing
 from guide import run_block
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from programs import example, printed
 
 import convtree
 from convtree import MessageEntry, open_store
@@ -644,15 +645,12 @@ def test_people_can_read_it(tmp_path: Path) -> None:
         (["export", path, "--to", "markdown"], "Where shall we go by train?"),
         (["export", path, "--to", "claude-code"], "yes 1"),
     ):
-        done = subprocess.run([sys.executable, "-m", "convtree", *command], capture_output=True, text=True, check=False)
-        assert (done.returncode, text in done.stdout) == (0, True), done
+        assert text in printed(*command)
 
 
 def test_the_example_runs() -> None:
     """The example does what its comments say; it has assertions."""
-    example = Path(__file__).parents[2] / "examples" / "langgraph_adapter.py"
-    done = subprocess.run([sys.executable, str(example)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert example("langgraph_adapter.py").stderr == ""
 
 
 def test_the_guide_moves_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import pytest
 from crashing import KINDS, killed_while_writing
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from programs import example, printed
 
 import convtree
 from convtree import MessageEntry, open_store, session_key
@@ -784,8 +785,7 @@ def test_people_can_read_it(tmp_path: Path) -> None:
         (["search", "-s", str(tmp_path), "train"], "by train"),
         (["export", str(tmp_path / "trip.jsonl"), "--to", "markdown"], "To Rome, by train."),
     ):
-        done = subprocess.run([sys.executable, "-m", "convtree", *command], capture_output=True, text=True, check=False)
-        assert (done.returncode, text in done.stdout) == (0, True), done
+        assert text in printed(*command)
     with open_store(tmp_path) as store:
         (row,) = store.usage(by="model")
         assert (row.usage.input_tokens, row.usage.output_tokens) == (10, 1)
@@ -793,9 +793,7 @@ def test_people_can_read_it(tmp_path: Path) -> None:
 
 def test_the_example_runs() -> None:
     """It shows both branches, and what a process that died has said."""
-    example = Path(__file__).parents[2] / "examples" / "pydantic_ai_adapter.py"
-    done = subprocess.run([sys.executable, str(example)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = example("pydantic_ai_adapter.py")
     assert "both are kept: ['It is sunny in Rome.', 'It is sunny in Oslo.']" in done.stdout
     inspected = done.stdout[done.stdout.index("session trip") :]
     assert all(f"sunny in {city}" in inspected for city in ("Rome", "Oslo", "Pisa", "Bari"))
