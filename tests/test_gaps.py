@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC
 from pathlib import Path
 
@@ -330,3 +332,16 @@ def test_advice_after_a_repair(log: Path) -> None:
     refused = run("inspect", "--path", f"{log}.original", "--leaf", "f")
     assert f"only a copy of the log can: `convtree repair {log}.original --from COPY --yes`" in refused.stderr
     assert "extend()" not in refused.stderr
+
+
+def test_advice_for_a_lost_entry_of_a_database(tmp_path: Path) -> None:
+    """No command puts it back there, so none is named."""
+    url, path = f"sqlite:///{tmp_path}/s.db", tmp_path / "s.db"
+    with open_store(url) as store, store.create(id="trip") as session:
+        session.append_many([{"role": "user", "content": text} for text in ("one", "two", "three")])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE ct_lines SET line = REPLACE(line, 'two', 'owt') WHERE line LIKE '%\"two\"%'")
+    originals = tmp_path / "originals"
+    assert run("repair", "-s", url, "trip", "--rejoin", "--yes", "--originals", originals).exit_code == 1
+    refused = run("export", "-s", url, "trip", "--to", "markdown")
+    assert refused.stderr.endswith("; a repair cannot bring it back, only a copy of the log can\n")

@@ -99,16 +99,16 @@ def _advice(session: Session, show: str) -> str:
         is_kept = any(finding.code == "lost_entry" for finding in session.findings)  # an earlier repair kept its place
         if not is_kept and (original := _original_of(session.location)) is not None:
             return f"{show}; the log as it was before a repair has more: `{rejoin_command(original)}` keeps the place"
-        return f"{show}; a repair cannot bring it back, only a copy of the log can: {_put_back(session)}"
+        return f"{show}; a repair cannot bring it back, only a copy of the log can{_put_back(session)}"
     if plan.rejoined:
         return f"{show}; `{_repair_of(_named(session))}` keeps the place, so that the conversation can go on"
     return f"only checksums are damaged: `{_repair_of(_named(session))}` brings it back whole; {show}"
 
 
 def _put_back(session: Session) -> str:
-    if Path(session.location).is_file():
-        return f"`convtree repair {shlex.quote(session.location)} --from COPY --yes`"
-    return "`Session.extend` with the entry from there"
+    """Returns the command that puts lost entries back. It takes files; for a database, there is none."""
+    is_file = Path(session.location).is_file()
+    return f": `convtree repair {shlex.quote(session.location)} --from COPY --yes`" if is_file else ""
 
 
 def _original_of(location: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""Help on terminals that are narrower than the 50 columns for which click formats it."""
+"""Help on narrow terminals. click never makes it narrower than 50 columns."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _Lists = dict[str, list[str]]
 
 
 def remember_list(location: str, ids: Sequence[str]) -> None:
-    """Remembers the ids of the rows of a list, in the order in which they were printed. None is no list."""
+    """Remembers the ids of the rows of a list, in their order. An empty list is not remembered."""
     if not ids:
         return
     lists = _lists()

@@ -120,8 +120,8 @@ def wrap(text: str, cells: int) -> list[str]:
 def _width(text: str) -> int:
     """Returns the columns that a text takes, at most.
 
-    Terminals do not agree about skin tones and joined letters, such as those of Devanagari: some show them as one
-    character, some side by side. The wider form counts, so that no line breaks.
+    Terminals differ about skin tones and joined letters, such as those of Devanagari. Some show one character,
+    some the parts side by side. The wider form counts, so that no line breaks.
     """
     if text.isascii():
         return len(text)
