@@ -201,6 +201,8 @@ def test_an_interrupted_append_gives_the_lock_of_a_file_back(
     path = tmp_path / "s.jsonl"
     with quick(path) as session, quick(path) as other:
         session.append(user("first"))
+        if within == "_logs/lock.py":
+            session._journal._append_at = None  # which locks without that module
         for traceback in interrupted(lambda: session.append(user("more"), on_stale="rebase"), within, error):
             other.append(user("at once"))
             session.append(user("after"), on_stale="rebase")

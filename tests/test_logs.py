@@ -943,6 +943,7 @@ def test_a_log_that_was_indexed_in_part_is_read_again(
 class EverReplacedLog(JsonlLog):
     """A log that others replace before every act that is in `restless`."""
 
+    append_at = None  # type: ignore[assignment]
     restless: tuple[str, ...] = ()
 
     def read(self, position: int = 0) -> Iterator[Chunk]:

@@ -113,16 +113,24 @@ def message_run(
     return ids
 
 
-def add_messages(tree: Tree, ids: Sequence[str], parent: int, offsets: Sequence[int], lengths: Sequence[int]) -> int:
+def add_messages(
+    tree: Tree,
+    ids: Sequence[str],
+    parent: int,
+    offsets: Sequence[int],
+    lengths: Sequence[int],
+    *,
+    are_new: bool = False,
+) -> int:
     """Adds plain messages, the first below the row `parent`, each other below the one before, while ids are new.
 
-    Returns how many were added.
+    With `are_new`, they are not looked for in the table of a snapshot. Returns how many were added.
     """
     row = len(tree)
     links = tree.links_below(parent)
     tree.offsets.tail.extend(offsets)  # before the ids: if one comes twice, `same_id` reads the first one's line
     tree.lengths.tail.extend(lengths)
-    count = add_ids(tree.ids, ids, row)
+    count = add_ids(tree.ids, ids, row, are_new=are_new)
     if count < len(offsets):
         del tree.offsets.tail[count - len(offsets) :], tree.lengths.tail[count - len(offsets) :]
     if count:
@@ -135,10 +143,10 @@ def add_messages(tree: Tree, ids: Sequence[str], parent: int, offsets: Sequence[
     return count
 
 
-def add_ids(table: IdTable, ids: Iterable[str], row: int) -> int:
+def add_ids(table: IdTable, ids: Iterable[str], row: int, *, are_new: bool = False) -> int:
     """Adds the ids of the rows from `row` on, while they are new; returns how many were added."""
     first, hashes, slots, shift = row, table.hashes, table.slots, table.shift
-    factor, persisted = table.factor, table.persisted
+    factor, persisted = table.factor, None if are_new else table.persisted
     for id in ids:
         hashed = hash_of(id)
         product = hashed * factor & _64_BITS

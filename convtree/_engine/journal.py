@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from convtree._engine import codec, snapshot
 from convtree._engine.columns import SnapshotDamaged
+from convtree._engine.fast_append import Run
 from convtree._engine.index_state import Leaf
 from convtree._engine.intents import Intent
-from convtree._engine.log import Addition, Chunk, Log, LogReplaced
+from convtree._engine.log import Addition, AppendAt, Chunk, Log, LogReplaced
 from convtree._engine.log_index import Index
 from convtree._engine.write_batch import WriteBatch
 from convtree._model.entries import Entry, Finding, Header, Mark
@@ -37,6 +39,7 @@ _TAIL_ROWS, _TAIL_BYTES, _TAIL_PART = 1024, 2**20, 1 / 64
 # units, or between a sixteenth and an eighth of all, so that all saves together write at most 16 times as much as the
 # last.
 _STEP_UNITS, _UNIT_BYTES = 1024, 4096
+_LONGEST_RUN = 256  # messages that the index may lack
 
 
 class Journal:
@@ -55,6 +58,7 @@ class Journal:
     ) -> None:
         self.log = log
         self._append_is_atomic = getattr(log, "append_is_atomic", True)
+        self._append_at: AppendAt | None = getattr(log, "append_at", None)
         self._finding_limit = finding_limit
         self.clock = clock
         self.id_source = id_source
@@ -68,7 +72,9 @@ class Journal:
         #: come when the log had noticed that it was replaced, or in the middle of a rebuild
         self._unfinished = True
         self.times_replaced = 0  # how often the log was found to be another one, with other rows
-        self.index: Index  # from `open` on
+        self._index: Index  # from `open` on
+        #: plain messages behind the last line that the index has; None when anything else is going on
+        self.run: Run | None = None
 
     @classmethod
     def open(
@@ -99,6 +105,17 @@ class Journal:
         return journal
 
     @property
+    def index(self) -> Index:
+        """The index of every line that was read or written here. For one thread at a time."""
+        self._settle()
+        return self._index
+
+    @property
+    def scanned(self) -> Index:
+        """The index without the plain messages that were appended last; for any thread."""
+        return self._index
+
+    @property
     def index_is_partial(self) -> bool:
         """Whether the index may not be that of the log: it must be rebuilt before it is used."""
         return self._half_scanned or self._unfinished
@@ -107,7 +124,7 @@ class Journal:
         """Brings the index up to date with the log."""
         if self.index_is_partial:
             self._rebuild_interrupted()
-        self._unfinished = True
+        self._end_run()
         try:
             self._scan_chunks(self.log.read(self.index.state.end))
         except LogReplaced:
@@ -186,9 +203,13 @@ class Journal:
         for _ in range(TRIES):
             if self._half_scanned or self._unfinished:
                 self._rebuild_interrupted()
-            self._unfinished, scanning = True, False
+            self._end_run()
+            scanning = False
             try:
-                chunk = self.log.append(self.index.state.end, build)
+                if (done := self._try_write(intent)) is not None:
+                    batch, chunk = done
+                else:
+                    chunk = self.log.append(self.index.state.end, build)
             except LogReplaced:
                 self.read_replaced()
             except SnapshotDamaged:
@@ -209,10 +230,88 @@ class Journal:
                 return batch
         raise self.replaced_too_often()
 
+    def _try_write(self, intent: Intent) -> tuple[WriteBatch, Chunk] | None:
+        """Plans an intent without the lock, and writes its lines if the log still ends where the index does.
+
+        Returns None if nothing was written: then it is planned under the lock. So are errors of a plan: the log may
+        have more lines by now.
+        """
+        index, state = self._index, self._index.state
+        if self._append_at is None or not state.lines or state.findings or state.read_only is not None:
+            return None
+        batch = WriteBatch(index, self.log.location, self.clock, self.id_source)
+        try:
+            intent.plan(batch)
+        except ConvtreeError:
+            return None
+        lines = batch.seal(self._append_is_atomic)
+        if not lines or not self._append_at(state.end, b"\n".join((*lines, b""))):
+            return None
+        *starts, end = accumulate((len(line) + 1 for line in lines), initial=state.end)
+        return batch, Chunk(starts, lines, end)
+
+    def run_for(self, count: int) -> Run | None:
+        """Returns a run that has room for so many messages; None if they must be written otherwise."""
+        if self.run is not None and self.run.room < count:
+            self._settle()
+            self.run = None
+        return self.run or self.begin_run()
+
+    def begin_run(self) -> Run | None:
+        """Makes a run behind the last line that the index has; None if the next append must look at more."""
+        if self._append_at is None or self._unsaved_loss or self.index_is_partial:
+            return None
+        index, state = self._index, self._index.state
+        if index.sealed_from != 0 or index.header is None or state.findings or state.read_only is not None:
+            return None
+        if state.leaf.id is None or state.leaf_uncertain_because is not None:
+            return None
+        try:
+            index.tree.links_below(state.leaf.row)  # fetched now, because `settle` must not fail
+        except SnapshotDamaged:
+            return None
+        units = _units(len(index.tree), state.end)
+        step = _step(units)
+        half = (step - units % step) // 2  # so that rows and bytes together stay below the next threshold
+        self.run = Run(
+            index,
+            self._append_at,
+            not self._append_is_atomic,
+            self.clock,
+            self.id_source,
+            limit=min(_LONGEST_RUN, half),
+            limit_end=state.end + half * _UNIT_BYTES,
+        )
+        return self.run
+
+    def _end_run(self) -> None:
+        """Gives the index every message that it lacks, before the log is asked for anything else."""
+        self._settle()
+        self.run = None
+        self._unfinished = True
+
+    def _settle(self) -> None:
+        """Gives the index the messages that it lacks."""
+        run = self.run
+        if run is None or not run.unsettled:
+            return
+        start = len(self._index.tree)
+        self._half_scanned, self.run = True, None
+        self._saw_own(start, start + run.unsettled)
+        run.settle()
+        self._half_scanned, self.run = False, run
+
+    def _saw_own(self, start: int, end: int) -> None:
+        """Makes rows that were written here seen ones."""
+        if start == self._seen_rows:
+            self._seen_rows = end
+        else:
+            self._rows_written_here.update(range(start, end))
+
     def check_writable(self) -> None:
         """Raises ReadOnlySession when the log holds something that forbids this version to write to it."""
-        if self.index.state.read_only is not None:
-            raise ReadOnlySession(f"{self.log.location}: this session is read-only: {self.index.state.read_only}")
+        if self._index.state.read_only is not None:
+            raise ReadOnlySession(f"{self.log.location}: this session is read-only: {self._index.state.read_only}")
 
     def _add_written(self, batch: WriteBatch, chunk: Chunk) -> None:
         start = len(self.index.tree)
@@ -229,11 +328,8 @@ class Journal:
         except LogReplaced:  # just after the append
             self.read_replaced()
             return
-        end = min(start + len(batch.added), len(self.index.tree))  # an entry that was lost takes its old row
-        if start == self._seen_rows:
-            self._seen_rows = end
-        else:
-            self._rows_written_here.update(range(start, end))
+        # an entry that was lost takes its old row
+        self._saw_own(start, min(start + len(batch.added), len(self.index.tree)))
 
     def _scan_chunks(self, chunks: Iterable[Chunk]) -> None:
         index = self.index
@@ -277,8 +373,8 @@ class Journal:
         before, now = old.tree, self.index.tree
         if old.header_payload != self.index.header_payload or len(now) < rows:
             return False
-        last = rows - 1
-        return not rows or (before.offsets[last], before.lengths[last]) == (now.offsets[last], now.lengths[last])
+        last = min(rows, len(before)) - 1  # an interrupt may have come when some were written, and not indexed
+        return last < 0 or (before.offsets[last], before.lengths[last]) == (now.offsets[last], now.lengths[last])
 
     def read_replaced(self) -> None:
         """Reads a log that is another one than was read before. Its rows are others."""
@@ -288,6 +384,7 @@ class Journal:
     def rebuild(self, use_snapshot: bool = True) -> None:
         """Reads the log as if for the first time."""
         for _ in range(TRIES):
+            self.run = None
             self._unfinished = True  # until every line is scanned: a part of them would look like a shorter log
             self._seen_rows, self._rows_written_here = 0, set()
             try:
@@ -311,7 +408,8 @@ class Journal:
         Returns a loss at the end of the log that only the snapshot knows of: the size that the log once had, or an
         earlier finding. None if there is no such loss.
         """
-        self.index = Index(self.log.read_at, int.from_bytes(os.urandom(8)), self._finding_limit)
+        self.run = None
+        self._index = Index(self.log.read_at, int.from_bytes(os.urandom(8)), self._finding_limit)
         self._saved = 0, 0
         kept = self.log.snapshot()
         found = snapshot.load(*kept) if kept is not None else None
@@ -320,7 +418,7 @@ class Journal:
         state = found.state
         if found.covers(self._read_log):
             if use_snapshot:
-                self.index = found.index(self.log.read_at)
+                self._index = found.index(self.log.read_at)
                 self._saved = len(self.index.tree), state.end
                 return None
         elif not self._read_log(state.end - 1, 1):
@@ -377,7 +475,7 @@ class Journal:
         whole = index.header_payload is not None and index.sealed_from == 0 and not self.index_is_partial
         if not whole or self.log.failed:
             return
-        self._unfinished = True
+        self._end_run()
         try:
             self.log.save_snapshot(index.state.end, snapshot.dump(index, self._read_log))
         except LogReplaced:

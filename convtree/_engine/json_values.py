@@ -18,6 +18,10 @@ INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 _ORJSON_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
+#: encodes a JSON object whose values are all texts; raises TypeError for what `dump` refuses
+dump_texts = orjson.dumps
+
+
 def dump(fields: Mapping[str, Any]) -> bytes:
     """Encodes the fields of a line. Refuses every value that would be decoded as a different one."""
     try:

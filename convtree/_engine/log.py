@@ -67,6 +67,22 @@ Build = Callable[[Iterator[Chunk]], Addition]
 """Returns what to append, given the chunks that others appended since the caller last read. See `Log.append`."""
 
 
+class AppendAt(Protocol):
+    """The method `append_at`, which a log may have beside `append`, for lines that need no plan."""
+
+    def __call__(self, position: int, data: bytes, /) -> bool:
+        """Appends whole lines, each with its newline, if the log ends at `position`.
+
+        Returns False if nothing was written: the log ends elsewhere, its lock is not free at once, or something else is
+        not as usual. `append` does what is to be done then. When it returns True, the lines are as durable as those of
+        `append`.
+
+        Raises:
+            OSError, SessionFailed: as `append`.
+        """
+        ...
+
+
 def is_behind(end: int, size: int) -> bool:
     """Returns whether a snapshot of a log up to `end` lacks much of the log, whose size is `size`."""
     return size - end > end // 64

@@ -306,6 +306,14 @@ class Index(LineScan):
     def _move_leaf(self, leaf: Leaf) -> None:
         self.state.leaf, self.state.leaf_uncertain_because, self._leaf_model = leaf, None, None
 
+    def is_leaf_model(self, provider: str | None, model: str) -> bool:
+        """Returns whether this is the model at the leaf, as far as it is known."""
+        return self._leaf_model == (provider, model)
+
+    def is_taken(self, id: str) -> bool:
+        """Returns whether a record has an id, or had it before a vacuum removed the record."""
+        return self.tree.find(id) is not None or self.was_dropped(id)
+
     def last_record_id(self, size: int) -> str | None:
         """Returns the id of the record that is the last one in the log, of the first `size` rows; None without rows.
 

@@ -459,11 +459,9 @@ class WriteBatch:
         return row is not None and self.index.tree.is_ancestor(row, self.row_of(end_id))
 
     def _fresh_id(self) -> str:
-        find = self.index.tree.ids.find
         while True:
             id = self._id_source()
-            taken = id in self._parents or id in self._marks or find(id) is not None or self.index.was_dropped(id)
-            if not taken:
+            if id not in self._parents and id not in self._marks and not self.index.is_taken(id):
                 return id
 
 

@@ -59,6 +59,10 @@ def refusal_of(error: OSError, path: Path) -> OSError | NotALog:
     return error
 
 
+OPENERS: dict[int, Descriptors] = {}
+"""By number, who opened the descriptor last, of all that open files here. Other code may have opened it since."""
+
+
 class Descriptors:
     """The descriptors that an object has open. It opens and closes them here.
 
@@ -71,11 +75,13 @@ class Descriptors:
     def open(self, path: str | os.PathLike[str], flags: int, mode: int = 0o600) -> int:
         """Opens a file."""
         self._open.extend(map(os.open, (path,), (flags,), (mode,)))
+        OPENERS[self._open[-1]] = self
         return self._open[-1]
 
     def duplicate(self, fd: int) -> int:
         """Opens a descriptor once more, under another number."""
         self._open.extend(map(os.dup, (fd,)))
+        OPENERS[self._open[-1]] = self
         return self._open[-1]
 
     def close_own(self, fd: int, identity: Identity = UNKNOWN) -> None:
@@ -87,6 +93,8 @@ class Descriptors:
             ours = identity == UNKNOWN or is_open_on(fd, identity)
         if ours:
             list(map(os.close, map(self._open.pop, (self._open.index(fd),))))
+            if OPENERS.get(fd) is self:
+                del OPENERS[fd]
         else:
             self.forget(fd)
 
@@ -94,6 +102,8 @@ class Descriptors:
         """Forgets a descriptor that something else has closed. It is never closed here."""
         if fd in self._open:
             self._open.remove(fd)
+            if OPENERS.get(fd) is self:
+                del OPENERS[fd]
 
     def close(self) -> None:
         """Closes all of them; twice is the same as once."""

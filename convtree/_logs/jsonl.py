@@ -10,6 +10,8 @@ Not here: the open file and its lock (`log_file`), how lines are read (`file_lin
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,14 +19,18 @@ from pathlib import Path
 from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, LogReplaced, Mode, SnapshotFile, is_behind
 from convtree._logs import atomic_file, file_lines
-from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, refusal_of
-from convtree._logs.filesystems import NO_SPACE
+from convtree._logs.descriptors import OPEN_FLAGS, OPENERS, UNKNOWN, refusal_of
+from convtree._logs.filesystems import NO_SPACE, name_file
 from convtree._logs.index_file import IndexFile
 from convtree._logs.log_file import LogFile
 from convtree._logs.torn_tail import save_torn_tail
 from convtree._model.errors import SessionExists, SessionFailed, SessionLocked
 
 _SNAPSHOT_TIMEOUT_S = 0.1  # how long a save waits for other writers, who hold the lock for an append at most
+#: the lock is taken, the path leads nowhere, or the descriptor was closed: `append` knows what to do
+_UNUSUAL = (errno.EWOULDBLOCK, errno.ENOENT, errno.EBADF)
+#: flags that nothing but a log opens a file with, all together
+_OWN_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK
 
 
 class JsonlLog(LogFile):
@@ -160,6 +166,55 @@ class JsonlLog(LogFile):
 
         return self._while_locked(add)
 
+    def append_at(self, position: int, data: bytes, /) -> bool:
+        """Appends whole lines, each with its newline, if the log ends at `position`; see `AppendAt`.
+
+        `append`, with its checks, in one function: after a sync, most of the time goes to code and data that the caches
+        have lost, so the number of functions and system calls counts. Instead of an `fstat`, three facts say that the
+        descriptor is still ours: it has the flags that only a log is opened with, nothing here has opened its number
+        again, and its file ends as the log did.
+        """
+        fd, lock, (end, tail), exclusive = self._fd, self._lock, self._end, self._exclusive
+        if end != position or fd < 0 or self.failed or lock.contended or lock.held is not exclusive:
+            return False
+        locks = is_checked = False
+        try:
+            try:
+                flags = fcntl.fcntl(fd, fcntl.F_GETFL) & _OWN_FLAGS
+                if flags != _OWN_FLAGS or OPENERS.get(fd) is not self._descriptors:
+                    return False
+                locks = not exclusive
+                if locks:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    lock.held = True
+                status = os.lstat(self._name)
+                if (
+                    status.st_size != end
+                    or self._identity != (status.st_dev, status.st_ino)
+                    or os.pread(fd, len(tail), end - len(tail)) != tail
+                ):
+                    lock.contended = True
+                    return False
+                is_checked = True
+                self._put(data, end)
+                self._end = end + len(data), data[-len(tail) :]
+                return True
+            except OSError as error:
+                if not is_checked and error.errno in _UNUSUAL:
+                    lock.contended = True
+                    return False
+                name_file(error, self._name)
+                raise
+            finally:
+                if locks:
+                    lock.held = False
+                    fcntl.flock(fd, fcntl.LOCK_UN)
+        except BaseException:
+            if locks and self._fd == fd:  # a signal came when `finally` had not begun, or interrupted it
+                lock.held = False
+                fcntl.flock(fd, fcntl.LOCK_UN)
+            raise
+
     def _append_new(self, build: Build) -> Chunk:
         """Creates the file and appends its first lines.
 
@@ -219,18 +274,7 @@ class JsonlLog(LogFile):
             return Chunk((), (), end)
         self._directory_unsynced |= size == 0
         self._check_appends()
-        try:
-            written = os.write(self._fd, data)  # `write_all`, flat
-            while written < len(data):  # after a short write, the next one raises the reason
-                written += os.write(self._fd, memoryview(data)[written:])
-        except OSError as error:
-            self.failed = error.errno not in NO_SPACE
-            try:
-                self._truncate(min(end, size))
-            except (OSError, SessionFailed):
-                self.failed = True
-            raise
-        self._make_durable()
+        self._put(data, min(end, size))
         starts = [end]
         for line in lines:
             end += len(line) + 1
@@ -238,6 +282,22 @@ class JsonlLog(LogFile):
         if lines:
             self._end = end, data[-codec.SEAL_LENGTH - 1 :]
         return Chunk(starts[:-1], lines, end)
+
+    def _put(self, data: bytes, size: int) -> None:
+        """Writes bytes at the end of the file, and syncs them. If the write fails, cuts the file back to `size`."""
+        try:
+            written = os.write(self._fd, data)  # `write_all`, flat
+            while written < len(data):  # after a short write, the next one raises the reason
+                written += os.write(self._fd, memoryview(data)[written:])
+        except OSError as error:
+            self.failed = error.errno not in NO_SPACE
+            try:
+                self._truncate(size)
+            except (OSError, SessionFailed):
+                self.failed = True
+            raise
+        if self._durable:
+            self._make_durable()
 
     def _truncate(self, end: int) -> None:
         self._check_descriptor()

@@ -17,9 +17,21 @@ IdSource = Callable[[], str]
 system_clock: Clock = time_ns
 
 
+_STOCK_SIZE = 64
+_stock: list[str] = []  # random ids that were not used yet
+
+
 def random_id() -> str:
     """Returns 16 random lower-case hex digits."""
-    return os.urandom(8).hex()
+    try:
+        return _stock.pop()
+    except IndexError:
+        digits = os.urandom(8 * _STOCK_SIZE).hex()
+        _stock.extend(digits[start : start + 16] for start in range(16, len(digits), 16))
+        return digits[:16]
+
+
+os.register_at_fork(after_in_child=_stock.clear)  # the child would give out the ids of its parent
 
 
 def timestamp(clock: Clock) -> str:

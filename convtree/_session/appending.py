@@ -6,7 +6,8 @@ under the lock, in an intent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import wraps
 from typing import Any, ClassVar, Protocol, TypeVar, cast, overload
 
 import msgspec
@@ -21,9 +22,10 @@ from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_recor
 from convtree._model.entries import Entry, MessageEntry, Record, Status, Visibility
 from convtree._model.errors import InvalidMessage
 from convtree._model.interrupts import Unlocking
-from convtree._session.client import HasClient, check_on_stale, naming_item
+from convtree._session.client import Client, HasClient, check_on_stale, naming_item
 
 E = TypeVar("E", bound=Entry)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Appendable(HasClient, Protocol):
@@ -187,6 +189,20 @@ def append(
         move_leaf=move_leaf,
         expected=expected(expect_leaf, expect_revision),
     )[0]
+
+
+def texts_first(method: F, attempt: Callable[[Client, Any], Any], kinds: Collection[type]) -> F:
+    """Makes `append` or `append_many` try the fast path before its arguments are checked, if it is given no other."""
+
+    @wraps(method)
+    def append(self: Appendable, item: Any, /, **options: Any) -> Any:
+        if not options and item.__class__ in kinds:
+            appended = attempt(self._client, item)
+            if appended is not None:
+                return appended
+        return method(self, item, **options)
+
+    return cast(F, append)
 
 
 def append_many(

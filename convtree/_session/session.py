@@ -210,8 +210,8 @@ class Session(Described, Uncopyable):
 
     # --- writing ---
 
-    append = overloaded_method(appending.append)
-    append_many = method(appending.append_many)
+    append = appending.texts_first(overloaded_method(appending.append), Client.append_text, {dict})
+    append_many = appending.texts_first(method(appending.append_many), Client.append_texts, {list, tuple})
     set_system = method(appending.set_system)
 
     branch = method(landing.branch)
@@ -326,7 +326,7 @@ class Session(Described, Uncopyable):
     @property
     def header(self) -> Header:
         """The session's header. Before the first record, the header that will be written with it."""
-        return self._client.view().header
+        return self._client.header
 
     @property
     def id(self) -> str:
@@ -361,7 +361,7 @@ class Session(Described, Uncopyable):
     @property
     def findings(self) -> tuple[Finding, ...]:
         """The damage and the remarks found in the log, as far as it was read."""
-        return tuple(self._index.state.findings)
+        return tuple(self._journal.scanned.state.findings)
 
     @property
     def location(self) -> str:
@@ -391,4 +391,5 @@ class Session(Described, Uncopyable):
 
     @property
     def _index(self) -> Index:
-        return self._client.journal.index
+        with Unlocking(self._client.lock), self._client.lock:
+            return self._client.journal.index

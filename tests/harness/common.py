@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -177,11 +178,12 @@ def keep(*paths: Path) -> Path:
     if "--sabotage" in sys.argv:
         return paths[0]  # it was meant to fail
     place = Path(tempfile.mkdtemp(prefix="convtree-broken-"))
-    for path in paths:
-        if path.is_dir():
-            shutil.copytree(path, place / path.name)
-        elif path.exists():
-            shutil.copy2(path, place / path.name)
+    with suppress(OSError):  # what cannot be read is not kept, and must not hide why
+        for path in paths:
+            if path.is_dir():
+                shutil.copytree(path, place / path.name)
+            elif path.exists():
+                shutil.copy2(path, place / path.name)
     print(f"kept {place}", flush=True)
     return place
 

@@ -8,6 +8,7 @@ session can go on. If the system allows it, a real disk is filled and the size o
 from __future__ import annotations
 
 import errno
+import fcntl
 import gc
 import io
 import os
@@ -25,7 +26,7 @@ from unittest.mock import patch
 
 from convtree import CompactionEntry, MessageEntry, ReadOnlySession, Session, SessionExists, SessionFailed
 from convtree._engine import journal, snapshot
-from convtree._logs import descriptors, lock, put_new
+from convtree._logs import descriptors, put_new
 from convtree._tools import repair as repairing
 from convtree.repair import repair, verify
 
@@ -163,14 +164,16 @@ class Door:
     def watching(self, plan: Sequence[Fault]) -> Iterator[None]:
         """Replaces `os`, `open` and the lock in every module that uses them."""
         self.calls, self.fired, self.plan = [], [], plan
-        take = lock.lock_descriptor
+        flock = fcntl.flock
+
+        def take(fd: int, how: int) -> Any:
+            return self.call("lock", lambda: flock(fd, how)) if how & fcntl.LOCK_EX else flock(fd, how)
+
         with ExitStack() as stack:
             for module in (*modules_using_os(), repairing):
                 stack.enter_context(patch.object(module, "os", self))
                 stack.enter_context(patch.object(module, "open", self.file, create=True))
-            stack.enter_context(
-                patch.object(lock, "lock_descriptor", lambda fd, **named: self.call("lock", lambda: take(fd, **named)))
-            )
+            stack.enter_context(patch.object(fcntl, "flock", take))
             yield
 
 

@@ -6,6 +6,7 @@ catch it, and exits with 1 if one is not caught.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -99,7 +100,29 @@ def two_writes() -> None:
 
 def no_lock() -> None:
     """Takes no lock."""
+
+    class NoLocks:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(fcntl, name)
+
+        def flock(self, _fd: int, _how: int) -> None:
+            """Does nothing."""
+
     _patch(lock.FileLock, "acquire", lambda _lock, _fd, _timeout_s: None)
+    _patch(jsonl, "fcntl", NoLocks())
+
+
+def fast_append_blind() -> None:
+    """The fast path appends wherever the log ends by now, and whichever file it is."""
+
+    def append_at(log: jsonl.JsonlLog, position: int, data: bytes) -> bool:
+        if position != log._end[0] or log._fd < 0:
+            return False
+        log._put(data, position)
+        log._end = position + len(data), data[-37:]
+        return True
+
+    _patch(jsonl.JsonlLog, "append_at", append_at)
 
 
 def no_sync() -> None:
@@ -151,6 +174,7 @@ def no_inode_check() -> None:
         return os.fstat(log._fd).st_size if log._fd >= 0 else same_file(log, position)
 
     _patch(jsonl.JsonlLog, "_checked_size", unchecked)
+    _patch(jsonl.JsonlLog, "append_at", lambda *_arguments: False)
 
 
 def seal_not_checked() -> None:
@@ -364,6 +388,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
         cut_to_newest_newline,
         two_writes,
         no_lock,
+        fast_append_blind,
         no_sync,
         no_directory_sync,
         rename_without_sync,
@@ -420,6 +445,8 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("cut_to_newest_newline", "kill", ["--cycles", "1500"]),
     ("two_writes", "calls", []),
     ("no_lock", "contention", ["--processes", "4", "--appends", "300"]),
+    ("fast_append_blind", "contention", ["--processes", "4", "--appends", "300"]),
+    ("fast_append_blind", "holder", ["--rounds", "3", "--interrupts", "50"]),
     ("no_second_look", "retention", ["--cycles", "60"]),
     ("vacuum_of_an_old_look", "vacuuming", ["--cycles", "20"]),
     ("lost_commit_believed", "citus", ["--cycles", "20"]),

@@ -1,0 +1,177 @@
+"""The fast path of appends: plain messages that continue the leaf, one after the other. Pure; it calls the log.
+
+An ordinary append plans its lines under the log's lock, because the plan depends on what others wrote (`write_batch`).
+A plain message needs no plan: it has a fresh id, refers to nothing, and its parent is the leaf. So its line is made
+before the lock, and the log is asked to take it only if the log still ends where the last one did. Whatever is not as
+usual writes nothing, and the append goes the ordinary way. Both ways write the same bytes.
+
+The index gets these messages later, all at once (`settle`): when somebody asks for it, or when the run is full.
+
+Every change of state here is one call of C, so an exception from a signal handler finds all of it done, or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+from zlib import crc32
+
+from convtree._engine import bulk, codec
+from convtree._engine.call_places import results_in
+from convtree._engine.index_state import Leaf
+from convtree._engine.log import AppendAt
+from convtree._model.entries import MessageEntry, Record
+from convtree._model.sources import Clock, IdSource, random_id, timestamp
+
+if TYPE_CHECKING:
+    from convtree._engine.log_index import Index
+
+_ENVELOPE_BYTES = 512  # more than a line has around the fields of its message
+
+Line = tuple[str, int, int, int]
+"""A line of a log: the id of its record, its position and length, and its CRC."""
+
+
+class Run:
+    """Plain messages at the end of a log whose index lacks them: up to `limit`, in a log that ends at `limit_end`."""
+
+    __slots__ = ("_added", "_append_at", "_clock", "_id_source", "_index", "_limit", "_limit_end", "_marks_groups")
+
+    def __init__(
+        self,
+        index: Index,
+        append_at: AppendAt,
+        marks_groups: bool,
+        clock: Clock,
+        id_source: IdSource,
+        *,
+        limit: int,
+        limit_end: int,
+    ) -> None:
+        self._index = index
+        self._append_at = append_at
+        self._marks_groups = marks_groups
+        self._clock = clock
+        self._id_source = id_source
+        state = index.state
+        #: the messages that the index lacks, behind the last line that it has
+        self._added: list[Line] = [(cast(str, state.leaf.id), state.end - 1, 0, state.last_crc)]
+        self._limit = limit
+        self._limit_end = limit_end
+
+    @property
+    def unsettled(self) -> int:
+        """How many messages the index lacks."""
+        return len(self._added) - 1
+
+    @property
+    def room(self) -> int:
+        """How many more messages it takes, if they are not long."""
+        return self._limit - self.unsettled
+
+    def takes(self, record: Record) -> bool:
+        """Returns whether a record is a plain message: it changes nothing but the leaf, and its place is the leaf."""
+        return (
+            isinstance(record, MessageEntry)
+            and record.id == ""
+            and record.visible_to == "all"
+            and not record.pinned
+            and record.replaces is None
+            and (record.model is None or self._index.is_leaf_model(record.provider, record.model))
+            and not results_in(record)
+        )
+
+    def append(self, members: bytes, leaf_id: str | None) -> tuple[str, str, str] | None:
+        """Appends a message that the run takes.
+
+        Args:
+            members: its fields, as `codec.encode_fields` makes them, without the braces.
+            leaf_id: the leaf that the session has seen.
+
+        Returns:
+            The entry's id, parent and timestamp; None if nothing was written.
+
+        Raises:
+            OSError: the write failed; no line was added, or the log is failed.
+        """
+        added = self._added
+        parent_id, start, length, crc = added[-1]
+        start += length + 1
+        length = len(members) + _ENVELOPE_BYTES
+        if (
+            parent_id != leaf_id
+            or len(added) > self._limit  # `room`, flat
+            or start + length > self._limit_end
+            or length > codec.LINE_LIMIT
+        ):
+            return None
+        id = self._id_source()
+        time = timestamp(self._clock)
+        chained = b'%b%b,"prev":"%08x"' % (
+            f'{{"id":"{id}","parent_id":"{parent_id}","type":"message","timestamp":"{time}",'.encode(),
+            members,
+            crc,
+        )
+        crc = crc32(chained)
+        seal = b',"crc":"%08x"}' % crc32(b"}", crc)
+        line = chained + seal + b"\n"
+        if (self._id_source is not random_id and self._is_taken(id)) or not self._append_at(start, line):
+            return None
+        added.append((id, start, len(line) - 1, crc32(seal, crc)))
+        return id, parent_id, time
+
+    def append_many(self, messages: Sequence[bytes], leaf_id: str | None) -> list[tuple[str, str, str]] | None:
+        """Appends messages as a chain, with one write: see `append`."""
+        added = self._added
+        parent_id, start, length, crc = added[-1]
+        begin = start = start + length + 1
+        longest = max(map(len, messages)) + _ENVELOPE_BYTES
+        if parent_id != leaf_id or len(messages) > self.room or longest > codec.LINE_LIMIT:
+            return None
+        if start + sum(map(len, messages)) + (len(messages) + 1) * _ENVELOPE_BYTES > self._limit_end:
+            return None
+        time = timestamp(self._clock)
+        ids = [self._id_source() for _ in range(len(messages) + self._marks_groups)]
+        if self._id_source is not random_id and (len(set(ids)) < len(ids) or any(map(self._is_taken, ids))):
+            return None
+        lines, new, placed = list[bytes](), list[Line](), list[tuple[str, str, str]]()
+        if self._marks_groups:
+            mark, crc = codec.seal_line(codec.encode_group(ids[-1], timestamp(self._clock), len(messages)), crc)
+            lines.append(mark)
+            start += len(mark) + 1
+        for id, members in zip(ids, messages, strict=False):
+            chained = b'%b%b,"prev":"%08x"' % (
+                f'{{"id":"{id}","parent_id":"{parent_id}","type":"message","timestamp":"{time}",'.encode(),
+                members,
+                crc,
+            )
+            crc = crc32(chained)
+            seal = b',"crc":"%08x"}' % crc32(b"}", crc)
+            crc = crc32(seal, crc)
+            lines.append(chained + seal)
+            placed.append((id, parent_id, time))
+            length, parent_id = len(lines[-1]), id
+            new.append((id, start, length, crc))
+            start += length + 1
+        lines.append(b"")
+        if not self._append_at(begin, b"\n".join(lines)):
+            return None
+        added.extend(new)
+        return placed
+
+    def _is_taken(self, id: str) -> bool:
+        """Returns whether a record has this id. Ids that are random are not looked for: they never come twice."""
+        return any(id == other for other, *_ in self._added) or self._index.is_taken(id)
+
+    def settle(self) -> None:
+        """Gives the index what it lacks. If that is interrupted, the index must be made anew."""
+        index, state, added = self._index, self._index.state, self._added
+        ids, starts, lengths, crcs = map(list, zip(*added[1:], strict=True))
+        ends = [state.end, *(start + length + 1 for start, length in zip(starts, lengths, strict=True))]
+        groups = sum(start != end for start, end in zip(starts, ends, strict=False))  # a group mark lies in between
+        bulk.add_messages(index.tree, ids, state.leaf.row, starts, lengths, are_new=True)
+        state.leaf = Leaf(len(index.tree) - 1, ids[-1])
+        state.lines += len(ids) + groups
+        state.last_crc = crcs[-1]
+        state.end = ends[-1]
+        self._added = added[-1:]

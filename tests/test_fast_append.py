@@ -1,0 +1,313 @@
+"""The fast path of appends writes what the ordinary way writes, whatever interrupts it and whoever writes beside it."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from harness.interrupts import Tripwire
+from helpers import assistant, contents, ids, user
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convtree import (
+    CompactionEntry,
+    Header,
+    InvalidMessage,
+    LeafUncertain,
+    Session,
+    SessionFailed,
+    SessionNotFound,
+    StaleLeaf,
+)
+from convtree._logs.jsonl import JsonlLog
+
+
+class Alarm(Exception):
+    """What a handler of signals may raise."""
+
+
+class OrdinaryLog(JsonlLog):
+    """A log that takes every append the ordinary way."""
+
+    append_at = None  # type: ignore[assignment]
+
+
+def opened(path: Path, kind: type[JsonlLog], ids: Callable[[], str], **options: Any) -> Session:
+    """A session whose times and ids are its own: both count."""
+    times = count(10**18, 10**9)
+    header = Header(id="s", timestamp="2001-09-09T01:46:40.000000Z", seal="crc32")
+    log = kind(path, durability="process")
+    return Session(log, header, clock=lambda: next(times), id_source=ids, **options)
+
+
+def numbered() -> Callable[[], str]:
+    numbers = count()
+    return lambda: f"{next(numbers):016x}"
+
+
+def messages(number: int) -> list[dict[str, Any]]:
+    return [user(f"{number}.{each}") for each in range(number % 7 + 2)]
+
+
+CALL = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]}
+RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "Done."}]}
+
+
+def act(session: Session, step: int, number: int) -> object:
+    """One call of a history; `number` chooses among what there is."""
+    known = ids(session.path()) if session.leaf_id else []
+    some = known[number % len(known)] if known else None
+    acts: list[Callable[[], object]] = [
+        lambda: session.append(user(f"said {number}")),
+        lambda: session.append(assistant(f"answered {number}"), model=f"m{number % 2}", provider="p"),
+        lambda: session.append({"role": "user", "content": [{"type": "text", "text": f"{number}"}]}),
+        lambda: session.append_many(messages(number)),
+        lambda: session.append_many([user("one"), CALL, RESULT]),
+        lambda: session.append(user("below"), parent_id=some),
+        lambda: session.append(user("kept"), pinned=True),
+        lambda: session.append(user("answer"), reply_to=some) if some else None,
+        lambda: session.append(user("once"), id=f"id{number % 3}-{len(known)}"),
+        lambda: session.branch(some),
+        lambda: session.label(some, f"l{number}") if some else None,
+        lambda: session.rename(f"name {number}"),
+        lambda: session.append(CALL),
+        lambda: session.append(RESULT),
+        lambda: session.append(CompactionEntry(summary="S", first_kept_entry_id=some)),
+        session.refresh,
+        lambda: session.build_context().messages,
+    ]
+    return acts[step % len(acts)]()
+
+
+def facts(session: Session) -> list[Any]:
+    return [
+        session.leaf_id,
+        session.revision,
+        [record for _, record in session.records()],
+        ids(session.leaves()),
+        session.labels,
+        session.name,
+        session.findings,
+    ]
+
+
+@given(st.lists(st.tuples(st.integers(0, 16), st.integers(0, 99)), max_size=40))
+def test_both_ways_write_the_same_bytes(steps: list[tuple[int, int]]) -> None:
+    """And have the same tree after each step, which is that of the log."""
+    with TemporaryDirectory() as directory:
+        fast_path, other_path = Path(directory, "fast.jsonl"), Path(directory, "other.jsonl")
+        fast, other = opened(fast_path, JsonlLog, numbered()), opened(other_path, OrdinaryLog, numbered())
+        with fast, other:
+            for step, number in steps:
+                assert act(fast, step, number) == act(other, step, number)
+                assert fast_path.exists() == other_path.exists()
+                if fast_path.exists():
+                    assert fast_path.read_bytes() == other_path.read_bytes()
+            assert facts(fast) == facts(other)
+            if fast_path.exists():
+                with Session.open(fast_path, mode="r", strict=True) as reader:
+                    assert facts(reader) == facts(fast)
+
+
+def test_most_messages_take_the_fast_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's text, a reply with the model that is known, and blocks; the index gets them when it is asked."""
+    ordinary: list[object] = []
+    monkeypatch.setattr(JsonlLog, "append", lambda *arguments: ordinary.append(arguments))
+    with Session.open(tmp_path / "a.jsonl", durability="process", mode="a") as session:
+        monkeypatch.undo()
+        session.append(user("first"))
+        session.append(assistant("second"), model="m", provider="p")
+        monkeypatch.setattr(JsonlLog, "append", lambda *arguments: ordinary.append(arguments))
+        for number in range(5):
+            session.append(user(f"{number}"))
+            session.append(assistant(f"{number}"), model="m", provider="p", usage={"input_tokens": 1})
+            session.append({"role": "user", "content": [{"type": "text", "text": "x"}]})
+        session.append_many([user("one"), assistant("two")])
+        assert not ordinary
+        assert len(list(session.path())) == 19
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, Alarm])
+@pytest.mark.parametrize("within", ["_engine/fast_append.py", "_session/client.py", "_engine/journal.py"])
+def test_an_append_that_is_interrupted_anywhere(within: str, error: type[BaseException], tmp_path: Path) -> None:
+    """At every instruction: the log stays one chain, has what was returned, and the session agrees with it."""
+    path = tmp_path / "s.jsonl"
+    with Session.open(path, durability="process", on_stale="rebase") as session:
+        returned = [session.append(user("first")).id]
+
+        def appends() -> None:
+            returned.append(session.append(user("text")).id)
+            returned.extend(ids(session.append_many([user("one"), assistant("two")])))
+            session.tip(returned[0])
+
+        for _ in interruptions(appends, within, error):
+            with Session.open(path, mode="r", strict=True) as reader:
+                stored = ids(reader.path())
+            assert set(returned) <= set(stored)
+            session.append(user("after"))
+            assert ids(session.path()) == ids(Session.open(path, mode="r", strict=True).path())
+
+
+def interruptions(act: Callable[[], object], within: str, error: type[BaseException]) -> Iterator[int]:
+    """Calls `act` once for every instruction of a module that it runs, and interrupts it there."""
+    counting = Tripwire(error)
+    counting.run(act)
+    numbers = [seen[0] for (code, _), seen in counting.seen.items() if code.co_filename.endswith(within)]
+    assert numbers
+    for number in numbers:
+        try:
+            Tripwire(error, number).run(act)
+        except error:
+            yield number
+
+
+def test_another_writer_in_between(tmp_path: Path) -> None:
+    """The message goes the ordinary way, which says that the leaf has moved."""
+    path = tmp_path / "s.jsonl"
+    with Session.open(path) as session, Session.open(path) as other:
+        session.append(user("one"))
+        session.append(user("two"))
+        other.refresh()
+        other.append(user("three"))
+        with pytest.raises(StaleLeaf):
+            session.append(user("four"))
+        session.refresh()
+        session.append(user("four"))
+        assert contents(session) == ["one", "two", "three", "four"]
+
+
+def test_own_messages_are_not_news(tmp_path: Path) -> None:
+    """`refresh` returns what others wrote, also between messages that the index did not have yet."""
+    path = tmp_path / "s.jsonl"
+    with Session.open(path) as session, Session.open(path, on_stale="rebase") as other:
+        for number in range(3):
+            session.append(user(f"{number}"))
+        assert session.refresh() == []
+        session.append(user("3"))
+        theirs = other.append(user("theirs"))
+        assert session.refresh() == [theirs]
+        session.append(user("4"))
+        assert session.refresh() == []
+
+
+@pytest.mark.parametrize("change", ["replaced", "gone", "cut", "overwritten", "moved directory"])
+def test_a_log_that_is_another_one(change: str, tmp_path: Path) -> None:
+    """What was appended to goes on only if the path still leads to it, and it ends as it did."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    path = folder / "s.jsonl"
+    with Session.open(path, durability="process", on_stale="rebase") as session:
+        session.append_many([user("one"), user("two")])
+        session.append(user("three"))
+        data = path.read_bytes()
+        if change == "replaced":
+            shutil.copy(path, folder / "copy")
+            os.replace(folder / "copy", path)
+        elif change == "gone":
+            path.unlink()
+        elif change == "cut":
+            os.truncate(path, data.rindex(b"\n", 0, -1) + 1)
+        elif change == "overwritten":
+            path.write_bytes(data[:-4] + (b"0" if data[-4:-3] != b"0" else b"1") + data[-3:])
+        else:
+            folder.rename(tmp_path / "elsewhere")
+            shutil.copytree(tmp_path / "elsewhere", folder)
+        if change == "gone":
+            with pytest.raises(SessionNotFound):
+                session.append(user("four"))
+            return
+        if change == "overwritten":
+            with pytest.raises(LeafUncertain):
+                session.append(user("four"))
+            return
+        session.append(user("four"))
+        assert session.times_replaced == 1
+        with Session.open(path, mode="r") as reader:
+            assert contents(reader, allow_gaps=True)[-1] == "four"
+
+
+def test_a_copy_of_the_log_on_its_descriptor_is_not_written_to(tmp_path: Path) -> None:
+    """Something closed the descriptor, and a session on an equal log has its number now."""
+    with Session.open(tmp_path / "a.jsonl", durability="process") as session:
+        session.append(user("one"))
+        shutil.copy(tmp_path / "a.jsonl", tmp_path / "b.jsonl")
+        before = (tmp_path / "b.jsonl").read_bytes()
+        fd = session._journal.log._fd  # type: ignore[attr-defined]
+        os.close(fd)
+        with Session.open(tmp_path / "b.jsonl", durability="process") as other:
+            assert other._journal.log._fd == fd  # type: ignore[attr-defined]
+            with pytest.raises(SessionFailed, match="closed by something else"):
+                session.append(user("two"))
+            assert (tmp_path / "b.jsonl").read_bytes() == before
+            other.append(user("mine"))
+
+
+def test_a_message_that_cannot_be_stored(tmp_path: Path) -> None:
+    """The ordinary way says why, and names the place."""
+    with Session.open(tmp_path / "a.jsonl") as session:
+        session.append(user("one"))
+        with pytest.raises(InvalidMessage, match="lone surrogate"):
+            session.append(user("half of \ud83d"))
+        with pytest.raises(InvalidMessage, match="items\\[1\\]"):
+            session.append_many([user("whole"), user("half of \ud83d")])
+        with pytest.raises(InvalidMessage, match="the limit is"):
+            session.append(user("x" * 2**24))
+        with pytest.raises(InvalidMessage):
+            session.append({"role": "user", "content": 2**64})
+        session.append(user("two"))
+        assert contents(session) == ["one", "two"]
+
+
+def test_an_entry_does_not_change_with_the_callers_message(tmp_path: Path) -> None:
+    with Session.open(tmp_path / "a.jsonl") as session:
+        session.append(user("one"))
+        message = user("two")
+        entry = session.append(message)
+        message["content"] = "three"
+        assert entry.message == user("two")
+
+
+def test_ids_are_not_given_out_twice_after_a_fork(tmp_path: Path) -> None:
+    """A child does not have the random ids that its parent has in stock."""
+    with Session.open(tmp_path / "a.jsonl") as session:
+        session.append(user("one"))
+    child = os.fork()
+    if child == 0:
+        try:
+            with Session.open(tmp_path / "child.jsonl") as own:
+                own.append_many([user(f"{number}") for number in range(70)])
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    with Session.open(tmp_path / "parent.jsonl") as own:
+        mine = ids(own.append_many([user(f"{number}") for number in range(70)]))
+    with Session.open(tmp_path / "child.jsonl", mode="r") as theirs:
+        assert not set(mine) & set(ids(theirs.path()))
+
+
+def test_an_id_source_that_repeats_itself(tmp_path: Path) -> None:
+    """An id that is taken is passed over, also if the index does not have its message yet."""
+    given_out = iter(["h", "a", "b", "b", "a", "c", "c", "d", "e"])
+    with opened(tmp_path / "a.jsonl", JsonlLog, given_out.__next__) as session:
+        session.append(user("one"))
+        for text in ("two", "three", "four"):
+            session.append(user(text))
+        assert len(set(ids(session.path()))) == 4
+        assert session.findings == ()
+
+
+def test_an_index_is_saved_while_a_log_grows(tmp_path: Path) -> None:
+    """As it is by ordinary appends: opening never has to read much more than a step of lines."""
+    path = tmp_path / "a.jsonl"
+    with Session.open(path, durability="process") as session:
+        for number in range(1100):
+            session.append(user(f"{number}"))
+        assert (tmp_path / "a.jsonl.index").exists()
+    with Session.open(path, mode="r") as reader:
+        assert len(list(reader.path())) == 1100
