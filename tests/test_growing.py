@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import convtree
 from convtree import BrokenPath, Header, MessageEntry, Session, SessionStore
-from convtree._engine import journal, line_scan
+from convtree._engine import journal, line_scan, save_points
 from convtree._engine.log import Addition, LogReplaced
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
@@ -94,7 +94,7 @@ def step_of(rows: int, least: int) -> int:
 def test_the_rest_is_shorter_than_a_step(batches: list[int]) -> None:
     """After each append, a step at most is not covered, and all saves together wrote at most 16 rows for each row."""
     log = Recording()
-    with patch.object(journal, "_STEP_UNITS", 8):
+    with patch.object(save_points, "_STEP_UNITS", 8):
         session = Session(log, Header(id="s1"))
         rows = 0
         for count in batches:
@@ -269,7 +269,7 @@ def test_a_log_that_must_not_be_written_to_gets_no_snapshot(log_path: Path) -> N
 def test_a_log_grows_on_from_its_snapshot(log_path: Path) -> None:
     """Each open has the rows of the one before from the snapshot. The ids of all of them are found."""
     entries: list[str] = []
-    with patch.object(journal, "_STEP_UNITS", 16):
+    with patch.object(save_points, "_STEP_UNITS", 16):
         for _ in range(12):
             with opened(log_path) as session:
                 entries += [entry.id for entry in session.append_many([user("x")] * 40)]
@@ -282,7 +282,7 @@ def test_a_log_grows_on_from_its_snapshot(log_path: Path) -> None:
 def test_a_reader_outlives_a_few_snapshots(store: SessionStore) -> None:
     """Its columns stay on disk. What it has not read yet is there when the log has grown."""
     writer = store.create(id="s1")
-    with patch.object(journal, "_STEP_UNITS", 64):
+    with patch.object(save_points, "_STEP_UNITS", 64):
         writer.append_many([user(str(number)) for number in range(64)])
         reader = store.open("s1", read_only=True)
         for _ in range(3):

@@ -34,7 +34,7 @@ from convtree import (
     SessionNotFound,
     StaleLeaf,
 )
-from convtree._engine import journal
+from convtree._engine import save_points
 from convtree._engine.log import Addition, Build, Chunk, Log, LogReplaced, Mode
 from convtree._engine.log_index import Index
 from convtree._logs import file_lines
@@ -345,7 +345,7 @@ def test_a_removed_file_is_not_written_to(log_path: Path) -> None:
 def test_a_log_of_the_same_length_with_an_index_takes_the_place_of_another(log_path: Path) -> None:
     """A session that read the first to its end opens the second, whose index ends at the same position."""
     other = log_path.with_name("other.jsonl")
-    with patch.multiple(journal, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0):
+    with patch.multiple(save_points, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0):
         for path, text in ((log_path, "a"), (other, "b")):
             with quick(path, id="s", clock=lambda: 1) as session:
                 session.append(user(text), id="m")

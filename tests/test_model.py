@@ -23,7 +23,7 @@ from convtree import (
     Session,
     StaleLeaf,
 )
-from convtree._engine import journal
+from convtree._engine import save_points
 from convtree.repair import repair
 
 HANDLES = st.sampled_from([0, 1])
@@ -518,7 +518,7 @@ class Indexed(Model):
 
     def prepare(self) -> None:
         """Makes every close save a snapshot, and every third record."""
-        self.eager = patch.multiple(journal, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0, _STEP_UNITS=3)
+        self.eager = patch.multiple(save_points, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0, _STEP_UNITS=3)
         self.eager.start()
         self.index = self.path.with_name(self.path.name + ".index")
         self.older: list[bytes] = []

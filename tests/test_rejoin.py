@@ -28,7 +28,7 @@ from convtree import (
     VisibilityMark,
 )
 from convtree._cli.app import app
-from convtree._engine import codec, journal, lost
+from convtree._engine import codec, lost, save_points
 from convtree._engine.journal import Journal
 from convtree._logs.jsonl import JsonlLog
 from convtree._session.rejoining import rejoin
@@ -427,7 +427,7 @@ def test_extend_takes_the_true_entry_back(
 ) -> None:
     """In the session that wrote it, in one that was open, and after reopening, everything is as before the damage."""
     for name in ("_TAIL_ROWS", "_TAIL_BYTES", "_TAIL_PART") if indexed else ():
-        monkeypatch.setattr(journal, name, 0)
+        monkeypatch.setattr(save_points, name, 0)
     original = broken(log_path, entry)
     damaged_log = Path(f"{log_path}.original").read_bytes()
     log_path.with_name("sound.jsonl").write_bytes(damaged_log.replace(b'"timestamp":"3', b'"timestamp":"2'))

@@ -56,14 +56,14 @@ from convtree import (
     StaleLeaf,
 )
 from convtree._cli.app import app
-from convtree._engine import journal
+from convtree._engine import save_points
 from convtree._engine.columns import PAGE
 from convtree._engine.tree import COLUMN_TYPES
 from convtree._logs.index_file import index_of as path_of_index
 from convtree._model.findings import LOST
 from convtree.repair import repair, verify
 
-THRESHOLDS = (journal._TAIL_ROWS, journal._TAIL_BYTES, journal._TAIL_PART)
+THRESHOLDS = (save_points._TAIL_ROWS, save_points._TAIL_BYTES, save_points._TAIL_PART)
 TRAILER = 28  # bytes at the end: the magic, two lengths, a checksum
 A, B, C, D = node("a", None), node("b", "a"), node("c", "b"), node("d", "c")
 OTHER = HEADER.replace('"s1"', '"s2"')
@@ -71,7 +71,7 @@ OTHER = HEADER.replace('"s1"', '"s2"')
 
 def thresholds(rows: float, size: float, part: float) -> AbstractContextManager[Any]:
     """Sets the rows, bytes and share of the snapshot that must be added before it is saved again."""
-    return patch.multiple(journal, _TAIL_ROWS=rows, _TAIL_BYTES=size, _TAIL_PART=part)
+    return patch.multiple(save_points, _TAIL_ROWS=rows, _TAIL_BYTES=size, _TAIL_PART=part)
 
 
 def usual() -> AbstractContextManager[Any]:
@@ -82,7 +82,7 @@ def usual() -> AbstractContextManager[Any]:
 @pytest.fixture(autouse=True, scope="module")
 def eager() -> Iterator[None]:
     """Makes every close of a writer save a snapshot, and nothing else."""
-    with thresholds(0, 0, 0), patch.object(journal, "_STEP_UNITS", 2**62):
+    with thresholds(0, 0, 0), patch.object(save_points, "_STEP_UNITS", 2**62):
         yield
 
 

@@ -22,7 +22,7 @@ from convtree import (
     VacuumEntry,
 )
 from convtree._cli.app import app
-from convtree._engine import codec, journal
+from convtree._engine import codec, save_points
 from convtree._engine.dropped import DroppedIds, encode_dropped
 from convtree._model.entries import Entry
 from convtree.exchange import export_lines
@@ -95,7 +95,7 @@ def test_another_root_is_not_below(log_path: Path) -> None:
 def test_dropped_records_do_not_come_back(indexed: bool, log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An import passes over them, an append with their ids is refused; with a saved index, too."""
     for name in ("_TAIL_ROWS", "_TAIL_BYTES", "_TAIL_PART") if indexed else ():
-        monkeypatch.setattr(journal, name, 0)
+        monkeypatch.setattr(save_points, name, 0)
     vacuumed(log_path, node("a", "v"))
     Session.open(log_path).close()
     records = [

@@ -32,7 +32,7 @@ from convtree import (
     plan_branch,
     plan_compaction,
 )
-from convtree._engine import journal
+from convtree._engine import save_points
 from convtree.repair import repair, verify
 
 #: what a step of a random history does
@@ -175,7 +175,7 @@ class Both:
 
 def eager() -> AbstractContextManager[Any]:
     """Makes every close of a writer save a snapshot."""
-    return patch.multiple(journal, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0)
+    return patch.multiple(save_points, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0)
 
 
 @given(STEPS)

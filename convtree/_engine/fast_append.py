@@ -1,7 +1,7 @@
-"""The fast path of appends: plain messages that continue the leaf, one after the other. Pure; it calls the log.
+"""The fast path of appends: plain messages, each of which continues the one before. Pure; it calls the log.
 
 An ordinary append plans its lines under the log's lock, because the plan depends on what others wrote (`write_batch`).
-A plain message needs no plan: it has a fresh id, refers to nothing, and its parent is the leaf. So its line is made
+A plain message needs no plan: it has a fresh id, refers to nothing, and its parent is known. So its line is made
 before the lock, and the log is asked to take it only if the log still ends where the last one did. Whatever is not as
 usual writes nothing, and the append goes the ordinary way. Both ways write the same bytes.
 
@@ -33,9 +33,15 @@ Line = tuple[str, int, int, int]
 
 
 class Run:
-    """Plain messages at the end of a log whose index lacks them: up to `limit`, in a log that ends at `limit_end`."""
+    """Plain messages at the end of a log whose index lacks them. The first is below `parent`, an entry of the index.
 
-    __slots__ = ("_added", "_append_at", "_clock", "_id_source", "_index", "_limit", "_limit_end", "_marks_groups")
+    There are at most `limit` of them, and the log ends before `limit_end`.
+    """
+
+    __slots__ = (
+        *("_added", "_append_at", "_clock", "_id_source", "_index"),
+        *("_limit", "_limit_end", "_marks_groups", "_parent"),
+    )
 
     def __init__(
         self,
@@ -45,6 +51,7 @@ class Run:
         clock: Clock,
         id_source: IdSource,
         *,
+        parent: Leaf,
         limit: int,
         limit_end: int,
     ) -> None:
@@ -55,7 +62,8 @@ class Run:
         self._id_source = id_source
         state = index.state
         #: the messages that the index lacks, behind the last line that it has
-        self._added: list[Line] = [(cast(str, state.leaf.id), state.end - 1, 0, state.last_crc)]
+        self._added: list[Line] = [(cast(str, parent.id), state.end - 1, 0, state.last_crc)]
+        self._parent = parent
         self._limit = limit
         self._limit_end = limit_end
 
@@ -77,9 +85,14 @@ class Run:
             and record.visible_to == "all"
             and not record.pinned
             and record.replaces is None
-            and (record.model is None or self._index.is_leaf_model(record.provider, record.model))
+            and (record.model is None or self._is_known_model(record))
             and not results_in(record)
         )
+
+    def _is_known_model(self, record: MessageEntry) -> bool:
+        """Returns whether the model of a message is that of its parent, so that the index need not know it."""
+        index = self._index
+        return index.is_leaf_model(record.provider, record.model) and self._parent == index.state.leaf
 
     def append(self, members: bytes, leaf_id: str | None) -> tuple[str, str, str] | None:
         """Appends a message that the run takes.
@@ -169,8 +182,9 @@ class Run:
         ids, starts, lengths, crcs = map(list, zip(*added[1:], strict=True))
         ends = [state.end, *(start + length + 1 for start, length in zip(starts, lengths, strict=True))]
         groups = sum(start != end for start, end in zip(starts, ends, strict=False))  # a group mark lies in between
-        bulk.add_messages(index.tree, ids, state.leaf.row, starts, lengths, are_new=True)
-        state.leaf = Leaf(len(index.tree) - 1, ids[-1])
+        bulk.add_messages(index.tree, ids, self._parent.row, starts, lengths, are_new=True)
+        index.move_leaf(Leaf(len(index.tree) - 1, ids[-1]), known_model=self._parent == state.leaf)
+        self._parent = state.leaf
         state.lines += len(ids) + groups
         state.last_crc = crcs[-1]
         state.end = ends[-1]

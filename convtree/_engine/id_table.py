@@ -33,6 +33,7 @@ class IdTable:
         self.shift = 64 - 6  # the slots are numbered by the upper bits of a product
         self.full = hashes.persisted + len(self.slots) // 2  # the row after which the table grows
         self._missed = ("", 0, 0)  # the last id that was not found, its hash, and the slot for it
+        self._hit: tuple[str, int] = ("", 0)  # the last id that was found, and its row: a write asks several times
 
     def prefetch(self, count: int) -> None:
         """Fetches the table of a snapshot in order, if looking for `count` ids would fetch most of it page by page."""
@@ -42,16 +43,23 @@ class IdTable:
 
     def find(self, id: str) -> int | None:
         """Returns the row of an id."""
+        known, row = self._hit
+        if known == id:
+            return row
         hashed = hash_of(id)
         product = hashed * self.factor & _64_BITS
         slots, hashes = self.slots, self.hashes
         slot = product >> self.shift
         while (row := slots[slot]) != EMPTY:
             if hashes[row] == hashed and self.same_id(row, id):
+                self._hit = id, row
                 return row
             slot = (slot + 1) % len(slots)
         self._missed = id, hashed, slot
-        return None if self.persisted is None else self.find_persisted(self.persisted, product, hashed, id)
+        found = None if self.persisted is None else self.find_persisted(self.persisted, product, hashed, id)
+        if found is not None:
+            self._hit = id, found
+        return found
 
     def candidate(self, id: str) -> int | None:
         """Returns a row with the hash of an id, which may be that of another id; None if there is no such row."""

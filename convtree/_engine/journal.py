@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
-from convtree._engine import codec, snapshot
+from convtree._engine import codec, save_points, snapshot
 from convtree._engine.columns import SnapshotDamaged
 from convtree._engine.fast_append import Run
 from convtree._engine.index_state import Leaf
@@ -30,15 +30,6 @@ LOST_HEADER = Header(id="", seal="crc32")  # stands for a header that was damage
 RECENT = 64  # how many records a follower remembers, to find its place after a repair
 TRIES = 8  # how often a log may be replaced during one call
 
-# At a close, a snapshot is saved when the part of the log that the last one lacks is longer than this, and not much
-# shorter than the rest: a close per request costs nothing, and a long log is not copied for every few thousand entries.
-_TAIL_ROWS, _TAIL_BYTES, _TAIL_PART = 1024, 2**20, 1 / 64
-
-# While a log grows, one is saved at thresholds of its length: of several writers, the one that crosses a threshold does
-# it. They are a step apart, counted in units of the work of a scan: a row, or 4 KiB of the log. A step is this many
-# units, or between a sixteenth and an eighth of all, so that all saves together write at most 16 times as much as the
-# last.
-_STEP_UNITS, _UNIT_BYTES = 1024, 4096
 _LONGEST_RUN = 256  # messages that the index may lack
 
 
@@ -219,13 +210,14 @@ class Journal:
                 raise
             else:
                 assert batch is not None
-                if self.index.state.findings:
-                    self.index.forget_torn()  # it was cut off
-                before = len(self.index.tree), self.index.state.end
+                index = self._index
+                if index.state.findings:
+                    index.forget_torn()  # it was cut off
+                before = len(index.tree), index.state.end
                 if chunk.lines:
                     self._add_written(batch, chunk)
                 self._half_scanned = self._unfinished = False
-                if self._unsaved_loss or self._crossed_threshold(*before):
+                if self._unsaved_loss or save_points.is_crossed(before, self._length):
                     self._save()
                 return batch
         raise self.replaced_too_often()
@@ -254,33 +246,43 @@ class Journal:
         """Returns a run that has room for so many messages; None if they must be written otherwise."""
         if self.run is not None and self.run.room < count:
             self._settle()
-            self.run = None
+            return self.begin_run()
         return self.run or self.begin_run()
 
-    def begin_run(self) -> Run | None:
-        """Makes a run behind the last line that the index has; None if the next append must look at more."""
+    def run_below(self, id: str) -> Run | None:
+        """Returns a run whose first message is below an entry; None if there is no such entry, or as `run_for`."""
+        index = self.index
+        row = index.node(id)
+        return None if row is None else self.begin_run(Leaf(row, id))
+
+    def begin_run(self, parent: Leaf | None = None) -> Run | None:
+        """Makes a run behind the last line that the index has; None if the next append must look at more.
+
+        Its first message is below `parent`; left out, below the leaf.
+        """
+        self.run = None
         if self._append_at is None or self._unsaved_loss or self.index_is_partial:
             return None
         index, state = self._index, self._index.state
         if index.sealed_from != 0 or index.header is None or state.findings or state.read_only is not None:
             return None
-        if state.leaf.id is None or state.leaf_uncertain_because is not None:
+        parent = parent or state.leaf
+        if parent.id is None or state.leaf_uncertain_because is not None:
             return None
         try:
-            index.tree.links_below(state.leaf.row)  # fetched now, because `settle` must not fail
+            index.tree.links_below(parent.row)  # fetched now, because `settle` must not fail
         except SnapshotDamaged:
             return None
-        units = _units(len(index.tree), state.end)
-        step = _step(units)
-        half = (step - units % step) // 2  # so that rows and bytes together stay below the next threshold
+        half = save_points.units_left((len(index.tree), state.end)) // 2  # rows and bytes grow at the same time
         self.run = Run(
             index,
             self._append_at,
             not self._append_is_atomic,
             self.clock,
             self.id_source,
+            parent=parent,
             limit=min(_LONGEST_RUN, half),
-            limit_end=state.end + half * _UNIT_BYTES,
+            limit_end=state.end + half * save_points.UNIT_BYTES,
         )
         return self.run
 
@@ -314,14 +316,15 @@ class Journal:
             raise ReadOnlySession(f"{self.log.location}: this session is read-only: {self._index.state.read_only}")
 
     def _add_written(self, batch: WriteBatch, chunk: Chunk) -> None:
-        start = len(self.index.tree)
+        index = self._index
+        start = len(index.tree)
         try:
             self._half_scanned = True
-            if self.index.state.lines and len(chunk.lines) - len(batch.added) < 2:
-                self.index.add_written(batch.added, chunk.positions, chunk.lines, batch.crc)
-                self.index.state.end = chunk.end  # in memory, positions are not bytes
+            if index.state.lines and len(chunk.lines) - len(batch.added) < 2:
+                index.add_written(batch.added, chunk.positions, chunk.lines, batch.crc)
+                index.state.end = chunk.end  # in memory, positions are not bytes
             else:
-                self.index.scan(*chunk)  # the header, too, or several groups
+                index.scan(*chunk)  # the header, too, or several groups
             self._half_scanned = False
         except SnapshotDamaged:
             self.rescan()
@@ -329,7 +332,7 @@ class Journal:
             self.read_replaced()
             return
         # an entry that was lost takes its old row
-        self._saw_own(start, min(start + len(batch.added), len(self.index.tree)))
+        self._saw_own(start, min(start + len(batch.added), len(self._index.tree)))
 
     def _scan_chunks(self, chunks: Iterable[Chunk]) -> None:
         index = self.index
@@ -451,24 +454,18 @@ class Journal:
 
         Best effort: errors are ignored, because the snapshot is only a cache.
         """
-        (rows, end), (saved_rows, saved_end) = (len(self.index.tree), self.index.state.end), self._saved
-        worth = rows - saved_rows > max(_TAIL_ROWS, saved_rows * _TAIL_PART) or end - saved_end > max(
-            _TAIL_BYTES, saved_end * _TAIL_PART
-        )
-        if worth or always:
+        if always or save_points.is_due_at_close(self._length, self._saved):
             self._save()
 
     def save_long_scan(self) -> None:
         """Saves the index, as `save_snapshot` does, if opening the log had to scan more than a step of it."""
-        units = _units(len(self.index.tree), self.index.state.end)
-        if units - _units(*self._saved) > _step(units):
+        if save_points.is_due_at_open(self._length, self._saved):
             self._save()
 
-    def _crossed_threshold(self, rows: int, end: int) -> bool:
-        """Returns whether the log, which had so many rows up to `end`, has grown over a threshold."""
-        units = _units(len(self.index.tree), self.index.state.end)
-        step = _step(units)
-        return _units(rows, end) // step != units // step
+    @property
+    def _length(self) -> save_points.Length:
+        index = self.index
+        return len(index.tree), index.state.end
 
     def _save(self) -> None:
         index = self.index
@@ -501,13 +498,3 @@ def _behind(chunk: Chunk, end: int) -> Chunk:
         return chunk
     known = bisect_left(chunk.positions, end)
     return chunk._replace(positions=chunk.positions[known:], lines=chunk.lines[known:])
-
-
-def _units(rows: int, end: int) -> int:
-    """Returns how much work it is to scan a log of so many rows that ends at a position."""
-    return rows + end // _UNIT_BYTES
-
-
-def _step(units: int) -> int:
-    """Returns how far apart the thresholds are at which a log of this length is saved."""
-    return max(_STEP_UNITS, 1 << max(0, units.bit_length() - 4))

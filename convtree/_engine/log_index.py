@@ -289,9 +289,9 @@ class Index(LineScan):
     def _index_mark(self, mark: Entry | Mark, position: int, length: int) -> None:
         match mark:
             case LeafMark(target_id=None):
-                self._move_leaf(NO_LEAF)
+                self.move_leaf(NO_LEAF)
             case LeafMark(target_id=str(target)) if (row := self.node(target)) is not None:
-                self._move_leaf(Leaf(row, target))
+                self.move_leaf(Leaf(row, target))
             case LabelMark(target_id=target, label=label) if self.node(target) is not None:
                 self.labels.set(target, label)
             case SessionInfoMark():
@@ -303,10 +303,13 @@ class Index(LineScan):
                 if isinstance(mark, LeafMark):
                     self.state.leaf_uncertain_because = found
 
-    def _move_leaf(self, leaf: Leaf) -> None:
-        self.state.leaf, self.state.leaf_uncertain_because, self._leaf_model = leaf, None, None
+    def move_leaf(self, leaf: Leaf, *, known_model: bool = False) -> None:
+        """Moves the leaf. `known_model` says that the model there is the same."""
+        self.state.leaf, self.state.leaf_uncertain_because = leaf, None
+        if not known_model:
+            self._leaf_model = None
 
-    def is_leaf_model(self, provider: str | None, model: str) -> bool:
+    def is_leaf_model(self, provider: str | None, model: str | None) -> bool:
         """Returns whether this is the model at the leaf, as far as it is known."""
         return self._leaf_model == (provider, model)
 

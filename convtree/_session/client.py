@@ -265,8 +265,8 @@ class Client(Uncopyable, ForkAware):
         is_nested = is_owned(lock)
         try:  # as `Unlocking` does it, without its calls
             with lock:
-                if parent_id is LEAF and reply_to is None and label is None and move_leaf and not expected:
-                    plain = self._append_plain(records)
+                if parent_id is not None and reply_to is None and label is None and move_leaf and not expected:
+                    plain = self._append_plain(records, parent_id)
                     if plain is not None:
                         return plain
                 seen = self.seen(on_stale, expected)
@@ -277,18 +277,21 @@ class Client(Uncopyable, ForkAware):
                 release(lock)
             raise
 
-    def _append_plain(self, records: Sequence[EncodedRecord]) -> list[Any] | None:
-        """Appends records at the leaf by the fast path; returns None if that cannot do it. The caller has the lock."""
+    def _append_plain(self, records: Sequence[EncodedRecord], parent_id: str | AtLeaf) -> list[Any] | None:
+        """Appends records by the fast path; returns None if that cannot do it. The caller has the lock."""
         if self.closed or self._refusal is not None:
             return None
-        run = self.journal.run_for(len(records))
+        if parent_id is LEAF or parent_id == self.leaf_id:
+            run, parent_id = self.journal.run_for(len(records)), self.leaf_id or ""
+        else:
+            run = self.journal.run_below(parent_id) if isinstance(parent_id, str) else None
         if run is None or not all(run.takes(each.record) for each in records):
             return None
         if len(records) == 1:
-            one = run.append(records[0].fields[1:-1], self.leaf_id)
+            one = run.append(records[0].fields[1:-1], parent_id)
             placed = None if one is None else [one]
         else:
-            placed = run.append_many([each.fields[1:-1] for each in records], self.leaf_id)
+            placed = run.append_many([each.fields[1:-1] for each in records], parent_id)
         if placed is None:
             return None
         self.leaf_id = placed[-1][0]

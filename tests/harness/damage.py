@@ -34,7 +34,7 @@ from convtree import (
     ReadOnlySession,
     Session,
 )
-from convtree._engine import codec, journal
+from convtree._engine import codec, save_points
 from convtree._model.findings import LOST
 from convtree.repair import repair
 
@@ -409,7 +409,7 @@ class Run:
 
 def _save_index(path: Path) -> bytes:
     """Saves an index of a log; returns its bytes."""
-    with patch.multiple(journal, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0):
+    with patch.multiple(save_points, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0):
         Session.open(path, durability="process").close()
     return _index(path).read_bytes()
 

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from convtree import CompactionEntry, MessageEntry, ReadOnlySession, Session, SessionExists, SessionFailed
-from convtree._engine import journal, snapshot
+from convtree._engine import save_points, snapshot
 from convtree._logs import descriptors, put_new
 from convtree._tools import repair as repairing
 from convtree.repair import repair, verify
@@ -256,7 +256,7 @@ def _damaged(world: World) -> None:
 
 def _always_saving() -> Any:
     """Makes every close save an index."""
-    return patch.multiple(journal, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0)
+    return patch.multiple(save_points, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0)
 
 
 def _with_index(world: World) -> None:

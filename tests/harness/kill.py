@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from convtree import MessageEntry, SessionNotFound, StaleLeaf
-from convtree._engine import journal
+from convtree._engine import save_points
 from convtree._session.session import Session
 
 from . import sabotage
@@ -76,9 +76,9 @@ def write(
         open_session, path, durability="process", on_stale="rebase" if style == "rebase" else "branch"
     )
     if indexed:
-        journal._TAIL_ROWS = journal._TAIL_BYTES = 0
-        journal._TAIL_PART = 0
-        journal._STEP_UNITS = 16
+        save_points._TAIL_ROWS = save_points._TAIL_BYTES = 0
+        save_points._TAIL_PART = 0
+        save_points._STEP_UNITS = 16
     session = open_again()
     last = session.leaf_id
     number = 0

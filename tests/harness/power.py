@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from convtree import LeafUncertain, SessionNotFound
-from convtree._engine import journal
+from convtree._engine import save_points
 from convtree._engine.log import Durability
 from convtree._session.session import Session
 from convtree.repair import repair, vacuum, verify
@@ -91,7 +91,7 @@ Say = Callable[[str], None]
 def appending(path: Path, durability: Durability, prefix: str, seed: int) -> Callable[[Say], None]:
     def work(say: Say) -> None:
         choose = random.Random(seed)
-        journal._STEP_UNITS = 16  # an index is saved all the time
+        save_points._STEP_UNITS = 16  # an index is saved all the time
         session = open_session(path, durability=durability, on_stale="rebase")
         for number in range(10**6):
             count = choose.choice((1, 1, 1, 2, 5))

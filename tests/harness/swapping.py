@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from convtree import ConvtreeError, Session, open_store
-from convtree._engine import journal
+from convtree._engine import save_points
 from convtree.exchange import export_file, import_file
 from convtree.repair import redact_session, repair
 
@@ -38,8 +38,8 @@ _SECRET = "AKIAIOSFODNN7EXAMPLZ"
 
 def begin(place: Path) -> str:
     """Stores sessions, one with an index, one with a torn tail, one damaged."""
-    journal._TAIL_ROWS = journal._TAIL_BYTES = 0
-    journal._TAIL_PART = 0
+    save_points._TAIL_ROWS = save_points._TAIL_BYTES = 0
+    save_points._TAIL_PART = 0
     with open_store(str(place), durability="process") as store:
         for id in ("plain", "torn", "damaged", "secret", "gone"):
             with store.create(id=id, owner="ann") as session:
