@@ -14,20 +14,22 @@ from tempfile import TemporaryDirectory
 
 from field import get, here, prepare
 from harness import Figure, measure, medians, options, p50s, workplace
-from report import TARGET_HEADS, Results, exponent, judge, power, table, times
+from report import TARGET_HEADS, Results, duration, exponent, judge, power, table, times
 
 HUNDRED = ", 100 in one call"
 _SYNCED = ("os.write + fdatasync", "convtree", "sqlite3 by hand", "SQLiteSession", "AdvancedSQLiteSession")
+_REFERENCES = ("RocksDB", "LMDB")
 _BY_HAND = "by hand: open, json.dumps, write"
 _PROCESS = 'convtree, durability="process"'
 _BRANCH = "convtree, branch to the middle + append"
 _BELOW = "convtree, append below the middle"
 GROUPS = {
-    "one append, synced": _SYNCED,
+    "one append, synced": (*_SYNCED, *_REFERENCES),
     # A group of its own, because its writes would push the files of the others out of memory.
     "one append of the whole state, synced": ("SqliteSaver",),
     "one append, not synced": ("os.write", _BY_HAND, _PROCESS, _BRANCH, _BELOW, "pi", "pi-agent-harness-lc"),
     "one call, synced": tuple(name + HUNDRED for name in _SYNCED),
+    "one call, not synced": tuple(name + HUNDRED for name in (_BY_HAND, _PROCESS)),
 }
 _SMALL = 10_000  # a shorter conversation is copied for each run, so that its length stays the same
 
@@ -86,12 +88,16 @@ def targets(results: Results) -> Iterator[Sequence[str]]:
     most = max(results.given.sizes)
     for name, other, factor in (
         ("convtree", "os.write + fdatasync", 1.3),
-        (_PROCESS, _BY_HAND, 1),
-        (_PROCESS, "pi", 1.2),
-        (_BRANCH, _PROCESS, 2),
-        (_BELOW, _PROCESS, 2),
+        (_PROCESS, _BY_HAND, 0.9),
+        (_PROCESS, "pi", 1.1),
+        (_PROCESS + HUNDRED, _BY_HAND + HUNDRED, 1.5),
+        ("convtree" + HUNDRED, "SQLiteSession" + HUNDRED, 1),
     ):
         yield judge(f"{name}, beside {other}, at {most:,}", results.ratio(name, other, most), times, factor)
+    for name, extra_s in ((_BELOW, 25e-6), (_BRANCH, 40e-6)):
+        found, plain = results.get(name, most), results.get(_PROCESS, most)
+        above = None if found is None or plain is None else found - plain
+        yield judge(f"{name}, above a plain append, at {most:,}", above, duration, extra_s)
     for name in ("convtree", _PROCESS, _BRANCH):
         found = exponent(results.costs(name))  # both directions: a cost that shrinks with the length was disturbed
         yield judge(f"{name}, growth or shrinking", None if found is None else abs(found), power, 0.05)

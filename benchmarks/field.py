@@ -10,7 +10,7 @@ from pathlib import Path
 from conversation import Peer
 from harness import Figure, FigureFailed, measure
 from ours import Branching, ByHand, Cold, Elsewhere, Indexed, JsonLines, OrjsonLines, Raw, RawSynced, ReadFile, Unsynced
-from peers import AgentsAdvanced, AgentsSQLite, LangGraph, Pi, PiPython, SQLiteTable
+from peers import LMDB, AgentsAdvanced, AgentsSQLite, LangGraph, Pi, PiPython, RocksDB, SQLiteTable
 from report import Results
 
 PEERS: dict[str, type[Peer]] = {
@@ -18,7 +18,7 @@ PEERS: dict[str, type[Peer]] = {
     for peer in (
         *(Indexed, Cold, Unsynced, Branching, Elsewhere),
         *(RawSynced, Raw, ByHand, ReadFile, OrjsonLines, JsonLines),
-        *(SQLiteTable, AgentsSQLite, AgentsAdvanced, LangGraph, Pi, PiPython),
+        *(SQLiteTable, RocksDB, LMDB, AgentsSQLite, AgentsAdvanced, LangGraph, Pi, PiPython),
     )
 }
 

@@ -172,6 +172,19 @@ class ByHand(_Floor):
 
         return timed(open_and_dump, messages())
 
+    def many(self, path: str) -> Batch:
+        """One call writes 100 lines."""
+        plain = f"{path}.hands"
+
+        def open_and_dump(chain: list[dict[str, Any]]) -> None:
+            with open(plain, "a") as file:
+                file.write("\n".join(map(json.dumps, chain)) + "\n")
+
+        return timed(open_and_dump, pieces(messages(), 100))
+
+    def close(self) -> None:
+        pass
+
 
 class ReadFile(_Floor):
     name = "reading the file"

@@ -92,6 +92,76 @@ class SQLiteTable(Peer):
         self.database.close()
 
 
+class _KeyValues(Peer):
+    """An embedded store of keys and values, as the physical reference of a durable append: a number and a text."""
+
+    def __init__(self) -> None:
+        import orjson
+
+        self.dumps = orjson.dumps
+
+    def put(self, key: bytes, value: bytes) -> object:
+        raise NotImplementedError
+
+    def add(self, chain: list[dict[str, Any]]) -> None:
+        for message in chain:
+            self.put(self.count.to_bytes(8), self.dumps(message))
+            self.count += 1
+
+    def make(self, path: str, entries: int) -> None:
+        """Creates nothing: what an append costs does not depend on the number of keys."""
+
+    def appender(self, path: str) -> Batch:
+        self.count = 0
+        self.open(path)
+        return timed(self.add, pieces(messages(), 1))
+
+    def open(self, path: str) -> None:
+        raise NotImplementedError
+
+
+class RocksDB(_KeyValues):
+    """RocksDB, whose log is synced by every write."""
+
+    name = "RocksDB"
+    file = "rocks"
+    distribution = "rocksdict"
+
+    def open(self, path: str) -> None:
+        from rocksdict import Options, Rdict, WriteOptions
+
+        synced = WriteOptions()
+        synced.sync = True
+        self.database = Rdict(f"{path}.{os.getpid()}", Options(raw_mode=True))
+        self.database.set_write_options(synced)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.database[key] = value
+
+    def close(self) -> None:
+        self.database.close()
+
+
+class LMDB(_KeyValues):
+    """LMDB, which syncs every transaction."""
+
+    name = "LMDB"
+    file = "lmdb"
+    distribution = "lmdb"
+
+    def open(self, path: str) -> None:
+        import lmdb
+
+        self.environment = lmdb.open(f"{path}.{os.getpid()}", map_size=2**30)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        with self.environment.begin(write=True) as transaction:
+            transaction.put(key, value)
+
+    def close(self) -> None:
+        self.environment.close()
+
+
 class AgentsSQLite(LoopPeer):
     """The flat session of the OpenAI Agents SDK. It has no compaction, so the last 50 items are requested."""
 
