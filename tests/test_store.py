@@ -328,19 +328,19 @@ def test_a_log_that_grows_while_it_is_read(store: SessionStore) -> None:
     assert store.info("a").messages == 2
 
 
-def test_a_log_deleted_after_the_scan(store: SessionStore, folder: Path) -> None:
+def test_a_log_deleted_after_the_look(store: SessionStore, folder: Path) -> None:
     """It is neither listed nor a finding."""
     catalogue = catalogue_of(store)
     begin(store, "a")
     begin(store, "b")
-    original = catalogue._scan
+    original = catalogue._look
 
-    def scan() -> Any:
+    def look() -> Any:
         stamps = original()
         (folder / "a.jsonl").unlink(missing_ok=True)
         return stamps
 
-    with patch.object(catalogue, "_scan", scan):
+    with patch.object(catalogue, "_look", look):
         assert (ids(store.list()), store.findings) == (["b"], [])
     begin(store, "a", "again")
     assert said(store) == {"a": "again", "b": "hello"}
@@ -705,20 +705,20 @@ store.list(progress=lambda done, of: done > 100 and os.kill(os.getpid(), signal.
 
 
 def test_a_session_added_during_a_sync_stays(store: SessionStore, folder: Path) -> None:
-    """Another process adds it between our look at the tables and our scan."""
+    """Another process adds it between our look at the tables and that at the files."""
     begin(store, "a")
     store.list()
     with opened(folder) as other:
         catalogue = catalogue_of(store)
-        original = catalogue._scan
+        original = catalogue._look
 
-        def scan() -> Any:
+        def look() -> Any:
             stamps = original()
             begin(other, "b")
             other.list()
             return stamps
 
-        with patch.object(catalogue, "_scan", scan):
+        with patch.object(catalogue, "_look", look):
             store.list()
         with sqlite3.connect(folder / CATALOGUE) as connection:
             rows = connection.execute("SELECT session_id FROM ct_sessions ORDER BY session_id").fetchall()
@@ -1095,7 +1095,7 @@ def test_lists_during_appends(store: SessionStore) -> None:
 # --- races, forced -------------------------------------------------------------------------
 
 
-def test_a_log_deleted_during_the_scan(store: SessionStore, folder: Path) -> None:
+def test_a_log_deleted_during_the_look(store: SessionStore, folder: Path) -> None:
     """It is not listed."""
     begin(store, "a")
     begin(store, "b")

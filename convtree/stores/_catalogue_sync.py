@@ -8,7 +8,7 @@ brings it up to date before it reads.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
@@ -46,6 +46,10 @@ T = TypeVar("T")
 _COMMIT = 50  # sessions in one transaction
 _RESETS = 3  # after this many damaged files, the tables stay in memory
 
+#: of the tables as another process has changed them
+_SELECT_STAMPS = "SELECT session_id, size, mtime_ns, inode FROM ct_files WHERE generation > :loaded"
+#: with this transaction. Who has loaded stamps of an earlier generation loads all of them again.
+_NOTE_REMOVED = "UPDATE ct_state SET removed = generation + 1"
 _UNKNOWN: LogStamp = (-1, 0, 0)  # equals no stamp: an unreadable log is read again at every sync
 
 
@@ -61,7 +65,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     Args:
         path: the file of the tables, shared by all processes that use the store; None keeps them in memory.
-        scan: returns the stamp of every log in the store, by session id. Called once for each `sync`.
+        scan: returns the stamp of every log in the store, by session id. Called at most once for each `sync`.
         open_log: opens a log for reading; `SessionNotFound` if it was deleted since the scan.
         ledger: keeps what deleted sessions had used; None: in memory.
     """
@@ -82,7 +86,9 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         self._open_log = open_log
         self._lock = RLock()
         self._stamps: dict[str, LogStamp] = {}  # of the logs as the tables have them
+        self._unsettled: set[str] | None = None  # ids whose stamp may be another than the last look has; None: any
         self._seen_version = -1  # of the file, when the stamps were loaded
+        self._loaded = -1  # the generation of the tables that the stamps are of
         self._generation = -1  # of the tables, as this process has seen or written it last; -1: unknown
         self._shared: dict[str, int] = {}  # records of copies that count in another log, for the next read
         self._resets = 0
@@ -231,6 +237,8 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     def _note_written(self, generation: int) -> None:
         # If another process wrote since the stamps were loaded, there is nothing to find out by it.
         self._generation = generation if generation == self._generation + 1 else -1
+        if generation == self._loaded + 1:  # else another process wrote in between, and this is loaded with that
+            self._loaded = generation
         self._tables.written()
 
     def _connect(self) -> sqlite3.Connection:
@@ -278,7 +286,8 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def _forget(self) -> None:
         """Forgets what was read from the tables."""
-        self._stamps, self._seen_version, self._generation, self._linked = {}, -1, -1, None
+        self._stamps, self._unsettled, self._linked = {}, None, None
+        self._seen_version, self._generation, self._loaded = -1, -1, -1
 
     def _after_fork(self) -> None:
         """Leaves the connection to the parent. The child must neither use it nor close it."""
@@ -323,17 +332,22 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     def _sync(self, progress: Progress | None) -> None:
         self._check_tables()
         self._add_links()
-        self._load_stamps()  # before the scan: a log that another process adds in between must not look deleted
-        stamps = self._scan()
+        self._load_stamps()  # before the look: a log that another process adds in between must not look deleted
+        stamps, looked_at = self._look()
         known = self._stamps
-        if known == stamps:
+        if looked_at is None or self._unsettled is None:
+            self._unsettled = None if known != stamps else set()
+        else:
+            self._unsettled |= looked_at
+        if self._unsettled is not None and not self._unsettled:
             return
-        gone = [id for id in known if id not in stamps]
-        changed = [id for id, stamp in stamps.items() if known.get(id) != stamp]
+        gone = [id for id in (self._unsettled or known) if id in known and id not in stamps]
+        changed = [id for id in (self._unsettled or stamps) if id in stamps and known.get(id) != stamps[id]]
         if gone:
             with self.writing() as execute:
                 for id in gone:
                     self._remove(execute, id)
+                execute(_NOTE_REMOVED)
         done = 0
         for batch in batched(changed, _COMMIT):
             with self.writing() as execute:
@@ -344,14 +358,19 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
                 progress(done, len(changed))
         for id in gone:
             del known[id]
-        self._count_copies(bool(gone), changed)
+        again = self._count_copies(bool(gone), changed)
+        self._unsettled = {id for id in (*changed, *again) if known.get(id) != stamps.get(id)}
 
-    def _count_copies(self, any_gone: bool, changed: Collection[str]) -> None:
-        """Reads copies again whose shared part is another now."""
+    def _look(self) -> tuple[Mapping[str, LogStamp], Set[str] | None]:
+        """Returns the stamps of all logs, and which may have changed since the last look; None: any may have."""
+        return self._scan(), None
+
+    def _count_copies(self, any_gone: bool, changed: Collection[str]) -> list[str]:
+        """Reads copies again whose shared part is another now. Returns them."""
         with self.reading() as execute:
             copies = copies_in(execute)
             stored = dict(map(tuple, execute("SELECT session_id, shared FROM ct_files WHERE shared > 0")))
-        concerned = set(changed)
+        concerned, again = set(changed), []
         for id in copies.keys() | stored.keys():
             others = copies.get(id, [])
             if id not in self._stamps or not (any_gone or concerned.intersection((id, *others))):
@@ -362,6 +381,8 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
                 with self.writing() as execute:
                     self._remove(execute, id)
                     self._stamps[id] = self._sync_log(execute, id, self._stamps[id])
+                again.append(id)
+        return again
 
     def _add_links(self) -> None:
         """Adds what leads past deleted sessions to the tables."""
@@ -375,7 +396,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         self._linked = lines
 
     def _load_stamps(self) -> None:
-        """Loads the stamps of the logs as the tables have them, if another process changed the tables.
+        """Loads the stamps of the logs as the tables have them, where another process changed the tables.
 
         Raises:
             CatalogueReset: something else than convtree changed them: their generation is the same.
@@ -384,13 +405,20 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             ((version,),) = execute("PRAGMA data_version")
             if version == self._seen_version:
                 return
-            ((generation,),) = execute("SELECT generation FROM ct_state")
-            rows = execute("SELECT session_id, size, mtime_ns, inode FROM ct_files")
-            stamps = {id: (size, mtime_ns, inode) for id, size, mtime_ns, inode in rows}
+            ((generation, removed),) = execute("SELECT generation, removed FROM ct_state")
+            loads_all = self._loaded < removed  # as it is at first
+            rows = execute(_SELECT_STAMPS, {"loaded": -1 if loads_all else self._loaded})
         # To truncate the WAL changes the version, too.
         if generation == self._generation and not self._tables.is_stamped_anew():
             self._discard_tables()
-        self._stamps, self._seen_version, self._generation = stamps, version, generation
+        stamps: dict[str, LogStamp] = {id: (size, mtime_ns, inode) for id, size, mtime_ns, inode in rows}
+        if loads_all:
+            self._stamps, self._unsettled = stamps, None
+        else:
+            self._stamps |= stamps
+            if self._unsettled is not None:
+                self._unsettled |= stamps.keys()
+        self._seen_version, self._generation, self._loaded = version, generation, generation
 
     def _sync_log(self, execute: Execute, id: str, stamp: LogStamp) -> LogStamp:
         """Reads a log's new lines, or all of them if it is another log than before. Returns the stamp to remember."""
@@ -416,7 +444,8 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
                 if code is None and unread:  # a snapshot of the index hides such damage until a line is read
                     code = "bad_seal"
         except SessionNotFound:
-            self._remove(execute, id)  # it was deleted after the scan
+            self._remove(execute, id)  # it was deleted after the look
+            execute(_NOTE_REMOVED)
             return stamp
         except NotALog:
             self._remove(execute, id)
@@ -427,7 +456,8 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             stamp = _UNKNOWN
         execute(
             "INSERT OR REPLACE INTO ct_files "
-            "VALUES (:id, :size, :mtime_ns, :inode, :records, :last_id, :code, :shared)",
+            "VALUES (:id, :size, :mtime_ns, :inode, :records, :last_id, :code, :shared, "
+            "(SELECT generation + 1 FROM ct_state))",
             {"id": id, "records": records, "last_id": last_id, "code": code, "shared": shared}
             | dict(zip(("size", "mtime_ns", "inode"), stamp, strict=True)),
         )

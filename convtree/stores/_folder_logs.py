@@ -1,0 +1,112 @@
+"""The stamps of the logs in a folder. Looks at all files, or at those that a watch says may have changed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Set
+from pathlib import Path
+
+from convtree._catalogue.types import LogStamp
+from convtree._logs.descriptors import with_open
+from convtree._logs.folder_watch import FolderWatch
+from convtree._model.entries import ID
+
+SUFFIX = ".jsonl"
+
+
+class FolderLogs:
+    """What is in a folder. For one thread at a time.
+
+    Args:
+        folder: the folder.
+        watched: whether a watch may say which files have changed: not where other machines write to the folder.
+
+    Attributes:
+        looked_at: ids of the logs that the last call of `look` looked at; None: all.
+        bad_names: of files that cannot be logs, as of the last look.
+    """
+
+    def __init__(self, folder: Path, *, watched: bool) -> None:
+        self._folder = folder
+        self._watch = FolderWatch(folder) if watched else None
+        self._stamps: dict[str, LogStamp] = {}
+        self._linked: set[str] = set()  # names of logs that can be written to under another name
+        self.looked_at: Set[str] | None = None
+        self.bad_names: set[str] = set()
+
+    def look(self) -> Mapping[str, LogStamp]:
+        """Returns the stamp of each log."""
+        try:
+            changed = None if self._watch is None else self._watch.changed()
+            if changed is None:
+                self._look_at_all()
+                self.looked_at = None
+            else:
+                names = {name for name in changed | self._linked if name.endswith(SUFFIX)}
+                for name in names:
+                    self._look_at(name)
+                self.looked_at = {_id_of(name) for name in names}
+        except BaseException:
+            self.close()  # the events are lost
+            raise
+        return self._stamps
+
+    def close(self) -> None:
+        """Ends the watch. The next look is at all files."""
+        if self._watch is not None:
+            self._watch.close()
+
+    def _look_at_all(self) -> None:
+        # Scanning a descriptor spares the kernel the path of the folder for each file.
+        if os.scandir in os.supports_fd:
+            with_open(self._folder, os.O_RDONLY, self._scan)
+        else:
+            self._scan(self._folder)
+
+    def _scan(self, folder: int | Path) -> None:
+        """Calls stat on every file. A list of a large store spends most of its time here."""
+        stamps: dict[str, LogStamp] = {}
+        linked, bad_names = set[str](), set[str]()
+        is_id, regular, cut = self._stamps.__contains__, stat.S_IFREG, -len(SUFFIX)  # known ids are not checked again
+        with os.scandir(folder) as found:
+            for each in found:
+                name = each.name
+                if not name.endswith(SUFFIX):
+                    continue
+                id = name[:cut]
+                if not is_id(id) and not ID.fullmatch(id):
+                    bad_names.add(name)
+                    continue
+                try:
+                    status = each.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # deleted since the directory was read
+                if status.st_mode & 0o170000 != regular:
+                    bad_names.add(name)
+                    continue
+                stamps[id] = (status.st_size, status.st_mtime_ns, status.st_ino)
+                if status.st_nlink > 1:
+                    linked.add(name)
+        self._stamps, self._linked, self.bad_names = stamps, linked, bad_names
+
+    def _look_at(self, name: str) -> None:
+        """Looks at one file again, which may be gone."""
+        id = _id_of(name)
+        self._stamps.pop(id, None)
+        self._linked.discard(name)
+        self.bad_names.discard(name)
+        try:
+            status = os.lstat(self._folder / name)
+        except FileNotFoundError:
+            return
+        if not ID.fullmatch(id) or not stat.S_ISREG(status.st_mode):
+            self.bad_names.add(name)
+            return
+        self._stamps[id] = (status.st_size, status.st_mtime_ns, status.st_ino)
+        if status.st_nlink > 1:
+            self._linked.add(name)
+
+
+def _id_of(name: str) -> str:
+    return name[: -len(SUFFIX)]
