@@ -20,8 +20,7 @@ from convtree._catalogue.copies import OwnRecords, held_elsewhere
 from convtree._catalogue.erasing import drop_deleted_words
 from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.ledger import add_links, rows_of
-from convtree._catalogue.marks import apply_marks
-from convtree._catalogue.record_summary import is_in_family, summarise_record
+from convtree._catalogue.record_summary import is_in_family
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._catalogue.texts import restored
 from convtree._catalogue.types import COPY, Cursor, Filter, LedgerRow, ListedSession, LogStamp, Progress, StoreFinding
@@ -29,24 +28,27 @@ from convtree._engine.log import Log
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import ConvtreeError, NotALog, SessionNotFound
-from convtree._model.interrupts import Unlocking, is_interrupt
+from convtree._model.interrupts import Unlocking, ending, is_interrupt
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
-from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._catalogue_file import CatalogueFile, MemoryTables, Tables, means_damage
 from convtree.stores._catalogue_transaction import CatalogueTransaction
 from convtree.stores._deletions import header_checksum, lines_for
-from convtree.stores._file_copies import copies_in, shared_records, without_shared
+from convtree.stores._file_copies import copies_in, shared_records
+from convtree.stores._ingesting import SeenLog, add_new, code_of, ingest, open_reader, remember
 from convtree.stores._ledger import Ledger, MemoryLedger, decode_line, last_lines, merged_lines
-from convtree.stores._reading_logs import await_append, first_serious_code, has_record
+from convtree.stores._reading_elsewhere import ReadersElsewhere, Reading
+from convtree.stores._reading_logs import await_append, has_record
 from convtree.stores._sql_catalogue import SqlCatalogue
 
 T = TypeVar("T")
 
 _COMMIT = 50  # sessions in one transaction
+_MANY = 500  # new logs: other processes help to read them
+_SENT = 2**20  # the largest log, in bytes, that another process reads
 _RESETS = 3  # after this many damaged files, the tables stay in memory
 
-#: of the tables as another process has changed them
+#: as another process has changed them
 _SELECT_STAMPS = "SELECT session_id, size, mtime_ns, inode FROM ct_files WHERE generation > :loaded"
 #: with this transaction. Who has loaded stamps of an earlier generation loads all of them again.
 _NOTE_REMOVED = "UPDATE ct_state SET removed = generation + 1"
@@ -68,6 +70,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         scan: returns the stamp of every log in the store, by session id. Called at most once for each `sync`.
         open_log: opens a log for reading; `SessionNotFound` if it was deleted since the scan.
         ledger: keeps what deleted sessions had used; None: in memory.
+        reading: how other processes open the logs, to read many at once; None: they cannot.
     """
 
     dialect: Dialect = "sqlite"
@@ -78,12 +81,14 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         scan: Callable[[], Mapping[str, LogStamp]],
         open_log: Callable[[str], Log],
         ledger: Ledger | None = None,
+        reading: Reading | None = None,
     ) -> None:
         self._tables: Tables = MemoryTables() if path is None else CatalogueFile(path)
         self._ledger = ledger or MemoryLedger()
         self._linked: list[bytes] | None = None  # the lines of the ledger whose links the tables have
         self._scan = scan
         self._open_log = open_log
+        self._reading = reading
         self._lock = RLock()
         self._stamps: dict[str, LogStamp] = {}  # of the logs as the tables have them
         self._unsettled: set[str] | None = None  # ids whose stamp may be another than the last look has; None: any
@@ -348,18 +353,39 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
                 for id in gone:
                     self._remove(execute, id)
                 execute(_NOTE_REMOVED)
-        done = 0
-        for batch in batched(changed, _COMMIT):
-            with self.writing() as execute:
-                read = {id: self._sync_log(execute, id, stamps[id]) for id in batch}
-            known |= read
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(changed))
+        self._read_logs(changed, stamps, progress)
         for id in gone:
             del known[id]
         again = self._count_copies(bool(gone), changed)
         self._unsettled = {id for id in (*changed, *again) if known.get(id) != stamps.get(id)}
+
+    def _read_logs(self, ids: Sequence[str], stamps: Mapping[str, LogStamp], progress: Progress | None) -> None:
+        """Reads logs into the tables: those that were written to last, last. Other processes help if there are many."""
+        ids = sorted(ids, key=lambda each: stamps[each][1])
+        batches = list(batched(ids, _COMMIT))
+        helped = [[id for id in batch if self._is_simple(id, stamps[id])] for batch in batches]
+        if self._reading is None or sum(map(len, helped)) < _MANY:
+            helped = []
+        readers = ReadersElsewhere(self._reading, helped)
+
+        def read() -> None:
+            done = 0
+            for batch in batches:
+                found = readers.next()
+                with self.writing() as execute:
+                    read = {id: stamps[id] for id in add_new(execute, found, stamps)} if found else {}
+                    self._shared |= dict.fromkeys(read, 0)
+                    read |= {id: self._sync_log(execute, id, stamps[id]) for id in batch if id not in read}
+                self._stamps |= read
+                done += len(batch)
+                if progress is not None:
+                    progress(done, len(ids))
+
+        ending(read, readers.close)
+
+    def _is_simple(self, id: str, stamp: LogStamp) -> bool:
+        """Returns whether another process may read a log: it is new, not too large to be sent, and no copy."""
+        return id not in self._stamps and stamp[0] <= _SENT and not self._shared.get(id)
 
     def _look(self) -> tuple[Mapping[str, LogStamp], Set[str] | None]:
         """Returns the stamps of all logs, and which may have changed since the last look; None: any may have."""
@@ -433,16 +459,14 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         try:
             with self._open_reader(id) as session:
                 unfinished = await_append(session)
-                if not (records and has_record(session, records - 1, last_id)):
+                if rows and not (records and has_record(session, records - 1, last_id)):
                     self._remove(execute, id)
                     records, last_id = 0, None
                 unread = len(session._index.tree) - records
                 for numbered in self._ingest(execute, id, session, records):
                     unread -= len(numbered)
                     records, last_id = numbered[-1][0] + 1, numbered[-1][1].id
-                code = first_serious_code(session.findings, but="torn_tail" if unfinished else None)
-                if code is None and unread:  # a snapshot of the index hides such damage until a line is read
-                    code = "bad_seal"
+                code = code_of(session, unread, unfinished=unfinished)
         except SessionNotFound:
             self._remove(execute, id)  # it was deleted after the look
             execute(_NOTE_REMOVED)
@@ -454,39 +478,17 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             self._remove(execute, id)
             records, last_id, code = 0, None, "unreadable"
             stamp = _UNKNOWN
-        execute(
-            "INSERT OR REPLACE INTO ct_files "
-            "VALUES (:id, :size, :mtime_ns, :inode, :records, :last_id, :code, :shared, "
-            "(SELECT generation + 1 FROM ct_state))",
-            {"id": id, "records": records, "last_id": last_id, "code": code, "shared": shared}
-            | dict(zip(("size", "mtime_ns", "inode"), stamp, strict=True)),
-        )
+        remember(execute, id, stamp, SeenLog(records, last_id, code), shared)
         return stamp
 
     def _open_reader(self, id: str) -> Session:
-        log = self._open_log(id)
-        try:
-            return Session(log, new_header(id), read_only=True)
-        except BaseException:
-            log.close()
-            raise
+        return open_reader(self._open_log(id))
 
     def _ingest(
         self, execute: Execute, id: str, session: Session, start: int
     ) -> Iterator[Sequence[tuple[int, Entry | Mark]]]:
         """Adds the records from number `start` to the tables, and yields each batch."""
-        for batch in batched(session.records(start)):
-            if not start:  # a log with a header only is no session yet
-                tables.add_session(execute, id, session.header)
-                start = 1
-            summaries = [summarise_record(record) for _, record in batch]
-            ((_, _, copying_to, *_),) = execute(tables.ADVANCE, tables.update_session_row(id, summaries, len(batch), 0))
-            numbers = [number for number, _ in batch]
-            numbered = zip(numbers, summaries, strict=True)
-            tables.add_lines(execute, [tables.line_of(id, number, each, None) for number, each in numbered])
-            tables.add_usage(execute, id, without_shared(numbers, summaries, self._shared.get(id, 0)), copying_to)
-            apply_marks(execute, id, numbers, summaries)
-            yield batch
+        return ingest(execute, id, session, start, self._shared.get(id, 0))
 
     def _remove(self, execute: Execute, id: str) -> None:
         tables.remove_session(execute, id)

@@ -31,6 +31,7 @@ from convtree.stores._catalogue_file import remove_tables
 from convtree.stores._catalogue_sync import CatalogueSync
 from convtree.stores._folder_logs import SUFFIX, FolderLogs
 from convtree.stores._ledger import last_lines
+from convtree.stores._reading_elsewhere import Reading
 from convtree.stores.base import BuildNew, Catalogue, Deletion, Replaced, Traces
 
 CATALOGUE = ".catalogue.sqlite"
@@ -231,7 +232,10 @@ class FolderBackend(Uncopyable):
     def _current_catalogue(self) -> FolderCatalogue:
         if self._catalogue is None:
             tables = self._tables_path()
-            self._catalogue = FolderCatalogue(self.path, tables, lambda each: self.log(each, "r"), self._ledger)
+            reading = Reading(_opener, (self.path, self._allow_network))
+            self._catalogue = FolderCatalogue(
+                self.path, tables, lambda each: self.log(each, "r"), self._ledger, reading
+            )
         return self._catalogue
 
     def _tables_path(self) -> Path | None:
@@ -314,10 +318,17 @@ class _FolderLog(JsonlLog):
 class FolderCatalogue(CatalogueSync):
     """A catalogue that follows the logs in a folder, and reports files whose names cannot be those of logs."""
 
-    def __init__(self, folder: Path, tables: Path | None, open_log: Callable[[str], Log], ledger: LedgerFile) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tables: Path | None,
+        open_log: Callable[[str], Log],
+        ledger: LedgerFile,
+        reading: Reading,
+    ) -> None:
         self._ledger_file = ledger
         self._logs = FolderLogs(folder, watched=tables is not None)
-        super().__init__(tables, self._logs.look, open_log, ledger)
+        super().__init__(tables, self._logs.look, open_log, ledger, reading)
         finalize(self, self._logs.close)
 
     def findings(self) -> list[StoreFinding]:
@@ -342,6 +353,12 @@ class FolderCatalogue(CatalogueSync):
         """Closes the tables, and ends the watch on the folder."""
         super().close()
         self._logs.close()
+
+
+def _opener(folder: Path, allow_network: bool) -> Callable[[str], Log]:
+    """Returns what opens the logs of a folder for reading, in another process."""
+    backend = FolderBackend(folder, allow_network=allow_network, create=False)
+    return lambda each: backend.log(each, "r")
 
 
 def _lock(log: JsonlLog, id: str) -> None:
