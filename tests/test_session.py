@@ -569,9 +569,9 @@ def test_a_page_behind_an_entry_that_is_elsewhere(session: Session) -> None:
     """It cannot be the last one of the page before."""
     question = session.append(user("q"))
     answer = session.append(assistant("a"))
-    with pytest.raises(ValueError, match="^after: not a child of this entry"):
+    with pytest.raises(ValueError, match=r"^after: not a child of this entry"):
         session.children(question, after=question)
-    with pytest.raises(ValueError, match="^after: not an alternative to this message"):
+    with pytest.raises(ValueError, match=r"^after: not an alternative to this message"):
         session.siblings(answer, after=question)
     with pytest.raises(EntryNotFound):
         session.children(question, after="nobody")

@@ -6,8 +6,8 @@ before `changed` is called is in its answer.
 
 In doubt, the answer is that any file may have changed: at first, after the queue was full, when another folder is at
 the path, after a fork, on file systems that others than this kernel may write to, and where no watch is to be had. A
-write through a memory map gives an event only when the file is closed, and one through a hard link in another folder
-gives none.
+write through a memory map gives an event only when the file is closed. One through a hard link in another folder gives
+none: whoever looks at a file with several links looks at it every time.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class FolderWatch(Uncopyable):
         """Reads the queue. Returns None if it does not say everything."""
         names: set[str] = set()
         try:
-            if identity_of(os.stat(self._folder)) != self._identity or not is_open_on(self._fd, self._fd_identity):
+            if not (self._is_there() and is_open_on(self._fd, self._fd_identity)):
                 return None
             while True:
                 if not _take(os.read(self._fd, _QUEUE), names):
@@ -107,6 +107,10 @@ class FolderWatch(Uncopyable):
             return names
         except OSError:
             return None
+
+    def _is_there(self) -> bool:
+        """Returns whether the folder at the path is the one that is watched."""
+        return identity_of(os.stat(self._folder)) == self._identity
 
 
 def _take(data: bytes, names: set[str]) -> bool:

@@ -112,6 +112,7 @@ class FolderBackend(Uncopyable):
                 changed = [id for id in there if expected.get(id, stamp := self._stamp_of(id)) != stamp]
                 changed = changed or self._current_catalogue().parents_of_other_tasks(there)
                 if changed:
+                    self._current_catalogue().look_at_all()
                     return Deletion([], changed)
             self._remove_recorded(there, logs)
             return Deletion(there, [])
@@ -340,6 +341,10 @@ class FolderCatalogue(CatalogueSync):
 
     def _look(self) -> tuple[Mapping[str, LogStamp], Set[str] | None]:
         return self._logs.look(), self._logs.looked_at
+
+    def look_at_all(self) -> None:
+        """Has the next query look at every file, whatever the watch says."""
+        self._logs.close()
 
     def _forget(self) -> None:
         super()._forget()
