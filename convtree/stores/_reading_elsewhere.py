@@ -35,7 +35,7 @@ class Reading(NamedTuple):
 # --- in the other process ---
 
 
-def main() -> None:
+def main() -> None:  # pragma: no cover  # in another process
     """Reads batches of logs, and sends what they add to the tables. Runs in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that writes is interrupted, and ends this one
     serve(sys.stdin.buffer, sys.stdout.buffer)
