@@ -377,20 +377,17 @@ class Tree:
         return sorted(found)
 
     def siblings_behind(self, row: int, behind: int, limit: int) -> list[int]:
-        """Returns up to `limit` siblings with a row above `behind`, in log order.
-
-        Looks at the rows from the message above to the last one returned.
-        """
+        """Returns up to `limit` siblings with a row above `behind`, in log order. Looks at the rows in between only."""
         above = self.message_above(row)
         if above == MISSING:
             return [row] if row > behind else []
-        parents, found = {above}, list[int]()  # entries that are looked through are parents of siblings
-        for each, parent in enumerate(self.parents.since(above + 1), above + 1):
-            if parent not in parents or not self.is_node(each):
-                continue
-            if self.kinds[each] & KIND != MESSAGE:
-                parents.add(each)
-            elif each > behind:
+        first, found = max(above, behind) + 1, list[int]()
+        below = {above: True, MISSING: False}  # whether what continues a row has this message above it
+        for each, parent in enumerate(self.parents.since(first), first):
+            if parent not in below:
+                is_message = parent >= 0 and self.kinds[parent] & KIND == MESSAGE
+                below[parent] = parent >= 0 and not is_message and self.message_above(parent) == above
+            if below[parent] and self.kinds[each] & KIND == MESSAGE:
                 found.append(each)
                 if len(found) == limit:
                     break
