@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping, Set
+from operator import attrgetter
 from pathlib import Path
 
 from convtree._catalogue.types import LogStamp
@@ -13,6 +15,9 @@ from convtree._logs.folder_watch import FolderWatch
 from convtree._model.entries import ID
 
 SUFFIX = ".jsonl"
+_STAMP = attrgetter("st_size", "st_mtime_ns", "st_ino")
+#: names of logs with a slash in between
+_NAMES = re.compile(rf"(?:{ID.pattern}{re.escape(SUFFIX)}(?:/|$))*")
 
 
 class FolderLogs:
@@ -66,29 +71,31 @@ class FolderLogs:
 
     def _scan(self, folder: int | Path) -> None:
         """Calls stat on every file. A list of a large store spends most of its time here."""
-        stamps: dict[str, LogStamp] = {}
+        found: dict[str, LogStamp] = {}
         linked, bad_names = set[str](), set[str]()
-        is_id, regular, cut = self._stamps.__contains__, stat.S_IFREG, -len(SUFFIX)  # known ids are not checked again
-        with os.scandir(folder) as found:
-            for each in found:
+        stamp, suffix, regular = _STAMP, SUFFIX, stat.S_IFREG
+        with os.scandir(folder) as entries:
+            for each in entries:
                 name = each.name
-                if not name.endswith(SUFFIX):
-                    continue
-                id = name[:cut]
-                if not is_id(id) and not ID.fullmatch(id):
-                    bad_names.add(name)
-                    continue
-                try:
-                    status = each.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # deleted since the directory was read
-                if status.st_mode & 0o170000 != regular:
-                    bad_names.add(name)
-                    continue
-                stamps[id] = (status.st_size, status.st_mtime_ns, status.st_ino)
-                if status.st_nlink > 1:
-                    linked.add(name)
-        self._stamps, self._linked, self.bad_names = stamps, linked, bad_names
+                if name.endswith(suffix):
+                    try:
+                        status = each.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # deleted since the directory was read
+                    if status.st_mode & 0o170000 != regular:
+                        bad_names.add(name)
+                        continue
+                    found[name] = stamp(status)
+                    if status.st_nlink > 1:
+                        linked.add(name)
+        if not _NAMES.fullmatch("/".join(found)):
+            wrong = [name for name in found if not ID.fullmatch(_id_of(name))]
+            bad_names.update(wrong)
+            for name in wrong:
+                del found[name]
+        cut = -len(SUFFIX)
+        stamps = {name[:cut]: each for name, each in found.items()}
+        self._stamps, self._linked, self.bad_names = stamps, linked - bad_names, bad_names
 
     def _look_at(self, name: str) -> None:
         """Looks at one file again, which may be gone."""
@@ -103,7 +110,7 @@ class FolderLogs:
         if not ID.fullmatch(id) or not stat.S_ISREG(status.st_mode):
             self.bad_names.add(name)
             return
-        self._stamps[id] = (status.st_size, status.st_mtime_ns, status.st_ino)
+        self._stamps[id] = _STAMP(status)
         if status.st_nlink > 1:
             self._linked.add(name)
 
