@@ -36,6 +36,7 @@ from convtree.stores._catalogue_transaction import CatalogueTransaction
 from convtree.stores._deletions import header_checksum, lines_for
 from convtree.stores._file_copies import copies_in, shared_records
 from convtree.stores._ingesting import SeenLog, add_new, code_of, ingest, open_reader, remember
+from convtree.stores._known_stamps import NOTE_REMOVED, KnownStamps
 from convtree.stores._ledger import Ledger, MemoryLedger, decode_line, last_lines, merged_lines
 from convtree.stores._reading_elsewhere import ReadersElsewhere, Reading
 from convtree.stores._reading_logs import await_append, has_record
@@ -48,10 +49,6 @@ _MANY = 500  # new logs: other processes help to read them
 _SENT = 2**20  # the largest log, in bytes, that another process reads
 _RESETS = 3  # after this many damaged files, the tables stay in memory
 
-#: as another process has changed them
-_SELECT_STAMPS = "SELECT session_id, size, mtime_ns, inode FROM ct_files WHERE generation > :loaded"
-#: with this transaction. Who has loaded stamps of an earlier generation loads all of them again.
-_NOTE_REMOVED = "UPDATE ct_state SET removed = generation + 1"
 _UNKNOWN: LogStamp = (-1, 0, 0)  # equals no stamp: an unreadable log is read again at every sync
 
 
@@ -90,11 +87,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         self._open_log = open_log
         self._reading = reading
         self._lock = RLock()
-        self._stamps: dict[str, LogStamp] = {}  # of the logs as the tables have them
-        self._unsettled: set[str] | None = None  # ids whose stamp may be another than the last look has; None: any
-        self._seen_version = -1  # of the file, when the stamps were loaded
-        self._loaded = -1  # the generation of the tables that the stamps are of
-        self._generation = -1  # of the tables, as this process has seen or written it last; -1: unknown
+        self._known = KnownStamps()
         self._shared: dict[str, int] = {}  # records of copies that count in another log, for the next read
         self._resets = 0
         self._unerased: tuple[str, ...] = ()  # as `truncate_wal` returned it last
@@ -110,7 +103,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     def sessions(self, filters: Filter, after: Cursor | None = None, limit: int | None = None) -> list[ListedSession]:
         """Returns sessions, last active first, beginning after a cursor."""
         listed = super().sessions(filters, after, limit)
-        return [each._replace(stamp=self._stamps.get(each.info.id, _UNKNOWN)) for each in listed]
+        return [each._replace(stamp=self._known.stamps.get(each.info.id, _UNKNOWN)) for each in listed]
 
     def own_records(self, id: str) -> OwnRecords:
         """Returns which records of a session count there. Those that a copied file shares count in another log."""
@@ -181,7 +174,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         return self._read(lambda execute: held_elsewhere(execute, id, entries, ()))
 
     def _is_there(self, gone: GoneSession) -> bool:
-        if gone.id not in self._stamps:
+        if gone.id not in self._known.stamps:
             return False
         try:
             log = self._open_log(gone.id)
@@ -240,10 +233,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             return work(execute)
 
     def _note_written(self, generation: int) -> None:
-        # If another process wrote since the stamps were loaded, there is nothing to find out by it.
-        self._generation = generation if generation == self._generation + 1 else -1
-        if generation == self._loaded + 1:  # else another process wrote in between, and this is loaded with that
-            self._loaded = generation
+        self._known.note_written(generation)
         self._tables.written()
 
     def _connect(self) -> sqlite3.Connection:
@@ -291,8 +281,8 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def _forget(self) -> None:
         """Forgets what was read from the tables."""
-        self._stamps, self._unsettled, self._linked = {}, None, None
-        self._seen_version, self._generation, self._loaded = -1, -1, -1
+        self._known.forget()
+        self._linked = None
 
     def _after_fork(self) -> None:
         """Leaves the connection to the parent. The child must neither use it nor close it."""
@@ -339,36 +329,49 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         self._add_links()
         self._load_stamps()  # before the look: a log that another process adds in between must not look deleted
         stamps, looked_at = self._look()
-        known = self._stamps
-        if looked_at is None or self._unsettled is None:
-            self._unsettled = None if known != stamps else set()
-        else:
-            self._unsettled |= looked_at
-        if self._unsettled is not None and not self._unsettled:
-            return
-        gone = [id for id in (self._unsettled or known) if id in known and id not in stamps]
-        changed = [id for id in (self._unsettled or stamps) if id in stamps and known.get(id) != stamps[id]]
+        if not self._known.fits(stamps):
+            with self.reading() as execute:
+                self._known.load_now(execute)
+        if not self._known.compare(stamps, looked_at):
+            self._follow(stamps, progress)
+        if looked_at is None and not self._known.unsettled:
+            self._note_look(stamps)
+
+    def _follow(self, stamps: Mapping[str, LogStamp], progress: Progress | None) -> None:
+        """Brings the tables up to date with the stamps of all logs."""
+        known, unsettled = self._known.stamps, self._known.unsettled
+        gone = [id for id in (unsettled or known) if id in known and id not in stamps]
+        changed = [id for id in (unsettled or stamps) if id in stamps and known.get(id) != stamps[id]]
         if gone:
             with self.writing() as execute:
                 for id in gone:
                     self._remove(execute, id)
-                execute(_NOTE_REMOVED)
+                execute(NOTE_REMOVED)
         self._read_logs(changed, stamps, progress)
         for id in gone:
             del known[id]
         again = self._count_copies(bool(gone), changed)
-        self._unsettled = {id for id in (*changed, *again) if known.get(id) != stamps.get(id)}
+        self._known.unsettled = {id for id in (*changed, *again) if known.get(id) != stamps.get(id)}
+
+    def _note_look(self, stamps: Mapping[str, LogStamp]) -> None:
+        """Leaves the next process a digest of a look, if there are many logs. Best effort: errors are ignored."""
+        if self._known.is_noted or len(stamps) < _MANY or isinstance(self._tables, MemoryTables):
+            return
+        with suppress(sqlite3.Error):
+            with CatalogueTransaction(self._connect, lambda _: None, self._note_written) as execute:
+                self._known.note(execute, stamps)
+            self._known.noted()
 
     def _read_logs(self, ids: Sequence[str], stamps: Mapping[str, LogStamp], progress: Progress | None) -> None:
         """Reads logs into the tables: those that were written to last, last. Other processes help if there are many."""
         ids = sorted(ids, key=lambda each: stamps[each][1])
         batches = list(batched(ids, _COMMIT))
         helped = [[id for id in batch if self._is_simple(id, stamps[id])] for batch in batches]
-        if self._reading is None or sum(map(len, helped)) < _MANY:
-            helped = []
-        readers = ReadersElsewhere(self._reading, helped)
+        readers = ReadersElsewhere()
 
         def read() -> None:
+            if self._reading is not None and sum(map(len, helped)) >= _MANY:
+                readers.start(self._reading, helped)
             done = 0
             for batch in batches:
                 found = readers.next()
@@ -376,7 +379,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
                     read = {id: stamps[id] for id in add_new(execute, found, stamps)} if found else {}
                     self._shared |= dict.fromkeys(read, 0)
                     read |= {id: self._sync_log(execute, id, stamps[id]) for id in batch if id not in read}
-                self._stamps |= read
+                self._known.stamps |= read
                 done += len(batch)
                 if progress is not None:
                     progress(done, len(ids))
@@ -385,7 +388,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def _is_simple(self, id: str, stamp: LogStamp) -> bool:
         """Returns whether another process may read a log: it is new, not too large to be sent, and no copy."""
-        return id not in self._stamps and stamp[0] <= _SENT and not self._shared.get(id)
+        return id not in self._known.stamps and stamp[0] <= _SENT and not self._shared.get(id)
 
     def _look(self) -> tuple[Mapping[str, LogStamp], Set[str] | None]:
         """Returns the stamps of all logs, and which may have changed since the last look; None: any may have."""
@@ -399,14 +402,14 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         concerned, again = set(changed), []
         for id in copies.keys() | stored.keys():
             others = copies.get(id, [])
-            if id not in self._stamps or not (any_gone or concerned.intersection((id, *others))):
+            if id not in self._known.stamps or not (any_gone or concerned.intersection((id, *others))):
                 continue
             with suppress(ConvtreeError, OSError), self._open_reader(id) as session:
                 self._shared[id] = shared_records(session, others, self._open_log)
             if self._shared.get(id, 0) != stored.get(id, 0):
                 with self.writing() as execute:
                     self._remove(execute, id)
-                    self._stamps[id] = self._sync_log(execute, id, self._stamps[id])
+                    self._known.stamps[id] = self._sync_log(execute, id, self._known.stamps[id])
                 again.append(id)
         return again
 
@@ -428,23 +431,10 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             CatalogueReset: something else than convtree changed them: their generation is the same.
         """
         with self.reading() as execute:
-            ((version,),) = execute("PRAGMA data_version")
-            if version == self._seen_version:
-                return
-            ((generation, removed),) = execute("SELECT generation, removed FROM ct_state")
-            loads_all = self._loaded < removed  # as it is at first
-            rows = execute(_SELECT_STAMPS, {"loaded": -1 if loads_all else self._loaded})
-        # To truncate the WAL changes the version, too.
-        if generation == self._generation and not self._tables.is_stamped_anew():
+            is_other = self._known.load(execute)
+        # To truncate the WAL changes the file, too.
+        if not is_other and not self._tables.is_stamped_anew():
             self._discard_tables()
-        stamps: dict[str, LogStamp] = {id: (size, mtime_ns, inode) for id, size, mtime_ns, inode in rows}
-        if loads_all:
-            self._stamps, self._unsettled = stamps, None
-        else:
-            self._stamps |= stamps
-            if self._unsettled is not None:
-                self._unsettled |= stamps.keys()
-        self._seen_version, self._generation, self._loaded = version, generation, generation
 
     def _sync_log(self, execute: Execute, id: str, stamp: LogStamp) -> LogStamp:
         """Reads a log's new lines, or all of them if it is another log than before. Returns the stamp to remember."""
@@ -469,7 +459,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
                 code = code_of(session, unread, unfinished=unfinished)
         except SessionNotFound:
             self._remove(execute, id)  # it was deleted after the look
-            execute(_NOTE_REMOVED)
+            execute(NOTE_REMOVED)
             return stamp
         except NotALog:
             self._remove(execute, id)

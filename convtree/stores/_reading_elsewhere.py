@@ -57,12 +57,15 @@ def serve(asked: IO[bytes], answers: IO[bytes]) -> None:
 
 
 class ReadersElsewhere:
-    """Processes that read batches of ids. With n processes, each reads every n-th batch. Close it after use."""
+    """Processes that read batches of ids. With n processes, each reads every n-th batch. Close them after use."""
 
-    def __init__(self, reading: Reading | None, batches: Sequence[Sequence[str]]) -> None:
+    def __init__(self) -> None:
         self._processes: list[subprocess.Popen[bytes] | None] = []  # None: it could not be started
         self._next = 0
-        count = min(_processors(), _MOST, len(batches)) if reading is not None and _is_python() else 0
+
+    def start(self, reading: Reading, batches: Sequence[Sequence[str]]) -> None:
+        """Starts the processes, if more than one may run."""
+        count = min(_processors(), _MOST, len(batches)) if _is_python() else 0
         for number in range(count if count > 1 else 0):
             self._start(pickle.dumps((reading, batches[number::count])))
 

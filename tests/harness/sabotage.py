@@ -389,7 +389,7 @@ def events_taken_by_child() -> None:
 
 def removal_uncounted() -> None:
     """Does not count the logs that it removes from the tables, so that another store believes they are there."""
-    _patch(_catalogue_sync, "_NOTE_REMOVED", "UPDATE ct_state SET removed = removed")
+    _patch(_catalogue_sync, "NOTE_REMOVED", "UPDATE ct_state SET removed = removed")
 
 
 VARIANTS: dict[str, Callable[[], None]] = {
