@@ -410,6 +410,22 @@ def test_closed_stores_leave_no_descriptor(folder: Path) -> None:
         assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.parametrize("collects", [True, False])
+def test_the_garbage_collector_is_left_as_it_was(collects: bool, folder: Path) -> None:
+    """It does not run while all files are looked at, whether that ends well or not."""
+    (gc.enable if collects else gc.disable)()
+    try:
+        with opened(folder) as store:
+            store.list()
+            assert gc.isenabled() is collects
+            shutil.rmtree(folder)
+            with pytest.raises(FileNotFoundError):
+                store.list()
+            assert gc.isenabled() is collects
+    finally:
+        gc.enable()
+
+
 def test_a_folder_that_is_gone(folder: Path) -> None:
     """The watch says so without an error: the look raises it."""
     watch = FolderWatch(folder)

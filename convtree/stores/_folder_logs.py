@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import stat
@@ -13,6 +14,7 @@ from convtree._catalogue.types import LogStamp
 from convtree._logs.descriptors import with_open
 from convtree._logs.folder_watch import FolderWatch
 from convtree._model.entries import ID
+from convtree._model.interrupts import ending
 
 SUFFIX = ".jsonl"
 _STAMP = attrgetter("st_size", "st_mtime_ns", "st_ino")
@@ -63,11 +65,17 @@ class FolderLogs:
             self._watch.close()
 
     def _look_at_all(self) -> None:
-        # Scanning a descriptor spares the kernel the path of the folder for each file.
-        if os.scandir in os.supports_fd:
-            with_open(self._folder, os.O_RDONLY, self._scan)
-        else:
-            self._scan(self._folder)
+        collects = gc.isenabled()
+
+        def look() -> None:
+            gc.disable()  # a tuple for each file would start several collections, a third of the time in a new process
+            # Scanning a descriptor spares the kernel the path of the folder for each file.
+            if os.scandir in os.supports_fd:
+                with_open(self._folder, os.O_RDONLY, self._scan)
+            else:
+                self._scan(self._folder)
+
+        ending(look, gc.enable if collects else int)
 
     def _scan(self, folder: int | Path) -> None:
         """Calls stat on every file. A list of a large store spends most of its time here."""
