@@ -276,6 +276,7 @@ def test_every_call_does_what_the_sync_one_does(log_path: Path, run: Run) -> Non
             assert isinstance(oslo, MessageEntry)
             assert await session.siblings(oslo.id) == [rome, oslo]
             assert await session.children("q") == [rome, oslo]
+            assert await session.children("q", limit=1, after=rome) == [oslo]
             assert await session.leaves() == [why, oslo]
             assert await session.tip(rome.id) == why.id
             assert await session.common_ancestor(why.id, oslo.id) == "q"

@@ -84,6 +84,18 @@ ROWS = {
         ],
         "target": 8,
     },
+    "wide.py": {
+        "children of one message": [
+            *(
+                f"{call}(id, limit=50), {place}"
+                for call in ("children", "siblings")
+                for place in ("the first page", "a page in the middle", "the last page")
+            ),
+            "entry(id), 50 times",
+            "children(id)",
+        ],
+        "target": 6,
+    },
     "growing.py": {
         "opening, writer open": [
             "folder, messages",

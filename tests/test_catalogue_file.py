@@ -160,15 +160,15 @@ def test_a_store_that_writes_after_another_one(folder: Path, ingested: list[str]
     """Also if the other one came between its look at the tables and its own transaction."""
     with opened(folder) as store, opened(folder) as other:
         catalogue: Any = store._backend.catalogue()
-        original = catalogue._scan
+        original = catalogue._look
 
-        def scan() -> Any:
+        def look() -> Any:
             stamps = original()
             names(other)
             return stamps
 
         grow(store, "a")
-        with patch.object(catalogue, "_scan", scan):
+        with patch.object(catalogue, "_look", look):
             names(store)
         assert (names(store), names(other), ingested) == (BOTH, BOTH, ["a"])
 

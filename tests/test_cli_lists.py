@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from convtree._catalogue.types import LogStamp
 from convtree._cli import times
 from convtree._cli.app import app
 from convtree._cli.terminal import Terminal
-from convtree.stores._folder import FolderCatalogue
+from convtree.stores._folder_logs import FolderLogs
 from convtree.stores._results import Pruned
 from convtree.stores._session_store import SessionStore
 
@@ -355,12 +355,12 @@ def test_ages_as_people_write_them(
 @pytest.mark.usefixtures("shop")
 def test_a_list_looks_at_the_files_once(arguments: list[str], looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sessions, hidden sub-agents, findings and the beginnings of ids are those of one moment."""
-    scan, scans = FolderCatalogue._scan_folder, list[int]()
+    look, seen = FolderLogs.look, list[int]()
 
-    def counted(catalogue: FolderCatalogue) -> dict[str, LogStamp]:
-        scans.append(1)
-        return scan(catalogue)
+    def counted(logs: FolderLogs) -> Mapping[str, LogStamp]:
+        seen.append(1)
+        return look(logs)
 
-    monkeypatch.setattr(FolderCatalogue, "_scan_folder", counted)
+    monkeypatch.setattr(FolderLogs, "look", counted)
     on_terminal(monkeypatch, 80, *arguments)
-    assert len(scans) == looks
+    assert len(seen) == looks

@@ -79,6 +79,15 @@ def test_power() -> None:
     assert (code, result["ok"], result["cuts"]) == (0, True, 16), json.dumps(result)
 
 
+def test_watching() -> None:
+    """Stores that watch a folder say what is in its files, whatever happens to it."""
+    code, result, _ = run("watching", "--rounds", 2)
+    if "skipped" in result:
+        pytest.skip(result["skipped"])
+    assert (code, result["ok"], result["exchange"]) == (0, True, 2), json.dumps(result)
+    assert result["looks spared"] > result["looks at all"] > 0
+
+
 @pytest.mark.parametrize(
     ("variant", "harness", "sizes"),
     [
@@ -94,10 +103,14 @@ def test_power() -> None:
         ("no_second_look", "retention", ("--cycles", 60)),
         ("ledger_forgotten", "retention", ("--cycles", 60, "--sqlite")),
         ("vacuum_of_an_old_look", "vacuuming", ("--cycles", 20)),
+        ("event_lost", "watching", ("--rounds", 1)),
+        ("folder_exchange_unseen", "watching", ("--rounds", 1)),
     ],
 )
 def test_sabotage(variant: str, harness: str, sizes: tuple[object, ...]) -> None:
     """A deliberately broken engine is caught."""
     code, result, _ = run(harness, "--sabotage", variant, *sizes)
+    if "skipped" in result:
+        pytest.skip(result["skipped"])
     assert (code, result["ok"], result["sabotage"]) == (1, False, variant), json.dumps(result)
     assert result["broken"] > 0

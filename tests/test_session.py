@@ -549,6 +549,36 @@ def test_siblings_ignore_entries_that_are_not_messages(session: Session) -> None
     assert ids(session.siblings(other_root.id)) == [question.id, other_root.id]
 
 
+def test_children_and_siblings_in_pages(session: Session) -> None:
+    """A page begins behind the last entry of the one before, which may be given as it is or by its id."""
+    question = session.append(user("q"))
+    answers = [session.append(assistant(str(number)), parent_id=question.id) for number in range(5)]
+    note = session.append(ModelChangeEntry(provider=None, model="m"), parent_id=question.id)
+    last = session.append(assistant("5"))
+    first = session.children(question, limit=2)
+    assert first == session.siblings(answers[3], limit=2) == answers[:2]
+    assert session.children(question, limit=3, after=first[-1]) == answers[2:5]
+    assert session.siblings(last, limit=4, after=first[-1].id) == [*answers[2:], last]
+    assert session.children(question, after=answers[4]) == session.children(question, limit=9)[5:] == [note]
+    assert session.siblings(last, after=answers[3], limit=9) == [answers[4], last]
+    assert session.children(None, limit=1) == session.siblings(question, limit=1) == [question]
+    assert session.children(question, after=note) == session.siblings(last, after=last) == []
+
+
+def test_a_page_behind_an_entry_that_is_elsewhere(session: Session) -> None:
+    """It cannot be the last one of the page before."""
+    question = session.append(user("q"))
+    answer = session.append(assistant("a"))
+    with pytest.raises(ValueError, match=r"^after: not a child of this entry"):
+        session.children(question, after=question)
+    with pytest.raises(ValueError, match=r"^after: not an alternative to this message"):
+        session.siblings(answer, after=question)
+    with pytest.raises(EntryNotFound):
+        session.children(question, after="nobody")
+    with pytest.raises(ValueError, match="limit"):
+        session.children(question, limit=0)
+
+
 def test_children_leaves_and_common_ancestors(session: Session) -> None:
     """None is the place before the first entry. Marks are not children of any entry."""
     a = session.append(user("a"))

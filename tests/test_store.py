@@ -328,19 +328,19 @@ def test_a_log_that_grows_while_it_is_read(store: SessionStore) -> None:
     assert store.info("a").messages == 2
 
 
-def test_a_log_deleted_after_the_scan(store: SessionStore, folder: Path) -> None:
+def test_a_log_deleted_after_the_look(store: SessionStore, folder: Path) -> None:
     """It is neither listed nor a finding."""
     catalogue = catalogue_of(store)
     begin(store, "a")
     begin(store, "b")
-    original = catalogue._scan
+    original = catalogue._look
 
-    def scan() -> Any:
+    def look() -> Any:
         stamps = original()
         (folder / "a.jsonl").unlink(missing_ok=True)
         return stamps
 
-    with patch.object(catalogue, "_scan", scan):
+    with patch.object(catalogue, "_look", look):
         assert (ids(store.list()), store.findings) == (["b"], [])
     begin(store, "a", "again")
     assert said(store) == {"a": "again", "b": "hello"}
@@ -705,20 +705,20 @@ store.list(progress=lambda done, of: done > 100 and os.kill(os.getpid(), signal.
 
 
 def test_a_session_added_during_a_sync_stays(store: SessionStore, folder: Path) -> None:
-    """Another process adds it between our look at the tables and our scan."""
+    """Another process adds it between our look at the tables and that at the files."""
     begin(store, "a")
     store.list()
     with opened(folder) as other:
         catalogue = catalogue_of(store)
-        original = catalogue._scan
+        original = catalogue._look
 
-        def scan() -> Any:
+        def look() -> Any:
             stamps = original()
             begin(other, "b")
             other.list()
             return stamps
 
-        with patch.object(catalogue, "_scan", scan):
+        with patch.object(catalogue, "_look", look):
             store.list()
         with sqlite3.connect(folder / CATALOGUE) as connection:
             rows = connection.execute("SELECT session_id FROM ct_sessions ORDER BY session_id").fetchall()
@@ -1095,7 +1095,7 @@ def test_lists_during_appends(store: SessionStore) -> None:
 # --- races, forced -------------------------------------------------------------------------
 
 
-def test_a_log_deleted_during_the_scan(store: SessionStore, folder: Path) -> None:
+def test_a_log_deleted_during_the_look(store: SessionStore, folder: Path) -> None:
     """It is not listed."""
     begin(store, "a")
     begin(store, "b")
@@ -1244,3 +1244,31 @@ def test_a_damaged_session_is_not_copied(store: SessionStore, folder: Path) -> N
     repair(path, dry_run=False)
     store.copy("a", "c").close()
     assert store.info("c").entries == store.info("a").entries
+
+
+@pytest.mark.parametrize("url", ["{}/folder", "sqlite:///{}/store.db", "memory:"])
+def test_of_very_many_matches_the_last_stored_are_ranked(url: str, tmp_path: Path) -> None:
+    """A short message is a better match than long ones, but not if 500 were stored after it."""
+    arguments: dict[str, Any] = {} if url == "memory:" else {"durability": "process"}
+    with open_store(url.format(tmp_path), **arguments) as store:
+        with store.create(id="a") as session:
+            first = session.append(user("needle")).id
+            session.append_many([user(f"needle in a haystack of {number} straws") for number in range(499)])
+        assert store.search("needle", limit=1)[0].entry_id == first
+        with store.open("a") as session:
+            session.append(user("needle in another haystack of straws"))
+        assert first not in [hit.entry_id for hit in store.search("needle", limit=500)]
+        assert store.search("needle", limit=501)[0].entry_id == first
+        assert store.search("needle 7")[0].snippet == "needle in a haystack of 7 straws"
+
+
+def test_logs_are_read_in_the_order_in_which_they_were_written_to(
+    folder: Path, ingested: list[tuple[str, int]]
+) -> None:
+    """So the newest messages are the last in the tables, whatever their sessions are called."""
+    with opened(folder) as store:
+        for number, id in enumerate("cabd"):
+            begin(store, id)
+            os.utime(folder / f"{id}.jsonl", ns=(0, 10**18 + number))
+        store.list()
+    assert [id for id, _ in ingested] == ["c", "a", "b", "d"]

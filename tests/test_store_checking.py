@@ -527,7 +527,7 @@ def test_memory(tmp_path: Path) -> None:
                 session.append(user(text))
         lines = store._backend._logs["a"]._lines  # type: ignore[attr-defined]  # as a bit may flip
         lines[2] = lines[2].replace(b"second", b"secund")
-        store._backend._catalogue._stamps.clear()  # type: ignore[attr-defined]
+        store._backend._catalogue._known.stamps.clear()  # type: ignore[attr-defined]
         assert wrong(store.verify()) == {"a": [("bad_seal",), ("orphan",)]}
         assert repaired(store, originals=tmp_path) == [("a", True, 1)]
         assert wrong(store.verify()) == {"a": [("orphan",)]}

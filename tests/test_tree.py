@@ -151,6 +151,18 @@ def test_siblings_match_the_model(grown: Grown) -> None:
     for row in messages:
         expected = [row] if above(row) == MISSING else [each for each in messages if above(each) == above(row)]
         assert grown.tree.siblings(row) == expected
+        for behind in (NONE, *expected):
+            assert grown.tree.siblings_behind(row, behind, 2) == [each for each in expected if each > behind][:2]
+
+
+@given(TREES)
+def test_pages_of_children_match_the_model(grown: Grown) -> None:
+    """A page has the children behind a row, in log order."""
+    for row in (ROOT, *grown.nodes()):
+        expected = [each for each in grown.nodes() if grown.parents[each] == row]
+        assert grown.tree.children(row) == expected
+        for behind in (NONE, *expected):
+            assert grown.tree.children_behind(row, behind, 2) == [each for each in expected if each > behind][:2]
 
 
 def test_flags_do_not_change_the_kind() -> None:

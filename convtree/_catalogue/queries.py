@@ -19,6 +19,7 @@ from convtree._model.entries import MARK_CLASSES, ParentSession
 from convtree._model.usage import Usage
 
 _QUERY_LIMIT = 200  # words in one query
+_RANKED = 500  # messages that SQLite ranks, unless more are asked for: those that were stored last
 
 _INFO = (
     "session_id, name, owner, cwd, git_root, archived, created_ms, active_ms, entries, message_count, first_user, "
@@ -29,9 +30,10 @@ _SEARCHED = f"l.visible_to NOT IN ({', '.join(map(repr, NOT_SEARCHED))})"
 #: not a mark; and not an entry that is lost, of which only the place is there
 _IS_ENTRY = f"type NOT IN ({', '.join(map(repr, sorted({*MARK_CLASSES, 'lost'})))})"
 _MATCH: dict[Dialect, str] = {
-    "sqlite": "SELECT l.session_id, l.id, -bm25(ct_words) AS score FROM ct_words JOIN ct_lines l "
-    "ON l.row = ct_words.rowid {join} WHERE ct_words MATCH :words AND {searched} {where} "
-    "ORDER BY score DESC, l.session_id, l.position LIMIT :limit",
+    # SQLite looks up the length of each message that it ranks. The first loop is over the words, last rows first.
+    "sqlite": "SELECT session_id, id, score FROM (SELECT l.session_id, l.id, l.position, -bm25(ct_words) AS score "
+    "FROM ct_words CROSS JOIN ct_lines l ON l.row = ct_words.rowid {join} WHERE ct_words MATCH :words AND {searched} "
+    "{where} ORDER BY ct_words.rowid DESC LIMIT :ranked) ORDER BY score DESC, session_id, position LIMIT :limit",
     "postgresql": "SELECT l.session_id, l.id, ts_rank(to_tsvector('simple', l.words), q) AS score "
     "FROM plainto_tsquery('simple', :words) q, ct_lines l {join} WHERE l.words <> '' "
     "AND to_tsvector('simple', l.words) @@ q AND {searched} {where} "
@@ -180,7 +182,10 @@ def search(execute: Execute, dialect: Dialect, text: str, filters: Filter, limit
         searched=_SEARCHED,
         where="".join(f" AND {each}" for each in where),
     )
-    return [SearchMatch(*row) for row in execute(sql, values | {"words": _query(dialect, words), "limit": limit})]
+    values |= {"words": _query(dialect, words), "limit": limit}
+    if dialect == "sqlite":
+        values["ranked"] = max(limit, _RANKED)
+    return [SearchMatch(*row) for row in execute(sql, values)]
 
 
 def usage(execute: Execute, ids: Sequence[str]) -> list[UsageTotal]:

@@ -8,6 +8,7 @@ tables can be sharded by it. Times come from the records. No counter or clock of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -25,6 +26,7 @@ from convtree._catalogue.record_summary import (
 )
 from convtree._catalogue.texts import beginning, key_of_texts, stored
 from convtree._catalogue.types import LogStamp
+from convtree._model.batches import batched
 from convtree._model.entries import Header
 from convtree._model.usage import Usage
 
@@ -43,10 +45,14 @@ def executing(connection: sqlite3.Connection) -> Execute:
     """Returns the function that runs statements on a connection of SQLite."""
 
     def execute(sql: str, values: Any = ()) -> list[Any]:
-        if isinstance(values, list):
+        if not isinstance(values, list):
+            return connection.execute(sql, values).fetchall()
+        if sql == _ADD_LINES:
+            for rows in batched(values, _ROWS):
+                connection.execute(_add_lines_at_once(len(rows)), [row[name] for row in rows for name in _LINE_COLUMNS])
+        else:
             connection.executemany(sql, values)
-            return []
-        return connection.execute(sql, values).fetchall()
+        return []
 
     return execute
 
@@ -176,7 +182,7 @@ class Database(Protocol):
         ...
 
 
-_ADD_SESSION = """
+ADD_SESSION = """
 INSERT INTO ct_sessions (session_id, owner, cwd, git_root, name, name_words, archived, held, kind, parent_id,
   parent_entry, copying_to, arrived_ms, session_key, created_ms, active_ms, active_slot, size, last_crc, rewrites,
   leaf_id, entries, message_count, first_user, last_user, header_id)
@@ -223,11 +229,18 @@ ADVANCE_AFTER = _ADVANCE.format(
   AND EXISTS (SELECT 1 FROM ct_lines WHERE session_id = :session_id AND position = :after_position)"""
 )
 ADVANCE = _ADVANCE.format(condition="")
-_ADD_LINES = """
-INSERT INTO ct_lines
-  (session_id, position, id, parent_id, type, role, time_ms, said_ms, visible_to, excerpt, words, line) VALUES
-  (:session_id, :position, :id, :parent_id, :type, :role, :time_ms, :said_ms, :visible_to, :excerpt, :words, :line)
-"""
+#: the same without an answer, for many rows at once
+ADVANCE_UNANSWERED = ADVANCE.partition(" RETURNING ")[0]
+#: after the last entry that was copied
+END_COPYING = "UPDATE ct_sessions SET copying_to = NULL WHERE session_id = :session_id"
+_LINE_COLUMNS = (
+    *("session_id", "position", "id", "parent_id", "type", "role", "time_ms", "said_ms", "visible_to", "excerpt"),
+    *("words", "line"),
+)
+_ADD_LINES = (
+    f"INSERT INTO ct_lines ({', '.join(_LINE_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _LINE_COLUMNS)})"
+)
+_ROWS = 250  # lines that SQLite adds by one statement
 _ADD_USAGE = """
 INSERT INTO ct_usage (session_id, model_key, provider, model, answers, input_tokens, output_tokens, cache_read_tokens,
   cache_write_tokens, cost)
@@ -255,7 +268,7 @@ DELETE FROM ct_sessions WHERE session_id = :session_id AND size = :size AND COAL
 
 def add_session(execute: Execute, session_id: str, header: Header) -> None:
     """Inserts the row of a session. Its lines follow by `ADVANCE` and `add_lines`."""
-    execute(_ADD_SESSION, _session_values(session_id, header))
+    execute(ADD_SESSION, _session_values(session_id, header))
     change_metadata(execute, session_id, MetadataChange(metadata_rows(header.metadata or {})))
 
 
@@ -336,6 +349,16 @@ def update_session_row(session_id: str, summaries: Sequence[RecordSummary], grow
     }
 
 
+@cache
+def _add_lines_at_once(count: int) -> str:
+    """Returns the statement that adds several lines. Its trigger adds their words.
+
+    SQLite has the full text index write to the disk before each statement that has a trigger, so there are few.
+    """
+    row = f"({', '.join('?' * len(_LINE_COLUMNS))})"
+    return f"INSERT INTO ct_lines ({', '.join(_LINE_COLUMNS)}) VALUES {', '.join([row] * count)}"
+
+
 def add_lines(execute: Execute, rows: Sequence[Values]) -> None:
     """Inserts lines made by `line_of`."""
     execute(_ADD_LINES, rows)
@@ -382,7 +405,7 @@ def add_usage(execute: Execute, session_id: str, summaries: Sequence[RecordSumma
         add_copied(execute, session_id, summaries[:last])
         if last is None:
             return
-        execute("UPDATE ct_sessions SET copying_to = NULL WHERE session_id = :session_id", {"session_id": session_id})
+        execute(END_COPYING, {"session_id": session_id})
         summaries = summaries[last:]
     totals: dict[tuple[str, str], tuple[int, Usage]] = {}
     for each in summaries:

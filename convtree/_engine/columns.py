@@ -51,6 +51,15 @@ class Column:
         pages = (self._page(number)[: self.persisted - number * rows] for number in range(len(self._pages)))
         return chain(chain.from_iterable(pages), self.tail)
 
+    def since(self, row: int) -> Iterator[int]:
+        """Yields the numbers from a row on. Loads the pages that it comes to."""
+        rows = self._mask + 1
+        for number in range(row >> self._shift, len(self._pages)):
+            first = number * rows
+            yield from self._page(number)[max(0, row - first) : self.persisted - first]
+        for first in range(max(0, row - self.persisted), len(self.tail), rows):
+            yield from self.tail[first : first + rows]  # a copy: the tail cannot grow while a view of it is in use
+
     def take(self, rows: Sequence[int]) -> list[int]:
         """Returns the numbers of several rows."""
         pages, tail, persisted, shift, mask = self._pages, self.tail, self.persisted, self._shift, self._mask

@@ -19,6 +19,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 from convtree._engine.columns import Column
 from convtree._engine.id_table import IdTable
@@ -327,6 +328,12 @@ class Tree:
         rows.reverse()
         return rows
 
+    def children_behind(self, row: int, behind: int, limit: int) -> list[int]:
+        """Returns up to `limit` children with a row above `behind`, in log order. Looks at the rows in between only."""
+        first = max(row, behind) + 1
+        children = (each for each, parent in enumerate(self.parents.since(first), first) if parent == row)
+        return list(islice(filter(self.is_node, children), limit))
+
     def leaves(self) -> list[int]:
         """Returns the entries without children, in log order."""
         self._index_children()
@@ -357,9 +364,7 @@ class Tree:
 
     def siblings(self, row: int) -> list[int]:
         """Returns the messages with the same nearest message above as `row`, itself included, in log order."""
-        above = self.parents[row]
-        while above >= 0 and self.kinds[above] & KIND != MESSAGE:
-            above = self.parents[above]
+        above = self.message_above(row)
         if above == MISSING:
             return [row]
         found, stack = [], self.children(above)
@@ -370,6 +375,30 @@ class Tree:
             else:
                 stack.extend(self.children(each))
         return sorted(found)
+
+    def siblings_behind(self, row: int, behind: int, limit: int) -> list[int]:
+        """Returns up to `limit` siblings with a row above `behind`, in log order. Looks at the rows in between only."""
+        above = self.message_above(row)
+        if above == MISSING:
+            return [row] if row > behind else []
+        first, found = max(above, behind) + 1, list[int]()
+        below = {above: True, MISSING: False}  # whether what continues a row has this message above it
+        for each, parent in enumerate(self.parents.since(first), first):
+            if parent not in below:
+                is_message = parent >= 0 and self.kinds[parent] & KIND == MESSAGE
+                below[parent] = parent >= 0 and not is_message and self.message_above(parent) == above
+            if below[parent] and self.kinds[each] & KIND == MESSAGE:
+                found.append(each)
+                if len(found) == limit:
+                    break
+        return found
+
+    def message_above(self, row: int) -> int:
+        """Returns the nearest message above a row; ROOT if there is none, MISSING if a parent is missing."""
+        above = self.parents[row]
+        while above >= 0 and self.kinds[above] & KIND != MESSAGE:
+            above = self.parents[above]
+        return above
 
     def _index_children(self) -> None:
         """Brings the columns of children up to date. They are built when the first query needs them."""

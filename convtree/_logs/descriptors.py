@@ -84,6 +84,12 @@ class Descriptors:
         OPENERS[self._open[-1]] = self
         return self._open[-1]
 
+    def opened_by(self, opener: Callable[[int], int], argument: int) -> int | None:
+        """Keeps the descriptor that a function of C returns; None if it returns a negative number, for an error."""
+        before = len(self._open)
+        self._open.extend(filter((-1).__lt__, map(opener, (argument,))))
+        return self._open[-1] if len(self._open) > before else None
+
     def close_own(self, fd: int, identity: Identity = UNKNOWN) -> None:
         """Closes a descriptor unless it is open on another file by now. Closes it if that cannot be found out."""
         if fd not in self._open:

@@ -139,16 +139,55 @@ class SessionView(msgspec.Struct, frozen=True):
         found.reverse()
         return found
 
-    def children(self, entry_id: str | Entry | None) -> list[Entry]:
-        """Returns the entries directly below this one, in log order; None has the first entries."""
-        return self.index.entries(self.index.tree.children(self.row(entry_id)))
+    def children(
+        self, entry_id: str | Entry | None, *, limit: int | None = None, after: str | Entry | None = None
+    ) -> list[Entry]:
+        """Returns the entries directly below this one, in log order; None has the first entries.
 
-    def siblings(self, entry_id: str | Entry) -> list[MessageEntry]:
+        Args:
+            entry_id: the entry.
+            limit: the most entries; None for all. Then only those are read.
+            after: the last entry of the page before: the entries behind it are returned.
+
+        Raises:
+            EntryNotFound: there is no such entry.
+            ValueError: `after` is not directly below the entry.
+        """
+        row, behind = self.row(entry_id), tree.NONE
+        if limit is None and after is None:
+            return self.index.entries(self.index.tree.children(row))
+        if after is not None:
+            behind = self.row_of(after)
+            if self.index.tree.parents[behind] != row:
+                raise ValueError("after: not a child of this entry; pass the last entry of the page before")
+        return self.index.entries(self.index.tree.children_behind(row, behind, limit or len(self.index.tree)))
+
+    def siblings(
+        self, entry_id: str | Entry, *, limit: int | None = None, after: str | Entry | None = None
+    ) -> list[MessageEntry]:
         """Returns the alternatives to a message, itself included, in log order.
 
         Those are the messages with the same nearest message above them; other entries are looked through.
+
+        Args:
+            entry_id: the message.
+            limit: the most messages; None for all. Then only those are read.
+            after: the last message of the page before: the messages behind it are returned.
+
+        Raises:
+            EntryNotFound: there is no such entry.
+            ValueError: `after` is not an alternative to the message.
         """
-        rows = self.index.tree.siblings(self.row_of(entry_id))
+        columns, row, behind = self.index.tree, self.row_of(entry_id), tree.NONE
+        if limit is None and after is None:
+            return cast(list[MessageEntry], self.index.entries(columns.siblings(row)))
+        if after is not None:
+            behind = self.row_of(after)
+            above, is_message = columns.message_above(row), columns.kinds[behind] & tree.KIND == tree.MESSAGE
+            same = is_message and above != tree.MISSING and columns.message_above(behind) == above
+            if not same and behind != row:
+                raise ValueError("after: not an alternative to this message; pass the last one of the page before")
+        rows = columns.siblings_behind(row, behind, limit or len(columns))
         return cast(list[MessageEntry], self.index.entries(rows))
 
     def tip(self, entry_id: str | Entry) -> str:

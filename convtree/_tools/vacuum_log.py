@@ -14,7 +14,8 @@ from convtree._model.arguments import checked
 from convtree._model.entries import Entry
 from convtree._model.interrupts import ending
 from convtree._tools.redact_log import copies_in_folder
-from convtree.stores._folder import CATALOGUE, LEDGER, SUFFIX, FolderBackend, rewrite_log
+from convtree.stores._folder import CATALOGUE, LEDGER, FolderBackend, rewrite_log
+from convtree.stores._folder_logs import SUFFIX
 from convtree.stores._session_store import SessionStore
 from convtree.stores._vacuum import Vacuumed, VacuumedLog
 

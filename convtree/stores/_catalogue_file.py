@@ -41,16 +41,18 @@ PATIENCE_S = 10.0  # how long to wait for another process that writes the tables
 _UNSTAMPED = 32  # transactions after which the WAL is moved into the file
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 _STAMP = "-stamp"
-#: also for tables in memory; `ct_state` has one row
+#: also for tables in memory. `ct_state` has one row; `_known_stamps` says what the generations and the digest are for
 SCHEMA = (
     *tables.SCHEMA["sqlite"],
     """
 CREATE TABLE IF NOT EXISTS ct_files (
   session_id TEXT NOT NULL PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
-  records INTEGER NOT NULL, last_id TEXT, code TEXT, shared INTEGER NOT NULL)
+  records INTEGER NOT NULL, last_id TEXT, code TEXT, shared INTEGER NOT NULL, generation INTEGER NOT NULL)
 """,
+    "CREATE INDEX IF NOT EXISTS ct_files_by_generation ON ct_files (generation)",
     "CREATE INDEX IF NOT EXISTS ct_files_shared ON ct_files (shared) WHERE shared > 0",  # there are few
-    "CREATE TABLE IF NOT EXISTS ct_state (token INTEGER NOT NULL, generation INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS ct_state (token INTEGER NOT NULL, generation INTEGER NOT NULL, "
+    "removed INTEGER NOT NULL, seen BLOB, seen_at INTEGER NOT NULL)",
 )
 #: in each transaction that writes
 NEXT_GENERATION = "UPDATE ct_state SET generation = generation + 1 RETURNING generation"
@@ -367,7 +369,7 @@ def _create_tables(connection: sqlite3.Connection, token: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
     for statement in SCHEMA:
         connection.execute(statement)
-    connection.execute("INSERT INTO ct_state VALUES (?, 0)", (token,))
+    connection.execute("INSERT INTO ct_state VALUES (?, 0, 0, NULL, -1)", (token,))
     connection.execute(f"PRAGMA user_version = {tables.VERSION}")
     connection.execute("COMMIT")
 

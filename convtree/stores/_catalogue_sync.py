@@ -8,7 +8,7 @@ brings it up to date before it reads.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
@@ -20,8 +20,7 @@ from convtree._catalogue.copies import OwnRecords, held_elsewhere
 from convtree._catalogue.erasing import drop_deleted_words
 from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.ledger import add_links, rows_of
-from convtree._catalogue.marks import apply_marks
-from convtree._catalogue.record_summary import is_in_family, summarise_record
+from convtree._catalogue.record_summary import is_in_family
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._catalogue.texts import restored
 from convtree._catalogue.types import COPY, Cursor, Filter, LedgerRow, ListedSession, LogStamp, Progress, StoreFinding
@@ -29,21 +28,25 @@ from convtree._engine.log import Log
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import ConvtreeError, NotALog, SessionNotFound
-from convtree._model.interrupts import Unlocking, is_interrupt
+from convtree._model.interrupts import Unlocking, ending, is_interrupt
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
-from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._catalogue_file import CatalogueFile, MemoryTables, Tables, means_damage
 from convtree.stores._catalogue_transaction import CatalogueTransaction
 from convtree.stores._deletions import header_checksum, lines_for
-from convtree.stores._file_copies import copies_in, shared_records, without_shared
+from convtree.stores._file_copies import copies_in, shared_records
+from convtree.stores._ingesting import SeenLog, add_new, code_of, ingest, open_reader, remember
+from convtree.stores._known_stamps import NOTE_REMOVED, KnownStamps
 from convtree.stores._ledger import Ledger, MemoryLedger, decode_line, last_lines, merged_lines
-from convtree.stores._reading_logs import await_append, first_serious_code, has_record
+from convtree.stores._reading_elsewhere import ReadersElsewhere, Reading
+from convtree.stores._reading_logs import await_append, has_record
 from convtree.stores._sql_catalogue import SqlCatalogue
 
 T = TypeVar("T")
 
 _COMMIT = 50  # sessions in one transaction
+_MANY = 500  # new logs: other processes help to read them
+_SENT = 2**20  # the largest log, in bytes, that another process reads
 _RESETS = 3  # after this many damaged files, the tables stay in memory
 
 _UNKNOWN: LogStamp = (-1, 0, 0)  # equals no stamp: an unreadable log is read again at every sync
@@ -61,9 +64,10 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     Args:
         path: the file of the tables, shared by all processes that use the store; None keeps them in memory.
-        scan: returns the stamp of every log in the store, by session id. Called once for each `sync`.
+        scan: returns the stamp of every log in the store, by session id. Called at most once for each `sync`.
         open_log: opens a log for reading; `SessionNotFound` if it was deleted since the scan.
         ledger: keeps what deleted sessions had used; None: in memory.
+        reading: how other processes open the logs, to read many at once; None: they cannot.
     """
 
     dialect: Dialect = "sqlite"
@@ -74,16 +78,16 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         scan: Callable[[], Mapping[str, LogStamp]],
         open_log: Callable[[str], Log],
         ledger: Ledger | None = None,
+        reading: Reading | None = None,
     ) -> None:
         self._tables: Tables = MemoryTables() if path is None else CatalogueFile(path)
         self._ledger = ledger or MemoryLedger()
         self._linked: list[bytes] | None = None  # the lines of the ledger whose links the tables have
         self._scan = scan
         self._open_log = open_log
+        self._reading = reading
         self._lock = RLock()
-        self._stamps: dict[str, LogStamp] = {}  # of the logs as the tables have them
-        self._seen_version = -1  # of the file, when the stamps were loaded
-        self._generation = -1  # of the tables, as this process has seen or written it last; -1: unknown
+        self._known = KnownStamps()
         self._shared: dict[str, int] = {}  # records of copies that count in another log, for the next read
         self._resets = 0
         self._unerased: tuple[str, ...] = ()  # as `truncate_wal` returned it last
@@ -99,7 +103,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     def sessions(self, filters: Filter, after: Cursor | None = None, limit: int | None = None) -> list[ListedSession]:
         """Returns sessions, last active first, beginning after a cursor."""
         listed = super().sessions(filters, after, limit)
-        return [each._replace(stamp=self._stamps.get(each.info.id, _UNKNOWN)) for each in listed]
+        return [each._replace(stamp=self._known.stamps.get(each.info.id, _UNKNOWN)) for each in listed]
 
     def own_records(self, id: str) -> OwnRecords:
         """Returns which records of a session count there. Those that a copied file shares count in another log."""
@@ -170,7 +174,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         return self._read(lambda execute: held_elsewhere(execute, id, entries, ()))
 
     def _is_there(self, gone: GoneSession) -> bool:
-        if gone.id not in self._stamps:
+        if gone.id not in self._known.stamps:
             return False
         try:
             log = self._open_log(gone.id)
@@ -229,8 +233,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             return work(execute)
 
     def _note_written(self, generation: int) -> None:
-        # If another process wrote since the stamps were loaded, there is nothing to find out by it.
-        self._generation = generation if generation == self._generation + 1 else -1
+        self._known.note_written(generation)
         self._tables.written()
 
     def _connect(self) -> sqlite3.Connection:
@@ -278,7 +281,8 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def _forget(self) -> None:
         """Forgets what was read from the tables."""
-        self._stamps, self._seen_version, self._generation, self._linked = {}, -1, -1, None
+        self._known.forget()
+        self._linked = None
 
     def _after_fork(self) -> None:
         """Leaves the connection to the parent. The child must neither use it nor close it."""
@@ -323,45 +327,91 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     def _sync(self, progress: Progress | None) -> None:
         self._check_tables()
         self._add_links()
-        self._load_stamps()  # before the scan: a log that another process adds in between must not look deleted
-        stamps = self._scan()
-        known = self._stamps
-        if known == stamps:
-            return
-        gone = [id for id in known if id not in stamps]
-        changed = [id for id, stamp in stamps.items() if known.get(id) != stamp]
+        self._load_stamps()  # before the look: a log that another process adds in between must not look deleted
+        stamps, looked_at = self._look()
+        if not self._known.fits(stamps):
+            with self.reading() as execute:
+                self._known.load_now(execute)
+        if not self._known.compare(stamps, looked_at):
+            self._follow(stamps, progress)
+        if looked_at is None and not self._known.unsettled:
+            self._note_look(stamps)
+
+    def _follow(self, stamps: Mapping[str, LogStamp], progress: Progress | None) -> None:
+        """Brings the tables up to date with the stamps of all logs."""
+        known, unsettled = self._known.stamps, self._known.unsettled
+        gone = [id for id in (unsettled or known) if id in known and id not in stamps]
+        changed = [id for id in (unsettled or stamps) if id in stamps and known.get(id) != stamps[id]]
         if gone:
             with self.writing() as execute:
                 for id in gone:
                     self._remove(execute, id)
-        done = 0
-        for batch in batched(changed, _COMMIT):
-            with self.writing() as execute:
-                read = {id: self._sync_log(execute, id, stamps[id]) for id in batch}
-            known |= read
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(changed))
+                execute(NOTE_REMOVED)
+        self._read_logs(changed, stamps, progress)
         for id in gone:
             del known[id]
-        self._count_copies(bool(gone), changed)
+        again = self._count_copies(bool(gone), changed)
+        self._known.unsettled = {id for id in (*changed, *again) if known.get(id) != stamps.get(id)}
 
-    def _count_copies(self, any_gone: bool, changed: Collection[str]) -> None:
-        """Reads copies again whose shared part is another now."""
+    def _note_look(self, stamps: Mapping[str, LogStamp]) -> None:
+        """Leaves the next process a digest of a look, if there are many logs. Best effort: errors are ignored."""
+        if self._known.is_noted or len(stamps) < _MANY or isinstance(self._tables, MemoryTables):
+            return
+        with suppress(sqlite3.Error):
+            with CatalogueTransaction(self._connect, lambda _: None, self._note_written) as execute:
+                self._known.note(execute, stamps)
+            self._known.noted()
+
+    def _read_logs(self, ids: Sequence[str], stamps: Mapping[str, LogStamp], progress: Progress | None) -> None:
+        """Reads logs into the tables: those that were written to last, last. Other processes help if there are many."""
+        ids = sorted(ids, key=lambda each: stamps[each][1])
+        batches = list(batched(ids, _COMMIT))
+        helped = [[id for id in batch if self._is_simple(id, stamps[id])] for batch in batches]
+        readers = ReadersElsewhere()
+
+        def read() -> None:
+            if self._reading is not None and sum(map(len, helped)) >= _MANY:
+                readers.start(self._reading, helped)
+            done = 0
+            for batch in batches:
+                found = readers.next()
+                with self.writing() as execute:
+                    read = {id: stamps[id] for id in add_new(execute, found, stamps)} if found else {}
+                    self._shared |= dict.fromkeys(read, 0)
+                    read |= {id: self._sync_log(execute, id, stamps[id]) for id in batch if id not in read}
+                self._known.stamps |= read
+                done += len(batch)
+                if progress is not None:
+                    progress(done, len(ids))
+
+        ending(read, readers.close)
+
+    def _is_simple(self, id: str, stamp: LogStamp) -> bool:
+        """Returns whether another process may read a log: it is new, not too large to be sent, and no copy."""
+        return id not in self._known.stamps and stamp[0] <= _SENT and not self._shared.get(id)
+
+    def _look(self) -> tuple[Mapping[str, LogStamp], Set[str] | None]:
+        """Returns the stamps of all logs, and which may have changed since the last look; None: any may have."""
+        return self._scan(), None
+
+    def _count_copies(self, any_gone: bool, changed: Collection[str]) -> list[str]:
+        """Reads copies again whose shared part is another now. Returns them."""
         with self.reading() as execute:
             copies = copies_in(execute)
             stored = dict(map(tuple, execute("SELECT session_id, shared FROM ct_files WHERE shared > 0")))
-        concerned = set(changed)
+        concerned, again = set(changed), []
         for id in copies.keys() | stored.keys():
             others = copies.get(id, [])
-            if id not in self._stamps or not (any_gone or concerned.intersection((id, *others))):
+            if id not in self._known.stamps or not (any_gone or concerned.intersection((id, *others))):
                 continue
             with suppress(ConvtreeError, OSError), self._open_reader(id) as session:
                 self._shared[id] = shared_records(session, others, self._open_log)
             if self._shared.get(id, 0) != stored.get(id, 0):
                 with self.writing() as execute:
                     self._remove(execute, id)
-                    self._stamps[id] = self._sync_log(execute, id, self._stamps[id])
+                    self._known.stamps[id] = self._sync_log(execute, id, self._known.stamps[id])
+                again.append(id)
+        return again
 
     def _add_links(self) -> None:
         """Adds what leads past deleted sessions to the tables."""
@@ -375,22 +425,16 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         self._linked = lines
 
     def _load_stamps(self) -> None:
-        """Loads the stamps of the logs as the tables have them, if another process changed the tables.
+        """Loads the stamps of the logs as the tables have them, where another process changed the tables.
 
         Raises:
             CatalogueReset: something else than convtree changed them: their generation is the same.
         """
         with self.reading() as execute:
-            ((version,),) = execute("PRAGMA data_version")
-            if version == self._seen_version:
-                return
-            ((generation,),) = execute("SELECT generation FROM ct_state")
-            rows = execute("SELECT session_id, size, mtime_ns, inode FROM ct_files")
-            stamps = {id: (size, mtime_ns, inode) for id, size, mtime_ns, inode in rows}
-        # To truncate the WAL changes the version, too.
-        if generation == self._generation and not self._tables.is_stamped_anew():
+            is_other = self._known.load(execute)
+        # To truncate the WAL changes the file, too.
+        if not is_other and not self._tables.is_stamped_anew():
             self._discard_tables()
-        self._stamps, self._seen_version, self._generation = stamps, version, generation
 
     def _sync_log(self, execute: Execute, id: str, stamp: LogStamp) -> LogStamp:
         """Reads a log's new lines, or all of them if it is another log than before. Returns the stamp to remember."""
@@ -405,18 +449,17 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         try:
             with self._open_reader(id) as session:
                 unfinished = await_append(session)
-                if not (records and has_record(session, records - 1, last_id)):
+                if rows and not (records and has_record(session, records - 1, last_id)):
                     self._remove(execute, id)
                     records, last_id = 0, None
                 unread = len(session._index.tree) - records
                 for numbered in self._ingest(execute, id, session, records):
                     unread -= len(numbered)
                     records, last_id = numbered[-1][0] + 1, numbered[-1][1].id
-                code = first_serious_code(session.findings, but="torn_tail" if unfinished else None)
-                if code is None and unread:  # a snapshot of the index hides such damage until a line is read
-                    code = "bad_seal"
+                code = code_of(session, unread, unfinished=unfinished)
         except SessionNotFound:
-            self._remove(execute, id)  # it was deleted after the scan
+            self._remove(execute, id)  # it was deleted after the look
+            execute(NOTE_REMOVED)
             return stamp
         except NotALog:
             self._remove(execute, id)
@@ -425,38 +468,17 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             self._remove(execute, id)
             records, last_id, code = 0, None, "unreadable"
             stamp = _UNKNOWN
-        execute(
-            "INSERT OR REPLACE INTO ct_files "
-            "VALUES (:id, :size, :mtime_ns, :inode, :records, :last_id, :code, :shared)",
-            {"id": id, "records": records, "last_id": last_id, "code": code, "shared": shared}
-            | dict(zip(("size", "mtime_ns", "inode"), stamp, strict=True)),
-        )
+        remember(execute, id, stamp, SeenLog(records, last_id, code), shared)
         return stamp
 
     def _open_reader(self, id: str) -> Session:
-        log = self._open_log(id)
-        try:
-            return Session(log, new_header(id), read_only=True)
-        except BaseException:
-            log.close()
-            raise
+        return open_reader(self._open_log(id))
 
     def _ingest(
         self, execute: Execute, id: str, session: Session, start: int
     ) -> Iterator[Sequence[tuple[int, Entry | Mark]]]:
         """Adds the records from number `start` to the tables, and yields each batch."""
-        for batch in batched(session.records(start)):
-            if not start:  # a log with a header only is no session yet
-                tables.add_session(execute, id, session.header)
-                start = 1
-            summaries = [summarise_record(record) for _, record in batch]
-            ((_, _, copying_to, *_),) = execute(tables.ADVANCE, tables.update_session_row(id, summaries, len(batch), 0))
-            numbers = [number for number, _ in batch]
-            numbered = zip(numbers, summaries, strict=True)
-            tables.add_lines(execute, [tables.line_of(id, number, each, None) for number, each in numbered])
-            tables.add_usage(execute, id, without_shared(numbers, summaries, self._shared.get(id, 0)), copying_to)
-            apply_marks(execute, id, numbers, summaries)
-            yield batch
+        return ingest(execute, id, session, start, self._shared.get(id, 0))
 
     def _remove(self, execute: Execute, id: str) -> None:
         tables.remove_session(execute, id)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import re
-import stat
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from weakref import finalize
 
 from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.types import LogStamp, Progress, StoreFinding
 from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, Log, Mode
 from convtree._logs.atomic_file import create_atomically, replace_atomically
-from convtree._logs.descriptors import with_open
 from convtree._logs.file_lines import header_at
 from convtree._logs.filesystems import refuse_network, suppress_full_disk
 from convtree._logs.index_file import index_of
@@ -30,10 +29,11 @@ from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._catalogue_file import remove_tables
 from convtree.stores._catalogue_sync import CatalogueSync
+from convtree.stores._folder_logs import SUFFIX, FolderLogs
 from convtree.stores._ledger import last_lines
+from convtree.stores._reading_elsewhere import Reading
 from convtree.stores.base import BuildNew, Catalogue, Deletion, Replaced, Traces
 
-SUFFIX = ".jsonl"
 CATALOGUE = ".catalogue.sqlite"
 LEDGER = ".ledger"
 #: the ends of names of files that belong to a log, and of temporary files that a killed writer left of one
@@ -112,6 +112,7 @@ class FolderBackend(Uncopyable):
                 changed = [id for id in there if expected.get(id, stamp := self._stamp_of(id)) != stamp]
                 changed = changed or self._current_catalogue().parents_of_other_tasks(there)
                 if changed:
+                    self._current_catalogue().look_at_all()
                     return Deletion([], changed)
             self._remove_recorded(there, logs)
             return Deletion(there, [])
@@ -224,7 +225,7 @@ class FolderBackend(Uncopyable):
         ending(merge, self._ledger.unlock)
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
-        """Returns the catalogue, after looking at the size, time and inode of every file."""
+        """Returns the catalogue, after looking at the size, time and inode of every file that may have changed."""
         catalogue = self._current_catalogue()
         catalogue.sync(progress)
         return catalogue
@@ -232,7 +233,10 @@ class FolderBackend(Uncopyable):
     def _current_catalogue(self) -> FolderCatalogue:
         if self._catalogue is None:
             tables = self._tables_path()
-            self._catalogue = FolderCatalogue(self.path, tables, lambda each: self.log(each, "r"), self._ledger)
+            reading = Reading(_opener, (self.path, self._allow_network))
+            self._catalogue = FolderCatalogue(
+                self.path, tables, lambda each: self.log(each, "r"), self._ledger, reading
+            )
         return self._catalogue
 
     def _tables_path(self) -> Path | None:
@@ -315,50 +319,51 @@ class _FolderLog(JsonlLog):
 class FolderCatalogue(CatalogueSync):
     """A catalogue that follows the logs in a folder, and reports files whose names cannot be those of logs."""
 
-    def __init__(self, folder: Path, tables: Path | None, open_log: Callable[[str], Log], ledger: LedgerFile) -> None:
-        super().__init__(tables, self._scan_folder, open_log, ledger)
-        self._folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        tables: Path | None,
+        open_log: Callable[[str], Log],
+        ledger: LedgerFile,
+        reading: Reading,
+    ) -> None:
         self._ledger_file = ledger
-        self._bad_names: list[str] = []  # as of the last scan
-        self._ids: Collection[str] = ()  # as of the last scan; known ids are not checked again
+        self._logs = FolderLogs(folder, watched=tables is not None)
+        super().__init__(tables, self._logs.look, open_log, ledger, reading)
+        finalize(self, self._logs.close)
 
     def findings(self) -> list[StoreFinding]:
         """Returns files whose names cannot be ids, a damaged ledger, and logs that are damaged or no logs."""
-        names = [StoreFinding(code="bad_name", place=name) for name in self._bad_names]
+        names = [StoreFinding(code="bad_name", place=name) for name in sorted(map(_printable, self._logs.bad_names))]
         damaged = [LEDGER] if self.ledger_is_damaged() else []
         ledger = [StoreFinding(code="bad_ledger", place=name) for name in (*damaged, *self._ledger_file.unreadable)]
         return [*names, *ledger, *super().findings()]
 
-    def _scan_folder(self) -> dict[str, LogStamp]:
-        """Returns the stamp of each log. A list of a large store spends most of its time here."""
-        # Scanning a descriptor spares the kernel the path of the folder for each file.
-        if os.scandir in os.supports_fd:
-            return with_open(self._folder, os.O_RDONLY, self._scan_place)
-        return self._scan_place(self._folder)
+    def _look(self) -> tuple[Mapping[str, LogStamp], Set[str] | None]:
+        return self._logs.look(), self._logs.looked_at
 
-    def _scan_place(self, folder: int | Path) -> dict[str, LogStamp]:
-        stamps: dict[str, LogStamp] = {}
-        bad_names = []
-        is_id, regular, cut = self._ids.__contains__, stat.S_IFREG, -len(SUFFIX)
-        with os.scandir(folder) as found:
-            for each in found:
-                name = each.name
-                if not name.endswith(SUFFIX):
-                    continue
-                id = name[:cut]
-                if not is_id(id) and not ID.fullmatch(id):
-                    bad_names.append(_printable(name))
-                    continue
-                try:
-                    status = each.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # deleted since the directory was read
-                if status.st_mode & 0o170000 != regular:
-                    bad_names.append(_printable(name))
-                    continue
-                stamps[id] = (status.st_size, status.st_mtime_ns, status.st_ino)
-        self._bad_names, self._ids = sorted(bad_names), stamps.keys()
-        return stamps
+    def look_at_all(self) -> None:
+        """Has the next query look at every file, whatever the watch says."""
+        self._logs.close()
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._logs.close()
+
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        self._logs.close()  # the events are for the parent
+
+    def close(self) -> None:
+        """Closes the tables, and ends the watch on the folder."""
+        super().close()
+        self._logs.close()
+
+
+def _opener(folder: Path, allow_network: bool) -> Callable[[str], Log]:
+    """Returns what opens the logs of a folder for reading, in another process."""
+    backend = FolderBackend(folder, allow_network=allow_network, create=False)
+    return lambda each: backend.log(each, "r")
 
 
 def _lock(log: JsonlLog, id: str) -> None:

@@ -213,7 +213,10 @@ class StoreReader(Uncopyable, ForkAware):
         return self._query(lambda catalogue: short_ids(catalogue, wanted, fewest))
 
     def children(self, id: str) -> builtins.list[SessionInfo]:
-        """Returns the forks and the sub-agents' sessions of a session, last active first."""
+        """Returns the forks and the sub-agents' sessions of a session, last active first.
+
+        `list(parent=id, archived=None, tasks=True)` returns them in pages.
+        """
         return [each.info for each in self._listed(Filter(parent=id, tasks=True))]
 
     def sessions_with(self, entry_id: str | Entry) -> builtins.list[str]:
@@ -270,6 +273,8 @@ class StoreReader(Uncopyable, ForkAware):
         limit: int = 20,
     ) -> builtins.list[Hit]:
         """Finds the messages that contain all words of a text, on any branch, best first.
+
+        Of more than 500 matches, a folder, SQLite and memory rank the 500 that were stored last, or `limit` of them.
 
         Args:
             text: the words. Case, accents and punctuation do not matter; parts of words are not found.

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from convtree._catalogue.record_summary import snippet_of, words_of
 from convtree._catalogue.types import Filter, SearchMatch
-from convtree._model.entries import MessageEntry
-from convtree._model.errors import BrokenPath, ConvtreeError, EntryNotFound
+from convtree._engine.leaf import LEAF
+from convtree._model.entries import Entry, Mark, MessageEntry
+from convtree._model.errors import ConvtreeError
 from convtree._session.session import Session
+from convtree._session.view import SessionView
 from convtree.stores._results import Hit
 from convtree.stores.base import Catalogue
 
@@ -52,15 +54,10 @@ def _hits_in(
     open_reader: Callable[[str], Session],
 ) -> Iterator[Hit]:
     """Yields the hits in one session."""
+    scores = {each.entry_id: each.score for each in matches}
     try:
         with open_reader(id) as session:
-            outline = session.outline()
-            on_path = set(outline.tree.path(outline.leaf))
-            for each in matches:
-                try:
-                    entry = session.entry(each.entry_id)
-                except (BrokenPath, EntryNotFound):
-                    continue  # damaged since the catalogue read it
+            for entry, on_path in session._client.ask(_entries, list(scores)):
                 yield Hit(
                     session_id=id,
                     session_name=session.name,
@@ -69,8 +66,15 @@ def _hits_in(
                     role=entry.role if isinstance(entry, MessageEntry) else None,
                     timestamp=entry.timestamp,
                     snippet=snippet_of(entry.text if isinstance(entry, MessageEntry) else "", words),
-                    on_path=outline.row(entry.id) in on_path,
-                    score=each.score,
+                    on_path=on_path,
+                    score=scores[entry.id],
                 )
     except (ConvtreeError, FileNotFoundError, PermissionError):
         return  # deleted or replaced since the catalogue read it, or no longer for this user
+
+
+def _entries(view: SessionView, ids: Sequence[str]) -> list[tuple[Entry | Mark, bool]]:
+    """Returns entries, and whether each is on the path to the leaf. Leaves out what was damaged meanwhile."""
+    found = [row for id in ids if (row := view.index.node(id)) is not None]
+    path = set(view.index.tree.path(view.row(LEAF, allow_uncertain=True)))
+    return [(entry, row in path) for row, entry in view.numbered_records(found)]

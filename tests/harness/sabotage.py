@@ -30,6 +30,7 @@ from convtree._logs import (
     atomic_file,
     descriptors,
     file_lines,
+    folder_watch,
     index_file,
     jsonl,
     lock,
@@ -45,8 +46,9 @@ from convtree._model.errors import OutcomeUnknown
 from convtree._session import forking, rejoining, repairing
 from convtree._session.checking import CheckedLog
 from convtree.aio import _calls
-from convtree.stores import _catalogue_file
-from convtree.stores._folder import FolderBackend
+from convtree.stores import _catalogue_file, _catalogue_sync
+from convtree.stores._catalogue_sync import CatalogueSync
+from convtree.stores._folder import FolderBackend, FolderCatalogue
 from convtree.stores._sql import SqlBackend
 
 from .common import arguments, finish
@@ -380,6 +382,40 @@ def ledger_forgotten() -> None:
     _patch(LedgerFile, "append", lambda _file, _lines: None)
 
 
+def event_lost() -> None:
+    """Forgets one of the files that the watch on a folder names."""
+    changed = folder_watch.FolderWatch.changed
+
+    def forgetful(watch: folder_watch.FolderWatch) -> set[str] | None:
+        names = changed(watch)
+        return names - {max(names)} if names else names
+
+    _patch(folder_watch.FolderWatch, "changed", forgetful)
+
+
+def folder_exchange_unseen() -> None:
+    """Watches a folder that was renamed, whatever is in its place by now."""
+    _patch(folder_watch.FolderWatch, "_is_there", lambda _watch: True)
+    _patch(folder_watch, "_DOUBT", folder_watch._OVERFLOWED)
+
+
+def overflow_unseen() -> None:
+    """Believes the queue of events to be complete after it was full."""
+    _patch(folder_watch, "_DOUBT", folder_watch._DOUBT & ~folder_watch._OVERFLOWED)
+
+
+def events_taken_by_child() -> None:
+    """Reads the events of the parent in a forked process."""
+    _patch(FolderCatalogue, "_after_fork", CatalogueSync._after_fork)
+    forget: Any = CatalogueSync._forget
+    _patch(FolderCatalogue, "_forget", forget)
+
+
+def removal_uncounted() -> None:
+    """Does not count the logs that it removes from the tables, so that another store believes they are there."""
+    _patch(_catalogue_sync, "NOTE_REMOVED", "UPDATE ct_state SET removed = removed")
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
     variant.__name__: variant
     for variant in (
@@ -420,6 +456,11 @@ VARIANTS: dict[str, Callable[[], None]] = {
         prefix_believed,
         leaves_compared,
         ledger_forgotten,
+        event_lost,
+        folder_exchange_unseen,
+        overflow_unseen,
+        events_taken_by_child,
+        removal_uncounted,
     )
 }
 
@@ -482,6 +523,11 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("timeouts_not_named", "server_faults", ["--only", "statement_timeout"]),
     ("beginnings_searched_again", "growth", ["--only", "chatgpt: cut at 40", "--every", "1", "--size", "4096"]),
     ("transaction_kept", "interrupts", ["--places", "sqlite", "--operations", "append", "--points", "40"]),
+    ("event_lost", "watching", ["--rounds", "2"]),
+    ("folder_exchange_unseen", "watching", ["--rounds", "2"]),
+    ("overflow_unseen", "watching", ["--rounds", "2"]),
+    ("events_taken_by_child", "watching", ["--rounds", "2"]),
+    ("removal_uncounted", "watching", ["--rounds", "2"]),
     ("prefix_believed", "interrupts", ["--places", "file", "--operations", "refresh of a replaced log"]),
 ]
 
