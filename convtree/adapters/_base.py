@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from convtree import (
+    Entry,
     MessageEntry,
     Session,
     SessionNotFound,
@@ -28,6 +29,8 @@ from convtree import (
 from convtree.aio import call_in_thread
 
 T = TypeVar("T")
+
+_AT_ONCE = 500  # entries: those above a compaction are not needed
 
 StoreLike = str | os.PathLike[str] | SessionStore
 """The folder or the URL of a store, or a store that the caller has opened and will close."""
@@ -163,6 +166,21 @@ def address(*name: str) -> dict[str, Any]:
     if len(name) == 1 and is_session_id(name[0]):
         return {"id": name[0]}
     return {"key": name if len(name) > 1 else name[0]}
+
+
+def seen_upwards(log: Session, at: str | None, first: int | None = None) -> Iterator[Entry]:
+    """Yields the entries that a model sees from one up to the first, as `Session.walk_up` does.
+
+    About `first` of them are read at once: what a caller is going to take is not read in many small steps.
+    """
+    if first is None:
+        yield from log.walk_up(at, seen_by="model")
+    elif first > 0:
+        first = min(first, _AT_ONCE)
+        entries = log.path(at, last=first, seen_by="model")
+        yield from reversed(entries)
+        if len(entries) == first:
+            yield from log.walk_up(entries[0].parent_id, seen_by="model")
 
 
 def is_hidden(log: Session, entry: MessageEntry) -> bool:

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
 from convtree import Branch, BranchSummaryEntry, CompactionEntry, Entry, MessageEntry, Session, StaleLeaf
-from convtree.adapters._base import Engine, StoreLike
+from convtree.adapters._base import Engine, StoreLike, seen_upwards
 from convtree.adapters._cleaning import append_clean
 
 try:
@@ -105,7 +105,7 @@ class ConvtreeHistoryProvider(HistoryProvider):
                 while True:
                     leaf, new = log.leaf_id, given
                     if filter_new_messages is not None:
-                        known = [*islice(_upwards(log, leaf), len(given) + 1)][::-1]
+                        known = [*islice(_upwards(log, leaf, len(given) + 1), len(given) + 1)][::-1]
                         new = filter_new_messages([*map(_message_of, known)], given)
                     try:
                         if new:
@@ -211,12 +211,11 @@ def _message_of(entry: MessageEntry) -> Message:
     return Message.from_dict(entry.message)
 
 
-def _upwards(log: Session, leaf: str | None) -> Iterator[MessageEntry]:
-    """Yields the messages of a session, the last first."""
-    for entry in [] if leaf is None else log.walk_up(leaf):
+def _upwards(log: Session, leaf: str | None, first: int | None = None) -> Iterator[MessageEntry]:
+    """Yields the messages of a session, the last first. `first` of them are read at once."""
+    for entry in seen_upwards(log, leaf, first):
         if isinstance(entry, MessageEntry) and entry.shape == _SHAPE:
-            if log.visible_to(entry) in ("all", "model"):
-                yield entry
+            yield entry
         elif isinstance(entry, MessageEntry | CompactionEntry | BranchSummaryEntry):
             yield from _of_others(log, entry)
             return
