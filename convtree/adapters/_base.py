@@ -116,6 +116,16 @@ class Engine:
         """
         return self.store.session(**address(*name), create=create, **described)
 
+    def append(self, *name: str, work: Callable[[Session], T], **described: Any) -> T:
+        """Calls a function that appends to the session of a name, and expects the leaf or revision that it has seen.
+
+        The session is given as this process knows it: an append looks at the log anyway, and does so once.
+        """
+        with suppress(SessionNotFound), self.session(*name, refresh=False, **described) as log:
+            return work(log)
+        with self.session(*name, **described) as log:  # it was deleted, and begins anew
+            return work(log)
+
     def delete(self, *name: str) -> None:
         """Erases the session of a name, if there is one.
 

@@ -91,7 +91,7 @@ class ConvtreeSession(Conversation):
             return
         usage = None if wrapper is None else self._new_usage(wrapper)
         messages = messages_of(items, usage)
-        await self._write(lambda log, leaf: (self._append(log, leaf, messages), None))
+        await self._write(lambda log, leaf: (self._append(log, leaf, messages), None), appends=True)
 
     async def pop_item(
         self,
