@@ -28,6 +28,8 @@ try:  # a private part of the framework, from 1.20 on: what it gives twice is st
 except ImportError:
     filter_new_messages = None
 
+__all__ = ["ConvtreeHistoryProvider"]
+
 T = TypeVar("T")
 
 _SHAPE = "agent-framework"

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import DeltaChannelHistory, SerializerProtocol
 
 
+__all__ = ["ConvtreeSaver"]
+
+
 class ConvtreeSaver(AsyncSaver):
     """Checkpoints of LangGraph in a convtree store. Sync and async; thread-safe.
 

@@ -35,6 +35,8 @@ except ImportError:
 if TYPE_CHECKING:
     from agents import RunContextWrapper, TResponseInputItem
 
+__all__ = ["ConvtreeSession"]
+
 _PROTOCOL = ("get_items", "add_items", "pop_item", "clear_session")
 
 
