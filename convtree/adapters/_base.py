@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 from convtree import (
     Entry,
     MessageEntry,
+    SeenBy,
     Session,
     SessionNotFound,
     SessionStore,
@@ -178,19 +179,21 @@ def address(*name: str) -> dict[str, Any]:
     return {"key": name if len(name) > 1 else name[0]}
 
 
-def seen_upwards(log: Session, at: str | None, first: int | None = None) -> Iterator[Entry]:
-    """Yields the entries that a model sees from one up to the first, as `Session.walk_up` does.
+def entries_up(
+    log: Session, at: str | None, first: int | None = None, seen_by: SeenBy | None = "model"
+) -> Iterator[Entry]:
+    """Yields entries as `Session.walk_up` does: those that a model sees, unless another `seen_by` is given.
 
     About `first` of them are read at once: what a caller is going to take is not read in many small steps.
     """
     if first is None:
-        yield from log.walk_up(at, seen_by="model")
+        yield from log.walk_up(at, seen_by=seen_by)
     elif first > 0:
         first = min(first, _AT_ONCE)
-        entries = log.path(at, last=first, seen_by="model")
+        entries = log.path(at, last=first, seen_by=seen_by)
         yield from reversed(entries)
         if len(entries) == first:
-            yield from log.walk_up(entries[0].parent_id, seen_by="model")
+            yield from log.walk_up(entries[0].parent_id, seen_by=seen_by)
 
 
 def is_hidden(log: Session, entry: MessageEntry) -> bool:

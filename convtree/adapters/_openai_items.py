@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import convtree
 from convtree import BranchSummaryEntry, CompactionEntry, Entry, ExtensionDataEntry, MessageEntry
-from convtree.adapters._base import seen_upwards
+from convtree.adapters._base import entries_up
 
 _SHAPE: Literal["openai-responses"] = "openai-responses"
 COMPACTION = "openai.compaction"
@@ -45,7 +45,7 @@ def upwards(log: convtree.Session, leaf: str | None, first: int | None = None) -
     at = leaf
     while at is not None:
         above = None
-        for entry in seen_upwards(log, at, first):
+        for entry in entries_up(log, at, first):
             if isinstance(entry, MessageEntry) and entry.shape == _SHAPE:
                 yield Item(entry.message, entry)
             elif isinstance(entry, ExtensionDataEntry) and entry.ext_type == COMPACTION:

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
 from convtree import Branch, BranchSummaryEntry, CompactionEntry, Entry, MessageEntry, Session, StaleLeaf
-from convtree.adapters._base import Engine, StoreLike, seen_upwards
+from convtree.adapters._base import Engine, StoreLike, entries_up
 from convtree.adapters._cleaning import append_clean
 
 try:
@@ -215,7 +215,7 @@ def _message_of(entry: MessageEntry) -> Message:
 
 def _upwards(log: Session, leaf: str | None, first: int | None = None) -> Iterator[MessageEntry]:
     """Yields the messages of a session, the last first. `first` of them are read at once."""
-    for entry in seen_upwards(log, leaf, first):
+    for entry in entries_up(log, leaf, first):
         if isinstance(entry, MessageEntry) and entry.shape == _SHAPE:
             yield entry
         elif isinstance(entry, MessageEntry | CompactionEntry | BranchSummaryEntry):
