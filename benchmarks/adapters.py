@@ -28,6 +28,7 @@ _CALL_NAMES = {
     "openai-agents": ("add_items of 2", "the last 50 items", _FIRST),
     "langgraph": ("put", "put_writes", "get_tuple", _FIRST),
     "google-adk": ("append_event", "the last 50 events", _FIRST),
+    "claude-agent-sdk": ("append of 2 lines", "load of all", _FIRST),
 }
 _FOLDER, _PROCESS = "convtree, folder", 'convtree, folder, durability="process"'
 _FIRST_READ_S = 0.010

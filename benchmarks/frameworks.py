@@ -6,7 +6,7 @@ framework stores steps, a step has one message of that size.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from importlib import import_module
 from itertools import count, islice
 from typing import Any, ClassVar
@@ -296,6 +296,55 @@ class _AdkConvtree(_Adk):
         self.service = ConvtreeSessionService(_convtree(url, self.durability))
 
 
+# --- Claude Agent SDK ---------------------------------------------------------------------------------------------
+
+
+class _Claude(LoopPeer, Stored):
+    framework = "claude-agent-sdk"
+    distribution = "claude-agent-sdk"
+    store: Any
+    key: ClassVar[Any] = {"project_key": "benchmark", "session_id": str(UUID(int=1))}
+
+    def make(self, path: str, entries: int) -> None:
+        self.open(path)
+        for chain in pieces(islice(self.lines(1), entries), CHAIN):
+            self.run(self.store.append(self.key, chain))
+
+    def lines(self, first: int) -> Iterator[dict[str, Any]]:
+        """Yields lines of a transcript, from a number on."""
+        placed = {"sessionId": self.key["session_id"], "isSidechain": False, "timestamp": "2026-01-01T00:00:00.000Z"}
+        for number, message in zip(count(first), messages(), strict=False):
+            line = {"type": message["role"], "uuid": str(UUID(int=number)), "message": message} | placed
+            yield line | {"parentUuid": str(UUID(int=number - 1)) if number > 1 else None}
+
+    def calls(self) -> dict[str, Batch]:
+        there = len(self.run(self.store.load(self.key)))
+
+        async def append(lines: Any) -> None:
+            await self.store.append(self.key, lines)
+
+        async def load(_: int) -> None:
+            assert len(await self.store.load(self.key)) >= there
+
+        return {
+            "append of 2 lines": self.awaited(append, pieces(self.lines(there + 1), 2)),
+            "load of all": self.awaited(load, count()),
+        }
+
+    def first(self) -> int:
+        return len(self.run(self.store.load(self.key)))
+
+
+class _ClaudeConvtree(_Claude):
+    modules = ("convtree.adapters.claude_agent_sdk",)
+    durability = "power"
+
+    def open(self, url: str) -> None:
+        from convtree.adapters.claude_agent_sdk import ConvtreeSessionStore
+
+        self.store = ConvtreeSessionStore(_convtree(url, self.durability))
+
+
 # --- all of them --------------------------------------------------------------------------------------------------
 
 
@@ -313,4 +362,5 @@ STORES: dict[str, list[type[Stored]]] = {
     "openai-agents": [AgentsSQLite, AgentsAsync, AgentsAdvanced, AgentsServer, *_kinds(_AgentsConvtree)],
     "langgraph": [GraphSQLite, GraphServer, *_kinds(_GraphConvtree)],
     "google-adk": [AdkSQLite, *_kinds(_AdkConvtree)],
+    "claude-agent-sdk": _kinds(_ClaudeConvtree),  # the SDK has a store in memory only
 }

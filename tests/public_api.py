@@ -8,6 +8,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from stand_ins import stand_ins
+
 MODULES = (
     "convtree",
     "convtree.aio",
@@ -17,6 +19,7 @@ MODULES = (
     "convtree.testing",
     "convtree.stores.base",
 )
+"""Those that need nothing but what convtree needs. The others are `stand_ins.ADAPTERS`."""
 
 
 def names(module: ModuleType) -> list[str]:
@@ -26,11 +29,12 @@ def names(module: ModuleType) -> list[str]:
 
 
 def objects() -> Iterator[tuple[str, Any]]:
-    """Yields every public name and its object."""
-    for name in MODULES:
-        module = import_module(name)
+    """Yields every public name and its object. The adapters are there whether or not their frameworks are."""
+    with stand_ins() as adapters:
+        modules = [*map(import_module, MODULES), *adapters]
+    for module in modules:
         for each in names(module):
-            yield f"{name}.{each}", getattr(module, each)
+            yield f"{module.__name__}.{each}", getattr(module, each)
 
 
 def members(cls: type) -> Iterator[tuple[str, Any]]:

@@ -56,7 +56,7 @@ TAKES: dict[str, tuple[type, ...] | None] = {
     **dict.fromkeys(("Collection", "Iterable", "Sequence"), (list,)),
     **dict.fromkeys(("Mapping", "dict"), (dict,)),
     **dict.fromkeys(("Any", "Durability", "Mode", "OnStale", "SDKObject", "Shape", "Status", "Visibility", "object")),
-    **dict.fromkeys(("Conversation", "Exported", "Log", "Redactor", "Summary", "ViewShape")),
+    **dict.fromkeys(("Conversation", "Exported", "Log", "Redactor", "SeenBy", "Summary", "ViewShape")),
 }
 AT_LEAST = {
     "batch_size": 1,

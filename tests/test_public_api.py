@@ -8,6 +8,7 @@ from typing import Any, get_origin
 
 import pytest
 from public_api import callables, members, objects
+from stand_ins import ADAPTERS
 
 import convtree
 from convtree import aio
@@ -21,6 +22,9 @@ OPEN = {
     "convtree.aio.Session.update_metadata",
     "convtree.aio.AwaitableContext.throw",
     "convtree.session_key",
+    "convtree.adapters.agent_framework.ConvtreeHistoryProvider.after_run",  # what the framework may pass in time
+    "convtree.adapters.agent_framework.ConvtreeHistoryProvider.get_messages",
+    "convtree.adapters.agent_framework.ConvtreeHistoryProvider.save_messages",
 }
 
 
@@ -58,6 +62,17 @@ def test_signatures_show_every_keyword_with_its_type() -> None:
             if each.annotation is each.empty or (takes_any and not may):
                 hidden.append(f"{name}({each})")
     assert hidden == []
+
+
+def test_adapters_have_the_same_extras() -> None:
+    """What a tree adds has the same names for every framework; every adapter is among what is looked at here."""
+    found = {name: {member for member, _ in members(each)} for name, each in objects() if inspect.isclass(each)}
+    names = {name.rpartition(".")[0]: each for name, each in found.items() if name.startswith("convtree.adapters.")}
+    assert names.keys() == set(ADAPTERS)
+    names["convtree.adapters.pydantic_ai"].add("branch")  # which pydantic-ai's own class has
+    assert {name: {"branch", "branches", "checkout", "log"} - each for name, each in names.items() if each} == {
+        name: set() for name in ADAPTERS
+    }
 
 
 def test_help_shows_the_keywords_of_append() -> None:

@@ -23,6 +23,7 @@ from convtree import (
     MessageEntry,
     ModelChangeEntry,
     OpaqueEntry,
+    SeenBy,
     Session,
     SessionClosed,
     StaleLeaf,
@@ -115,6 +116,35 @@ def test_a_walk_goes_from_an_entry_to_the_first(session: Session) -> None:
     assert list(session.walk_up(b.id, type=CompactionEntry)) == []
 
 
+def test_what_a_model_and_what_a_user_sees_of_a_path(session: Session) -> None:
+    """As appended, or as a mark has changed it; what is left out does not count, and what is no message is seen."""
+    a = session.append(user("a"))
+    note = session.append(user("note"), visible_to="model")
+    change = session.append(ModelChangeEntry(provider=None, model="m"))
+    notice = session.append(assistant("notice"), visible_to="user")
+    b = session.append(assistant("b"))
+    seen_by: dict[SeenBy, list[Entry]] = {"model": [a, note, change, b], "user": [a, change, notice, b]}
+    for who, seen in seen_by.items():
+        assert session.path(seen_by=who) == seen
+        assert session.path(last=3, seen_by=who) == seen[1:]
+        assert list(session.walk_up(seen_by=who)) == seen[::-1]
+        assert list(session.walk_up(a.id, seen_by=who)) == [a]
+    session.hide(b, visible_to="nobody")
+    session.show(notice)
+    assert session.path(last=2, seen_by="model") == [change, notice]
+    assert session.path(last=1, type=MessageEntry, seen_by="user") == [notice]
+    assert session.path(last=1) == [b]
+
+
+def test_a_walk_sees_a_mark_that_is_added_meanwhile(session: Session) -> None:
+    """Who sees an entry is looked up when the walk comes to it."""
+    entries = session.append_many(user(str(number)) for number in range(9))
+    walk = session.walk_up(seen_by="model")
+    assert next(walk) == entries[8]
+    session.hide(entries[0], visible_to="nobody")
+    assert list(walk) == entries[7:0:-1]
+
+
 def test_records_in_reverse(session: Session) -> None:
     """The last record first, marks among them, down to the number that is given."""
     a = session.append(user("a"), id="a")
@@ -146,16 +176,9 @@ def test_reverse_records_pass_over_damage(log_path: Path, run: Run) -> None:
 
 # --- the law ---
 
-KINDS = ("message", "compaction", "model", "summary", "data", "opaque", "critical", "mark", "bad_vacuum")
-ITEMS = st.lists(
-    st.tuples(
-        st.sampled_from(
-            ["message", "compaction", "model", "summary", "data", "opaque", "critical", "mark", "bad_vacuum"]
-        ),
-        st.integers(0, 1000),
-    ),
-    max_size=40,
-)
+KINDS = ["message", "compaction", "model", "summary", "data", "opaque", "critical", "mark", "bad_vacuum"]
+KINDS += ["for the model", "for the user", "hiding", "showing"]
+ITEMS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 1000)), max_size=40)
 
 
 def _line(kind: str, id: str, parent: str | None) -> str:
@@ -170,6 +193,10 @@ def _line(kind: str, id: str, parent: str | None) -> str:
         "bad_vacuum": lambda: node(id, parent, "vacuum", dropped=1),
         "vacuum": lambda: node(id, parent, "vacuum", dropped=1),
         "mark": lambda: mark(id, "label", target_id="e0", label="L"),
+        "for the model": lambda: node(id, parent, visible_to="model"),
+        "for the user": lambda: node(id, parent, visible_to="user"),
+        "hiding": lambda: mark(id, "visibility", target_id=parent or "e0", visible_to="nobody"),
+        "showing": lambda: mark(id, "visibility", target_id=parent or "e0", visible_to="all"),
     }[kind]()
 
 
@@ -184,9 +211,10 @@ def test_the_end_and_the_walk_are_parts_of_the_path(
         lines.append(_line("vacuum", "e0", None))
         nodes.append("e0")
     for number, (kind, pick) in enumerate(items, len(lines)):
-        parent = (*nodes[-3:], "gone")[pick % 4] if pick % 7 == 0 else nodes[-1]
+        above = (*nodes[-3:], "gone")
+        parent = above[pick // 7 % len(above)] if pick % 7 == 0 else nodes[-1]
         lines.append(_line(kind, f"e{number}", parent))
-        if kind != "mark":
+        if kind not in ("mark", "hiding", "showing"):
             nodes.append(f"e{number}")
     with Session(_memory(log_of(*lines)), Header(id="s")) as session:
         for entry in nodes:
@@ -200,6 +228,11 @@ def test_the_end_and_the_walk_are_parts_of_the_path(
             assert session.path(entry, type=cls) == expected
             assert session.path(entry, last=last, type=cls) == expected[-last:]
             assert list(session.walk_up(entry, type=cls)) == expected[::-1]
+            who: SeenBy = "model" if last % 2 else "user"
+            seen = [each for each in expected if session.visible_to(each) in ("all", who)]
+            assert session.path(entry, type=cls, seen_by=who) == seen
+            assert session.path(entry, last=last, type=cls, seen_by=who) == seen[-last:]
+            assert list(session.walk_up(entry, type=cls, seen_by=who)) == seen[::-1]
         assert list(session.records(reverse=True)) == list(session.records())[::-1]
 
 
@@ -357,6 +390,8 @@ WRONG: list[tuple[Callable[[Session], Any], type[Exception], str]] = [
     (lambda session: session.path(last=True), TypeError, "last: expected a whole number or None, not the bool"),
     (lambda session: session.path(type="message"), TypeError, "type: expected a class, not the str"),  # type: ignore[call-overload]
     (lambda session: session.path(type=Header), TypeError, "type is a class of entries, not Header;"),
+    (lambda session: session.path(seen_by="all"), ValueError, "seen_by is one of 'model', 'user', not 'all'"),  # type: ignore[call-overload]
+    (lambda session: session.walk_up(seen_by=1), ValueError, "seen_by is one of 'model', 'user', not 1"),  # type: ignore[call-overload]
     (lambda session: session.walk_up(type=int), TypeError, "expected one of Entry, MessageEntry, "),
     (lambda session: session.walk_up("nobody"), EntryNotFound, "nobody"),
     (lambda session: session.records(-1), ValueError, "start: expected at least 0, not -1"),

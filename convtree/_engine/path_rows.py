@@ -26,6 +26,7 @@ from convtree._model.entries import (
     CompactionEntry,
     Entry,
     MessageEntry,
+    SeenBy,
     Visibility,
 )
 from convtree._model.errors import BrokenPath
@@ -160,8 +161,23 @@ def effective(index: Index, row: int, entry: MessageEntry | BranchSummaryEntry) 
     own: tuple[Visibility, bool] = ("all", False)
     if isinstance(entry, MessageEntry):
         own = entry.visible_to, entry.pinned is True
-    views, pins = index.state.visible_to.get(row), index.state.pinned.get(row)
-    return views[-1][1] if views else own[0], pins[-1][1] if pins else own[1]
+    return _last(index.state.visible_to, row, own[0]), _last(index.state.pinned, row, own[1])
+
+
+def is_seen_by(index: Index, row: int, entry: Entry, who: SeenBy) -> bool:
+    """Returns whether a model or a user sees an entry now. Everybody sees what is no message or branch summary."""
+    own: Visibility = "all"
+    if isinstance(entry, MessageEntry):
+        own = entry.visible_to
+    elif not isinstance(entry, BranchSummaryEntry):
+        return True
+    return _last(index.state.visible_to, row, own) in ("all", who)
+
+
+def _last(histories: Mapping[int, list[tuple[int, T]]], row: int, own: T) -> T:
+    """Returns the value of a target now; `own` is the one without marks."""
+    history = histories.get(row)
+    return history[-1][1] if history else own
 
 
 def _kept_from(index: Index, compaction: int, cache: EntryCache) -> int:

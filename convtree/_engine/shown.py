@@ -13,10 +13,10 @@ from typing import NamedTuple, cast
 
 from convtree._engine import tree
 from convtree._engine.log_index import Index
-from convtree._engine.path_rows import effective
+from convtree._engine.path_rows import is_seen_by
 from convtree._engine.upwards import entries_up
 from convtree._model.batches import BATCH
-from convtree._model.entries import BranchSummaryEntry, Entry, MessageEntry
+from convtree._model.entries import Entry, MessageEntry
 from convtree._model.errors import BrokenPath
 from convtree._model.notes import INSTRUCTS
 
@@ -51,9 +51,7 @@ class Shown:
 
     def is_visible(self, row: int, entry: Entry) -> bool:
         """Returns whether a person may see an entry: it is not hidden from users."""
-        if not isinstance(entry, MessageEntry | BranchSummaryEntry):
-            return True
-        return effective(self._index, row, entry)[0] in ("all", "user")
+        return is_seen_by(self._index, row, entry, "user")
 
     def counts(self, row: int, entry: Entry) -> bool:
         """Returns whether a person would call an entry a message."""

@@ -8,6 +8,7 @@ the columns of the rows in between, whose lines are not read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import TypeVar
 
 from convtree._engine import tree
@@ -64,7 +65,7 @@ def entries_up(
     """
     end = break_above(reader, row)
     start = reader.tree.parents[row] if above else row
-    for rows in growing(_rows_up(reader.tree, start, end, cls), first_batch, max(first_batch, BATCH)):
+    for rows in growing(_rows_up(reader.tree, start, end, cls, first_batch), first_batch, max(first_batch, BATCH)):
         for each, entry in zip(rows, _entries(reader, rows), strict=True):
             if isinstance(entry, cls):
                 yield each, entry
@@ -90,24 +91,34 @@ def broken_at(reader: LineReader, row: int) -> BrokenPath:
     return reader.broken(row, f"has the parent {missing!r}, which is missing", missing)
 
 
-def _rows_up(columns: tree.Tree, row: int, end: int, cls: type[Entry]) -> Iterator[int]:
-    """Yields the rows at and above a row that may be of a class, last first, without a lost one and what is above."""
+def _rows_up(columns: tree.Tree, row: int, end: int, cls: type[Entry], first: int) -> Iterator[int]:
+    """Returns the rows at and above a row that may be of a class, last first, without a lost one and what is above.
+
+    The kinds of `first` rows are looked up together at first.
+    """
     kinds = _KINDS.get(cls)
     linked = {CompactionEntry: columns.compactions, ExtensionDataEntry: columns.extension_data}.get(cls)
     walk = columns.walk_up(row) if linked is None else columns.linked_up(linked, row)
-    lost = end if end != tree.NONE and columns.kinds[end] & tree.KIND == tree.LOST else tree.NONE
-    for rows in growing(walk, limit=_SCANNED):
-        for each, kind in zip(rows, columns.kinds.take(rows), strict=True):
-            if each <= lost:
-                return
-            if kinds is None or kind & tree.KIND in kinds:
-                yield each
+    if end != tree.NONE and columns.kinds[end] & tree.KIND == tree.LOST:
+        walk = takewhile(lambda each: each > end, walk)
+    return walk if kinds is None else _of_kinds(columns, walk, kinds, min(first, _SCANNED))
 
 
-def _entries(reader: LineReader, rows: list[int]) -> Iterator[Entry]:
-    """Yields the entries in some rows. If one is damaged, those before it come before the error."""
+def _of_kinds(columns: tree.Tree, walk: Iterator[int], kinds: frozenset[int], first: int) -> Iterator[int]:
+    for rows in growing(walk, first, _SCANNED):
+        for row, kind in zip(rows, columns.kinds.take(rows), strict=True):
+            if kind & tree.KIND in kinds:
+                yield row
+
+
+def _entries(reader: LineReader, rows: list[int]) -> Iterable[Entry]:
+    """Returns the entries in some rows of a walk. If one is damaged, those before it come before the error.
+
+    A log reads lines that follow each other at once, so they are asked for in its order, the opposite one.
+    """
     try:
-        found: Iterable[Entry] = reader.entries(rows)
+        found = reader.entries(rows[::-1])
     except BrokenPath:
-        found = (reader.entries([row])[0] for row in rows)
-    yield from found
+        return (reader.entries([row])[0] for row in rows)
+    found.reverse()
+    return found

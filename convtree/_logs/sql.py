@@ -100,6 +100,8 @@ class SqlLog(Uncopyable):
         Raises:
             SessionNotFound: the session was deleted since it was opened.
         """
+        if not spans:
+            return []  # a refresh that brings nothing new: no transaction for it
         lines = self._read(lambda execute: sql_lines.select_spans(execute, self._key, spans))
         if any(len(line) < length for line, (_, length) in zip(lines, spans, strict=True)):
             self._check_not_deleted()

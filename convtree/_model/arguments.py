@@ -86,7 +86,7 @@ _UNIONS = {
 }
 #: types that the calls check themselves, with their own words, and those that take anything
 _OPEN = frozenset(
-    {"Any", "Conversation", "Durability", "Exported", "Log", "Mode", "OnStale", "Redactor", "Shape"}
+    {"Any", "Conversation", "Durability", "Exported", "Log", "Mode", "OnStale", "Redactor", "SeenBy", "Shape"}
     | {"Status", "Summary", "ViewShape", "Visibility", "object"}
 )
 

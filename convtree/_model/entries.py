@@ -21,6 +21,7 @@ _GIST_READ = 400  # characters that are looked at for them
 VERSION = 1
 
 Visibility = Literal["all", "model", "user", "nobody"]
+SeenBy = Literal["model", "user"]
 HIDDEN_FROM_MODEL = ("user", "nobody")
 Status = Literal["interrupted"]
 CHOICES = {"visible_to": get_args(Visibility), "status": get_args(Status)}

@@ -18,7 +18,7 @@ from convtree._engine.journal import LOST_HEADER
 from convtree._engine.leaf import LEAF, AtLeaf, is_note
 from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
-from convtree._engine.path_rows import Gap, effective
+from convtree._engine.path_rows import Gap, effective, is_seen_by
 from convtree._engine.rendering import Render, default_render
 from convtree._engine.upwards import break_above, broken_at, entries_up
 from convtree._model.batches import BATCH
@@ -30,6 +30,7 @@ from convtree._model.entries import (
     Header,
     Mark,
     MessageEntry,
+    SeenBy,
     VacuumEntry,
     Visibility,
 )
@@ -125,7 +126,9 @@ class SessionView(msgspec.Struct, frozen=True):
         """
         return self.index.entries([self.row_of(entry_id)])[0]
 
-    def path(self, entry_id: str | Entry | AtLeaf | None, last: int | None, cls: type[E]) -> list[E]:
+    def path(
+        self, entry_id: str | Entry | AtLeaf | None, last: int | None, cls: type[E], seen_by: SeenBy | None
+    ) -> list[E]:
         """Returns the entries of a class on the path to an entry, first to last; the last few, unless `last` is None.
 
         Raises:
@@ -133,11 +136,23 @@ class SessionView(msgspec.Struct, frozen=True):
             BrokenPath: among what is looked at, an entry is lost, a parent is missing, or a line was damaged.
         """
         row = self.row(entry_id)
-        if last is None and cls is Entry:
+        if last is None and cls is Entry and seen_by is None:
             return cast(list[E], self.index.entries(self.path_rows(row)))
-        found = [entry for _, entry in islice(entries_up(self.index, row, cls, last or BATCH), last)]
+        found = [entry for _, entry in islice(self.entries_up(row, cls, seen_by, last or BATCH), last)]
         found.reverse()
         return found
+
+    def entries_up(
+        self, row: int, cls: type[E], seen_by: SeenBy | None, first_batch: int, *, above: bool = False
+    ) -> Iterator[tuple[int, E]]:
+        """Yields the entries at and above a row that are of a class, and that a model or a user sees now.
+
+        As `entries_up` of the engine does, which says the rest.
+        """
+        found = entries_up(self.index, row, cls, first_batch, above=above)
+        if seen_by is None:
+            return found
+        return (each for each in found if is_seen_by(self.index, *each, seen_by))
 
     def children(
         self, entry_id: str | Entry | None, *, limit: int | None = None, after: str | Entry | None = None

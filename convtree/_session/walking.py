@@ -9,15 +9,16 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterator
 from itertools import chain, islice
-from typing import Any, NamedTuple, Protocol, TypeVar, overload
+from typing import Any, NamedTuple, Protocol, TypeVar, get_args, overload
 
 from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.log_index import Index
-from convtree._engine.upwards import check_entry_class, entries_up
+from convtree._engine.upwards import check_entry_class
 from convtree._model.batches import BATCH, batched, growing
-from convtree._model.entries import Entry, Mark
+from convtree._model.entries import Entry, Mark, SeenBy
 from convtree._model.errors import BrokenPath
 from convtree._session.client import Client, HasClient
+from convtree._session.header import check_choice
 from convtree._session.view import SessionView
 
 E = TypeVar("E", bound=Entry)
@@ -41,10 +42,21 @@ class _Place(NamedTuple):
 
 
 @overload
-def path(self: Walkable, entry_id: str | Entry | AtLeaf | None = LEAF, *, last: int | None = None) -> list[Entry]: ...
+def path(
+    self: Walkable,
+    entry_id: str | Entry | AtLeaf | None = LEAF,
+    *,
+    last: int | None = None,
+    seen_by: SeenBy | None = None,
+) -> list[Entry]: ...
 @overload
 def path(
-    self: Walkable, entry_id: str | Entry | AtLeaf | None = LEAF, *, last: int | None = None, type: builtins.type[E]
+    self: Walkable,
+    entry_id: str | Entry | AtLeaf | None = LEAF,
+    *,
+    last: int | None = None,
+    type: builtins.type[E],
+    seen_by: SeenBy | None = None,
 ) -> list[E]: ...
 def path(
     self: Walkable,
@@ -52,54 +64,79 @@ def path(
     *,
     last: int | None = None,
     type: builtins.type[Any] = Entry,
+    seen_by: SeenBy | None = None,
 ) -> list[Any]:
     """Returns the entries from the first down to this one: all of them, or the `last` ones, of one class or of all.
 
     Only the entries that are returned are read. `path(last=20, type=MessageEntry)` is the end of a conversation of any
     length: damage above those entries is not noticed.
 
+    With `seen_by`, messages and branch summaries that the model, or the user, does not see now are left out and not
+    counted: as they were appended, or as `hide` and `show` have changed them since.
+
     Raises:
         EntryNotFound: there is no such entry.
         BrokenPath: an entry is lost, a parent is missing, or a line was damaged.
-        TypeError, ValueError: `last` is not a number from 1 on, or `type` not a class of entries.
+        TypeError, ValueError: `last` is not a number from 1 on, `type` no class of entries, or `seen_by` another text.
     """
-    check_entry_class("type", type)
-    return self._client.ask(SessionView.path, entry_id, last, type)
+    _check(type, seen_by)
+    return self._client.ask(SessionView.path, entry_id, last, type, seen_by)
 
 
 @overload
-def walk_up(self: Walkable, entry_id: str | Entry | AtLeaf | None = LEAF) -> Iterator[Entry]: ...
-@overload
-def walk_up(self: Walkable, entry_id: str | Entry | AtLeaf | None = LEAF, *, type: builtins.type[E]) -> Iterator[E]: ...
 def walk_up(
-    self: Walkable, entry_id: str | Entry | AtLeaf | None = LEAF, *, type: builtins.type[Any] = Entry
+    self: Walkable, entry_id: str | Entry | AtLeaf | None = LEAF, *, seen_by: SeenBy | None = None
+) -> Iterator[Entry]: ...
+@overload
+def walk_up(
+    self: Walkable,
+    entry_id: str | Entry | AtLeaf | None = LEAF,
+    *,
+    type: builtins.type[E],
+    seen_by: SeenBy | None = None,
+) -> Iterator[E]: ...
+def walk_up(
+    self: Walkable,
+    entry_id: str | Entry | AtLeaf | None = LEAF,
+    *,
+    type: builtins.type[Any] = Entry,
+    seen_by: SeenBy | None = None,
 ) -> Iterator[Any]:
     """Yields this entry, its parent, and so on up to the first: all of them, or those of one class.
 
     Entries are read as the walk comes to them, so a loop that ends early costs what it has seen. The walk begins where
-    the leaf is when this is called, and stays on that path.
+    the leaf is when this is called, and stays on that path. `seen_by` leaves out the same as it does in `path`: who
+    sees an entry is looked up when the walk comes to it.
 
     Raises:
         EntryNotFound: there is no such entry.
         BrokenPath: when the walk comes to it: an entry is lost, a parent is missing, or a line was damaged.
-        TypeError: `type` is not a class of entries.
+        TypeError, ValueError: `type` is not a class of entries, or `seen_by` another text.
     """
-    return chain.from_iterable(batches_up(self, entry_id, type))
+    return chain.from_iterable(batches_up(self, entry_id, type, seen_by))
 
 
-def batches_up(session: HasClient, entry_id: str | Entry | AtLeaf | None, cls: type[E]) -> Iterator[list[E]]:
+def batches_up(
+    session: HasClient, entry_id: str | Entry | AtLeaf | None, cls: type[E], seen_by: SeenBy | None
+) -> Iterator[list[E]]:
     """Yields the entries of `walk_up` in lists that grow."""
-    check_entry_class("type", cls)
-    return _batches_up(session._client, session._client.ask(_start, entry_id), cls)
+    _check(cls, seen_by)
+    return _batches_up(session._client, session._client.ask(_start, entry_id), cls, seen_by)
 
 
-def _batches_up(client: Client, place: _Place | None, cls: type[E]) -> Iterator[list[E]]:
+def _batches_up(client: Client, place: _Place | None, cls: type[E], seen_by: SeenBy | None) -> Iterator[list[E]]:
     size = 1
     while place is not None:
-        found, place = client.ask(_next, place, cls, size)
+        found, place = client.ask(_next, place, cls, seen_by, size)
         if found:
             yield found
         size = min(size * 2, BATCH)
+
+
+def _check(cls: type[Entry], seen_by: SeenBy | None) -> None:
+    check_entry_class("type", cls)
+    if seen_by is not None:
+        check_choice("seen_by", seen_by, get_args(SeenBy))
 
 
 def _start(view: SessionView, entry_id: str | Entry | AtLeaf | None) -> _Place:
@@ -107,7 +144,9 @@ def _start(view: SessionView, entry_id: str | Entry | AtLeaf | None) -> _Place:
     return _Place(view.index, row, view.leaf_id if entry_id is LEAF else view.id_of(row), False)
 
 
-def _next(view: SessionView, place: _Place, cls: type[E], size: int) -> tuple[list[E], _Place | None]:
+def _next(
+    view: SessionView, place: _Place, cls: type[E], seen_by: SeenBy | None, size: int
+) -> tuple[list[E], _Place | None]:
     """Returns up to `size` entries from a place upwards, and the place above them; None at the end of the walk.
 
     If damage follows, the entries before it are returned. The next call raises.
@@ -115,7 +154,7 @@ def _next(view: SessionView, place: _Place, cls: type[E], size: int) -> tuple[li
     row = place.row if place.within is view.index else view.row(place.id)
     found: list[E] = []
     try:
-        for each, entry in islice(entries_up(view.index, row, cls, size, above=place.above), size):
+        for each, entry in islice(view.entries_up(row, cls, seen_by, size, above=place.above), size):
             found.append(entry)
             row = each
     except BrokenPath:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,9 @@ from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from convtree import (
+    Entry,
     MessageEntry,
+    SeenBy,
     Session,
     SessionNotFound,
     SessionStore,
@@ -28,6 +30,8 @@ from convtree import (
 from convtree.aio import call_in_thread
 
 T = TypeVar("T")
+
+_AT_ONCE = 500  # entries: those above a compaction are not needed
 
 StoreLike = str | os.PathLike[str] | SessionStore
 """The folder or the URL of a store, or a store that the caller has opened and will close."""
@@ -113,6 +117,16 @@ class Engine:
         """
         return self.store.session(**address(*name), create=create, **described)
 
+    def append(self, *name: str, work: Callable[[Session], T], **described: Any) -> T:
+        """Calls a function that appends to the session of a name, and expects the leaf or revision that it has seen.
+
+        The session is given as this process knows it: an append looks at the log anyway, and does so once.
+        """
+        with suppress(SessionNotFound), self.session(*name, refresh=False, **described) as log:
+            return work(log)
+        with self.session(*name, **described) as log:  # it was deleted, and begins anew
+            return work(log)
+
     def delete(self, *name: str) -> None:
         """Erases the session of a name, if there is one.
 
@@ -163,6 +177,23 @@ def address(*name: str) -> dict[str, Any]:
     if len(name) == 1 and is_session_id(name[0]):
         return {"id": name[0]}
     return {"key": name if len(name) > 1 else name[0]}
+
+
+def entries_up(
+    log: Session, at: str | None, first: int | None = None, seen_by: SeenBy | None = "model"
+) -> Iterator[Entry]:
+    """Yields entries as `Session.walk_up` does: those that a model sees, unless another `seen_by` is given.
+
+    About `first` of them are read at once: what a caller is going to take is not read in many small steps.
+    """
+    if first is None:
+        yield from log.walk_up(at, seen_by=seen_by)
+    elif first > 0:
+        first = min(first, _AT_ONCE)
+        entries = log.path(at, last=first, seen_by=seen_by)
+        yield from reversed(entries)
+        if len(entries) == first:
+            yield from log.walk_up(entries[0].parent_id, seen_by=seen_by)
 
 
 def is_hidden(log: Session, entry: MessageEntry) -> bool:

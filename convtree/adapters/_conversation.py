@@ -84,21 +84,29 @@ class Conversation:
         self._check_open()
         return await self._engine.read(read)
 
-    async def _write(self, work: Callable[[Session, str | None], tuple[str | None, T]]) -> T:
-        """Runs a function of the session and the leaf that returns the new leaf and a result; again if it was stale."""
+    async def _write(self, work: Callable[[Session, str | None], tuple[str | None, T]], *, appends: bool = False) -> T:
+        """Runs a function of the session and the leaf that returns the new leaf and a result; again if it was stale.
+
+        One that `appends` in any case, and says which leaf it expects, need not look at the log before.
+        """
+
+        def write_to(log: Session) -> T:
+            while True:
+                leaf = self._leaf_of(log)
+                try:
+                    moved, result = work(log, leaf)
+                except StaleLeaf:
+                    log.refresh()
+                    continue
+                with self._lock:
+                    self._leaf, self._has_begun = moved, True
+                return result
 
         def write() -> T:
+            if appends and not self._has_own_leaf:
+                return self._engine.append(*self._name, work=write_to)
             with self.log() as log:
-                while True:
-                    leaf = self._leaf_of(log)
-                    try:
-                        moved, result = work(log, leaf)
-                    except StaleLeaf:
-                        log.refresh()
-                        continue
-                    with self._lock:
-                        self._leaf, self._has_begun = moved, True
-                    return result
+                return write_to(log)
 
         self._check_open()
         return await self._engine.write(write)

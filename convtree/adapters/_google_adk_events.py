@@ -28,7 +28,7 @@ from convtree import (
     is_session_id,
     session_key,
 )
-from convtree.adapters._base import is_hidden
+from convtree.adapters._base import entries_up, is_hidden
 from convtree.adapters._cleaning import clean
 from convtree.exchange import read_google_adk_event
 
@@ -45,6 +45,12 @@ def id_of(event_id: str) -> str:
 def second_id_of(entry: MessageEntry) -> str:
     """Returns the id of the entry of an event whose own id another one has: ADK's services store both."""
     return session_key("event", entry.id, json.dumps(entry.message, sort_keys=True))
+
+
+def ids_of(entry: MessageEntry) -> Iterator[str]:
+    """Yields both ids that the entry of an event may have."""
+    yield entry.id
+    yield second_id_of(entry)
 
 
 def message_entry(event: Event) -> MessageEntry:
@@ -72,18 +78,19 @@ def says_the_same(stored: MessageEntry, entry: MessageEntry) -> bool:
 # --- the history ---
 
 
-def upwards(log: Session, leaf: str | None, app_name: str) -> Iterator[MessageEntry]:
+def upwards(log: Session, leaf: str | None, app_name: str, first: int | None = None) -> Iterator[MessageEntry]:
     """Yields the entries of a session's events in ADK's order, the last first.
 
     Args:
         log: the session.
         leaf: where to begin.
         app_name: who the author of answers is that another tool stored.
+        first: how many entries to read at once.
     """
     at = leaf
     while at is not None:
         above = None
-        for entry in log.walk_up(at):
+        for entry in entries_up(log, at, first, None):
             if isinstance(entry, MessageEntry) and entry.shape == SHAPE:
                 if not is_hidden(log, entry):
                     yield entry
@@ -98,9 +105,8 @@ def upwards(log: Session, leaf: str | None, app_name: str) -> Iterator[MessageEn
 
 def recent(log: Session, leaf: str | None, app_name: str, config: GetSessionConfig | None) -> list[Event]:
     """Returns the last events of a session in order: those that ADK asks for, and no others are read."""
-    entries = upwards(log, leaf, app_name)
-    if config is not None and config.num_recent_events is not None:
-        entries = islice(entries, config.num_recent_events)
+    wanted = None if config is None else config.num_recent_events
+    entries: Iterator[MessageEntry] = islice(upwards(log, leaf, app_name, wanted), wanted)
     if config is not None and config.after_timestamp is not None:
         after = config.after_timestamp
         entries = takewhile(lambda each: each.message["timestamp"] >= after, entries)

@@ -111,7 +111,7 @@ class Sessions:
 
     def _append(self, log: convtree.Session, name: Name, session: Session, event: Event) -> bool:
         leaf, marker, entry = log.leaf_id, getattr(session, _MARKER, None), events.message_entry(event)
-        for id in (entry.id, events.second_id_of(entry)):
+        for id in events.ids_of(entry):
             stored = _found(log, id)
             if stored is None:
                 entry = replace(entry, id=id)

@@ -26,12 +26,15 @@ Key = tuple[str, str]
 
 
 def derived_id(*parts: str | bytes) -> str:
-    """Returns the id of the entry that stands for some texts. No two sequences of texts share one."""
-    digest = blake2b(digest_size=16)
+    """Returns the id of the entry that stands for some texts: 95 bits of a digest, so no two sequences share one.
+
+    It has the form of convtree's own ids, 16 letters and digits, which a scan of a log takes many at a time.
+    """
+    digest = blake2b(digest_size=12)
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         digest.update(len(data).to_bytes(8, "big") + data)
-    return digest.hexdigest()
+    return b64encode(digest.digest(), b"Xx").decode()
 
 
 def checkpoint_entry_id(key: Key) -> str:

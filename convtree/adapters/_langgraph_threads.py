@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -43,11 +43,18 @@ class Threads:
             SessionNotFound: there is no such thread, and none is to be created.
         """
         with self.log(thread_id, create=create) as log:
-            with self._lock:
-                thread = self._by_session.get(log)
-                if thread is None:
-                    thread = self._by_session[log] = Thread(log)
-            yield thread
+            yield self._of(log)
+
+    def append(self, thread_id: Any, work: Callable[[Thread], None]) -> None:
+        """Calls a function that appends to a thread, which may have to begin, and expects the revision it has seen."""
+        self._engine.append(str(thread_id), work=lambda log: work(self._of(log)), metadata=_MARK)
+
+    def _of(self, log: Session) -> Thread:
+        with self._lock:
+            thread = self._by_session.get(log)
+            if thread is None:
+                thread = self._by_session[log] = Thread(log)
+            return thread
 
     def ids(self) -> list[str]:
         """Returns the ids of all threads."""

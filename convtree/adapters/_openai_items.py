@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import convtree
 from convtree import BranchSummaryEntry, CompactionEntry, Entry, ExtensionDataEntry, MessageEntry
+from convtree.adapters._base import entries_up
 
 _SHAPE: Literal["openai-responses"] = "openai-responses"
 COMPACTION = "openai.compaction"
@@ -39,20 +40,19 @@ def _is_output(item: Any) -> bool:
     return item.get("role") == "assistant" if kind == "message" else not kind.endswith("_output")
 
 
-def upwards(log: convtree.Session, leaf: str | None) -> Iterator[Item]:
-    """Yields the items of a conversation, the last first."""
+def upwards(log: convtree.Session, leaf: str | None, first: int | None = None) -> Iterator[Item]:
+    """Yields the items of a conversation, the last first. `first` of them are read at once."""
     at = leaf
     while at is not None:
         above = None
-        for entry in log.walk_up(at):
+        for entry in entries_up(log, at, first):
             if isinstance(entry, MessageEntry) and entry.shape == _SHAPE:
-                if log.visible_to(entry) in ("all", "model"):
-                    yield Item(entry.message, entry)
+                yield Item(entry.message, entry)
             elif isinstance(entry, ExtensionDataEntry) and entry.ext_type == COMPACTION:
                 for item in reversed(entry.data["items"]):
                     yield Item(item, None, entry)
-                first = entry.data["first_replaced"]
-                above = None if first is None else log.entry(first).parent_id
+                replaced = entry.data["first_replaced"]
+                above = None if replaced is None else log.entry(replaced).parent_id
                 break
             elif isinstance(entry, MessageEntry | CompactionEntry | BranchSummaryEntry):
                 yield from _of_others(log, entry)

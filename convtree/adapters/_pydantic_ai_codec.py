@@ -53,7 +53,7 @@ def message_entry(entry: ConversationEntry) -> MessageEntry:
 
 def upwards(log: Session, entry_id: str | None) -> Iterator[MessageEntry]:
     """Yields the messages of a history, the last first."""
-    return (each for each in log.walk_up(entry_id, type=MessageEntry) if log.visible_to(each) in ("all", "model"))
+    return log.walk_up(entry_id, type=MessageEntry, seen_by="model")
 
 
 def conversation_entries(stored: Sequence[MessageEntry], parent: MessageEntry | None) -> list[ConversationEntry]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from copy import deepcopy
 from functools import partial
-from itertools import islice
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -154,7 +153,8 @@ class Sessions:
             return []
 
         def read(log: Session, entry_id: str) -> list[ConversationEntry]:
-            found = list(islice(codec.upwards(log, entry_id), None if limit is None else limit + 1))[::-1]
+            window = None if limit is None else limit + 1
+            found = log.path(entry_id, last=window, type=MessageEntry, seen_by="model")
             cut = limit is not None and len(found) > limit
             return codec.conversation_entries(found[cut:], found[0] if cut else None)
 

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
 from convtree import Branch, BranchSummaryEntry, CompactionEntry, Entry, MessageEntry, Session, StaleLeaf
-from convtree.adapters._base import Engine, StoreLike
+from convtree.adapters._base import Engine, StoreLike, entries_up
 from convtree.adapters._cleaning import append_clean
 
 try:
@@ -27,6 +27,8 @@ try:  # a private part of the framework, from 1.20 on: what it gives twice is st
     from agent_framework._sessions import filter_new_messages
 except ImportError:
     filter_new_messages = None
+
+__all__ = ["ConvtreeHistoryProvider"]
 
 T = TypeVar("T")
 
@@ -105,7 +107,7 @@ class ConvtreeHistoryProvider(HistoryProvider):
                 while True:
                     leaf, new = log.leaf_id, given
                     if filter_new_messages is not None:
-                        known = [*islice(_upwards(log, leaf), len(given) + 1)][::-1]
+                        known = [*islice(_upwards(log, leaf, len(given) + 1), len(given) + 1)][::-1]
                         new = filter_new_messages([*map(_message_of, known)], given)
                     try:
                         if new:
@@ -211,12 +213,11 @@ def _message_of(entry: MessageEntry) -> Message:
     return Message.from_dict(entry.message)
 
 
-def _upwards(log: Session, leaf: str | None) -> Iterator[MessageEntry]:
-    """Yields the messages of a session, the last first."""
-    for entry in [] if leaf is None else log.walk_up(leaf):
+def _upwards(log: Session, leaf: str | None, first: int | None = None) -> Iterator[MessageEntry]:
+    """Yields the messages of a session, the last first. `first` of them are read at once."""
+    for entry in entries_up(log, leaf, first):
         if isinstance(entry, MessageEntry) and entry.shape == _SHAPE:
-            if log.visible_to(entry) in ("all", "model"):
-                yield entry
+            yield entry
         elif isinstance(entry, MessageEntry | CompactionEntry | BranchSummaryEntry):
             yield from _of_others(log, entry)
             return

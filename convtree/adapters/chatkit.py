@@ -27,6 +27,8 @@ except ImportError as error:
 
 from convtree.adapters._chatkit_threads import ATTACHMENT, THREAD, Threads, page_of, thread_of
 
+__all__ = ["ConvtreeStore"]
+
 _ITEMS: TypeAdapter[Any] = TypeAdapter(ThreadItem)
 _ATTACHMENTS: TypeAdapter[Any] = TypeAdapter(Attachment)
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from claude_agent_sdk import SessionKey, SessionListSubkeysKey, SessionStoreEntry, SessionStoreListEntry
     from claude_agent_sdk.types import SessionSummaryEntry
 
+__all__ = ["ConvtreeSessionStore"]
 T = TypeVar("T")
 
 

@@ -35,6 +35,8 @@ except ImportError as error:
 
 from convtree.adapters._google_adk_sessions import Sessions, end_of, first_of
 
+__all__ = ["ConvtreeSessionService", "register"]
+
 T = TypeVar("T")
 
 _SCHEME = "convtree:"

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import DeltaChannelHistory, SerializerProtocol
 
 
+__all__ = ["ConvtreeSaver"]
+
+
 class ConvtreeSaver(AsyncSaver):
     """Checkpoints of LangGraph in a convtree store. Sync and async; thread-safe.
 
@@ -103,8 +106,8 @@ class ConvtreeSaver(AsyncSaver):
         """
         thread_id, (namespace, parent) = config["configurable"]["thread_id"], named_by(config)
         key, stored = (namespace, checkpoint["id"]), get_checkpoint_metadata(config, metadata)
-        with self._threads.open(thread_id, create=True) as thread:
-            put(thread, self.serde, Put(key, parent, checkpoint, stored, new_versions))
+        new = Put(key, parent, checkpoint, stored, new_versions)
+        self._threads.append(thread_id, lambda thread: put(thread, self.serde, new))
         return config_of(thread_id, *key)
 
     def put_writes(
@@ -112,8 +115,10 @@ class ConvtreeSaver(AsyncSaver):
     ) -> None:
         """Stores writes of a task that ran at the checkpoint that the config names. They may come before it."""
         key = named_by(config)[0], config["configurable"]["checkpoint_id"]
-        with self._threads.open(config["configurable"]["thread_id"], create=True) as thread:
-            put_writes(thread, self.serde, key, writes, task_id, task_path)
+        self._threads.append(
+            config["configurable"]["thread_id"],
+            lambda thread: put_writes(thread, self.serde, key, writes, task_id, task_path),
+        )
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

@@ -35,6 +35,8 @@ except ImportError:
 if TYPE_CHECKING:
     from agents import RunContextWrapper, TResponseInputItem
 
+__all__ = ["ConvtreeSession"]
+
 _PROTOCOL = ("get_items", "add_items", "pop_item", "clear_session")
 
 
@@ -73,7 +75,8 @@ class ConvtreeSession(Conversation):
         if wrapper is not None:
             self._stored_usage.setdefault(wrapper, _tokens(wrapper))  # a run that goes on has stored it before
         wanted = None if limit is None or limit < 0 else limit
-        return await self._read(lambda log, leaf: [item.value for item in islice(upwards(log, leaf), wanted)][::-1])
+        items = await self._read(lambda log, leaf: [*islice(upwards(log, leaf, wanted), wanted)])
+        return [item.value for item in reversed(items)]
 
     async def add_items(
         self, items: list[TResponseInputItem], *, wrapper: RunContextWrapper[Any] | None = None
@@ -90,7 +93,7 @@ class ConvtreeSession(Conversation):
             return
         usage = None if wrapper is None else self._new_usage(wrapper)
         messages = messages_of(items, usage)
-        await self._write(lambda log, leaf: (self._append(log, leaf, messages), None))
+        await self._write(lambda log, leaf: (self._append(log, leaf, messages), None), appends=True)
 
     async def pop_item(
         self,
@@ -148,7 +151,7 @@ class ConvtreeSession(Conversation):
             return None
 
         def read(log: convtree.Session, leaf: str | None) -> tuple[list[Item], bool, str | None]:
-            found = list(islice(upwards(log, leaf), limit + 1))
+            found = list(islice(upwards(log, leaf, limit + 1), limit + 1))
             return found[:limit][::-1], len(found) <= limit, leaf
 
         items, complete, seen = await self._read(read)

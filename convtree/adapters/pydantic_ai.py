@@ -30,6 +30,8 @@ except ImportError as error:
 
 from convtree.adapters._pydantic_ai_sessions import Sessions
 
+__all__ = ["ConvtreeConversationStore"]
+
 
 class ConvtreeConversationStore(ConversationStore):
     """The conversations of pydantic-ai in a convtree store. Thread-safe; any number of processes may share a store.

@@ -24,7 +24,7 @@ from convtree._engine.tokens import Counter
 from convtree._engine.tree import Tree
 from convtree._logs.copy import Copied
 from convtree._model.arguments import checked_methods
-from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, Finding, Header, Mark, Record
+from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, Finding, Header, Mark, Record, SeenBy
 from convtree._session import landing, walking
 from convtree._session.compaction import BranchPlan, CompactionPlan
 from convtree._session.follow import looks
@@ -210,16 +210,22 @@ class Session(AsyncFacade[SyncSession]):
         return View(await self._queue.call(partial(self._sync.view, leaf, last=last)), self._queue)
 
     @overload
-    def walk_up(self, entry_id: str | Entry | AtLeaf | None = LEAF) -> AsyncGenerator[Entry, None]: ...
+    def walk_up(
+        self, entry_id: str | Entry | AtLeaf | None = LEAF, *, seen_by: SeenBy | None = None
+    ) -> AsyncGenerator[Entry, None]: ...
     @overload
     def walk_up(
-        self, entry_id: str | Entry | AtLeaf | None = LEAF, *, type: builtins.type[E]
+        self, entry_id: str | Entry | AtLeaf | None = LEAF, *, type: builtins.type[E], seen_by: SeenBy | None = None
     ) -> AsyncGenerator[E, None]: ...
     def walk_up(
-        self, entry_id: str | Entry | AtLeaf | None = LEAF, *, type: builtins.type[Any] = Entry
+        self,
+        entry_id: str | Entry | AtLeaf | None = LEAF,
+        *,
+        type: builtins.type[Any] = Entry,
+        seen_by: SeenBy | None = None,
     ) -> AsyncGenerator[Any, None]:
         """Yields this entry, its parent, and so on, as the sync `walk_up` does. Begins with the first item."""
-        return self._each(lambda: walking.batches_up(self._sync, entry_id, type))
+        return self._each(lambda: walking.batches_up(self._sync, entry_id, type, seen_by))
 
     def records(self, start: int = 0, *, reverse: bool = False) -> AsyncGenerator[tuple[int, Entry | Mark], None]:
         """Yields entries and marks with their numbers, as the sync `records` does. Begins with the first item."""

@@ -92,8 +92,8 @@ class SessionPool(ForkAware):
         self._idle: OrderedDict[_Key, Shared] = OrderedDict()  # of `_by_id`, what nobody uses, last used last
         self._live = set()
 
-    def acquire(self, owner: str | None, id: str, begin: Begin) -> Shared:
-        """Returns the shared session with this id, refreshed. Its user calls `release`.
+    def acquire(self, owner: str | None, id: str, begin: Begin, refresh: bool = True) -> Shared:
+        """Returns the shared session with this id, refreshed unless that is not wanted. Its user calls `release`.
 
         Raises:
             SessionNotFound: there is no such session, and `begin` is None.
@@ -104,7 +104,7 @@ class SessionPool(ForkAware):
             shared = self._claim(owner, id)
             try:
                 with Unlocking(shared.opening), shared.opening:
-                    if self._is_ready(shared, begin):
+                    if self._is_ready(shared, begin, refresh):
                         return shared
             except BaseException:
                 self.release(shared)
@@ -153,7 +153,7 @@ class SessionPool(ForkAware):
             shared.users += 1
             return shared
 
-    def _is_ready(self, shared: Shared, begin: Begin) -> bool:
+    def _is_ready(self, shared: Shared, begin: Begin, refresh: bool) -> bool:
         """Opens a session, or refreshes it; returns False if it has to be opened anew. The caller has its lock."""
         session = shared.session
         if session is None:
@@ -165,7 +165,7 @@ class SessionPool(ForkAware):
                 self._check_open()
         elif shared.is_retired or session._client.closed or session._client.journal.log.failed:
             return False
-        else:
+        elif refresh:
             try:
                 session.refresh()
             except SessionNotFound:
@@ -202,13 +202,13 @@ class SessionPool(ForkAware):
 class SharedSession(AbstractContextManager[Session]):
     """What `SessionStore.session` returns: `with` gives the session. It may be entered several times."""
 
-    def __init__(self, store: SharingStore, id: str, begin: Begin) -> None:
-        self._store, self._id, self._begin = store, id, begin
+    def __init__(self, store: SharingStore, id: str, begin: Begin, refresh: bool) -> None:
+        self._store, self._id, self._begin, self._refresh = store, id, begin, refresh
         self._entered: list[Shared] = []
 
     def acquire(self) -> Shared:
         """Opens or refreshes it; the caller releases it in the pool."""
-        return self._store._acquire(self._id, self._begin)
+        return self._store._acquire(self._id, self._begin, self._refresh)
 
     def __enter__(self) -> Session:
         shared = self.acquire()
@@ -242,6 +242,7 @@ class SharingStore(StoreReader):
         *,
         key: Key | None = None,
         create: bool = False,
+        refresh: bool = True,
         name: str | None = None,
         cwd: Directory | None = None,
         git_root: Directory | None = None,
@@ -263,6 +264,9 @@ class SharingStore(StoreReader):
             id: its id.
             key: an id of your own instead, as for `create`.
             create: begins a session with this id if there is none.
+            refresh: False gives a session that is open already as it is, without a look at the log. That is for a block
+                that only appends: an append reads what others wrote, under the lock. What it was planned by may be old,
+                so say what it expects (`expect_leaf`, `expect_revision`).
             name: describes the session if it begins, as for `create`; needs `create`. So do the arguments after it.
                 They do not change a session that exists.
             cwd: see `name`.
@@ -274,7 +278,8 @@ class SharingStore(StoreReader):
         Raises:
             TypeError: there is neither an id nor a key, or both; or a description without `create`.
             InvalidMessage: the id is not valid; or, when the block begins, a value cannot be stored.
-            SessionNotFound: when the block begins: there is no such session, or it was deleted.
+            SessionNotFound: when the block begins: there is no such session, or it was deleted. Without `refresh`, a
+                session that was deleted meanwhile may raise it only when it is written to.
             SessionClosed: when the block begins: the store is closed.
         """
         found, _ = id_and_key(id, key)
@@ -289,11 +294,11 @@ class SharingStore(StoreReader):
             metadata=metadata,
             parent_session=parent_session,
         )
-        return SharedSession(self, found, {**given, "id": id, "key": key} if create else None)
+        return SharedSession(self, found, {**given, "id": id, "key": key} if create else None, refresh)
 
-    def _acquire(self, id: str, begin: Begin) -> Shared:
+    def _acquire(self, id: str, begin: Begin, refresh: bool) -> Shared:
         self._check_open()
-        return self._pool.acquire(self._owner, id, begin)
+        return self._pool.acquire(self._owner, id, begin, refresh)
 
     def close(self) -> None:
         """Closes the store and its shared sessions. Other sessions that are open stay open.

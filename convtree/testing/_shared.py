@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from convtree._model.errors import InvalidMessage, SessionClosed, SessionNotFound
+from convtree._model.errors import InvalidMessage, SessionClosed, SessionNotFound, StaleLeaf
 from convtree.stores._session_store import SessionStore
 from convtree.testing._base import StoreTests, begin, user
 
@@ -38,6 +38,26 @@ class SharedTests(StoreTests):
             assert again is session
             assert again.leaf_id == entry.id
             assert again.append(user("three")).parent_id == entry.id
+
+    def test_a_shared_session_as_it_is(self, store: SessionStore, other: SessionStore) -> None:
+        """Without `refresh` it is where this process has seen it; a write finds out what others did."""
+        begin(store, "s", "one")
+        with store.session("s", refresh=False) as session:  # it is opened, so it knows all
+            seen = session.leaf_id
+        with other.open("s") as theirs:
+            entry = theirs.append(user("two"))
+        with store.session("s", refresh=False) as again:
+            assert again is session
+            assert again.leaf_id == seen
+            with pytest.raises(StaleLeaf):
+                again.append(user("three"), expect_leaf=seen)
+            assert again.append(user("three"), on_stale="rebase").parent_id == entry.id
+        other.delete("s")
+        with store.session("s", refresh=False) as deleted, pytest.raises(SessionNotFound):
+            deleted.append(user("four"))
+        with store.session("s", create=True) as new:
+            new.append(user("one"))
+        assert store.info("s").messages == 1
 
     def test_a_session_that_does_not_exist(self, store: SessionStore) -> None:
         """Is not found, also where somebody is about to begin it; with `create`, it begins with its first record."""

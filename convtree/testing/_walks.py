@@ -31,6 +31,19 @@ class WalkTests(StoreTests):
             assert list(session.walk_up()) == entries[::-1]
             assert list(islice(session.walk_up(entries[7].id, type=MessageEntry), 3)) == entries[7:4:-1]
 
+    def test_what_a_model_sees_of_a_path(self, store: SessionStore) -> None:
+        """Without messages that were appended for the user, or hidden since; the same after the session is reopened."""
+        with store.create(id="s") as session:
+            entries = session.append_many(user(str(number)) for number in range(600))
+            notice = session.append(assistant("notice"), visible_to="user")
+            session.hide(entries[598], visible_to="nobody")
+        seen = [*entries[:598], entries[599]]
+        with store.open("s", read_only=True) as session:
+            assert session.path(last=2, seen_by="model") == [entries[597], entries[599]]
+            assert session.path(seen_by="model") == seen
+            assert list(session.walk_up(seen_by="model")) == seen[::-1]
+            assert session.path(last=2, type=MessageEntry, seen_by="user") == [entries[599], notice]
+
     def test_records_in_reverse(self, store: SessionStore) -> None:
         """Entries and marks with their numbers, the last one first."""
         with store.create(id="s") as session:

@@ -5,22 +5,16 @@ or "sqlite". The tests in EXPECTED look into the in-memory store: they have to f
 error.
 """
 
-import itertools
-import os
-import tempfile
 from typing import Any
 
 import anyio
 import claude_agent_sdk
 import pytest
+from suite_stores import new_place
 
 from convtree import SessionNotFound
 from convtree.adapters._claude_lines import lines_of
 from convtree.adapters.claude_agent_sdk import ConvtreeSessionStore
-
-_KIND = os.environ.get("CONVTREE_STORE", "folder")
-_FOLDER = tempfile.TemporaryDirectory()
-_NUMBERS = itertools.count()
 
 _TIMES = "sets the times of the in-memory store"
 EXPECTED = {
@@ -46,8 +40,7 @@ class InMemorySessionStore(ConvtreeSessionStore):
     """ConvtreeSessionStore with an empty store of its own, and the helpers that the SDK's tests look at it with."""
 
     def __init__(self) -> None:
-        place = f"{_FOLDER.name}/{next(_NUMBERS)}"
-        super().__init__({"memory": "memory:", "folder": place, "sqlite": f"sqlite:///{place}.db"}[_KIND])
+        super().__init__(new_place())
 
     def get_entries(self, key: Any) -> list[Any]:
         """Returns the lines of a transcript."""

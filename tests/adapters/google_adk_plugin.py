@@ -3,22 +3,16 @@
 `pytest -p google_adk_plugin tests/unittests/sessions/test_session_service.py` from a checkout of google/adk-python.
 CONVTREE_STORE is "memory", "folder" or "sqlite". Those tests run that are of the service in memory, and of the one on a
 database those in STALE: they are about two writers of a session. Those in EXPECTED look into the service in memory, so
-they have to fail.
+they have to fail. Where ADK registers the services that its contract tests run with, the one in memory is this as well.
 """
 
-import itertools
-import os
-import tempfile
 from typing import Any
 
 import pytest
 from google.adk.sessions import database_session_service, in_memory_session_service
+from suite_stores import new_place
 
 from convtree.adapters.google_adk import ConvtreeSessionService
-
-_KIND = os.environ.get("CONVTREE_STORE", "folder")
-_FOLDER = tempfile.TemporaryDirectory()
-_NUMBERS = itertools.count()
 
 _SYNC = "calls the deprecated methods that are not async"
 EXPECTED = {
@@ -41,8 +35,7 @@ class InMemorySessionService(ConvtreeSessionService):
 
     def __init__(self, db_url: str = "") -> None:
         del db_url
-        place = f"{_FOLDER.name}/{next(_NUMBERS)}"
-        super().__init__({"memory": "memory:", "folder": place, "sqlite": f"sqlite:///{place}.db"}[_KIND])
+        super().__init__(new_place())
 
 
 in_memory_session_service.InMemorySessionService = InMemorySessionService

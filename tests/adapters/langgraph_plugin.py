@@ -5,9 +5,7 @@
 is gone is an error.
 """
 
-import itertools
 import os
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
@@ -15,13 +13,11 @@ from typing import Any
 
 import pytest
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from suite_stores import new_place
 
 from convtree.adapters.langgraph import ConvtreeSaver
 
 os.environ.setdefault("NO_DOCKER", "true")  # nothing but SQLite and memory
-_KIND = os.environ.get("CONVTREE_STORE", "folder")
-_FOLDER = tempfile.TemporaryDirectory()
-_NUMBERS = itertools.count()
 
 EXPECTED: dict[str, str] = {}
 
@@ -29,8 +25,7 @@ EXPECTED: dict[str, str] = {}
 @contextmanager
 def saver(**settings: Any) -> Iterator[ConvtreeSaver]:
     """Gives a saver with an empty store of its own."""
-    place = f"{_FOLDER.name}/{next(_NUMBERS)}"
-    found = ConvtreeSaver({"memory": "memory:", "folder": place, "sqlite": f"sqlite:///{place}.db"}[_KIND], **settings)
+    found = ConvtreeSaver(new_place(), **settings)
     try:
         yield found
     finally:

@@ -1,20 +1,19 @@
 """A plugin of pytest that runs the SDK's own tests of `SQLiteSession` with `ConvtreeSession` in its place.
 
-`pytest -p openai_agents_plugin tests/memory/…` from the unpacked sdist. CONVTREE_STORE is "folder" or "sqlite". The
-tests in EXPECTED look into SQLite: they have to fail, and a name that is gone is an error.
+`pytest -p openai_agents_plugin tests/memory/…` from the unpacked sdist. CONVTREE_STORE is "folder", "sqlite"
+or "postgresql". The tests in EXPECTED look into SQLite: they have to fail, and a name that is gone is an error.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 import agents
 import agents.memory
 import pytest
+from suite_stores import place_of
 
 from convtree.adapters.openai_agents import ConvtreeSession
 
-_KIND = os.environ.get("CONVTREE_STORE", "folder")
 _INSIDES = "looks at the connections of SQLiteSession"
 _TABLES = "reads or damages the tables of SQLiteSession"
 
@@ -77,9 +76,7 @@ class SQLiteSession(ConvtreeSession):
     """ConvtreeSession with the arguments of SQLiteSession."""
 
     def __init__(self, session_id: str, db_path: str | Path = ":memory:", **settings: Any) -> None:
-        where = "memory:" if str(db_path) == ":memory:" else str(db_path)
-        if where != "memory:":
-            where = f"sqlite:///{where}" if _KIND == "sqlite" else f"{where}.sessions"
+        where = "memory:" if str(db_path) == ":memory:" else place_of(str(db_path))
         super().__init__(session_id, where, **settings)
 
 

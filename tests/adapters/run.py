@@ -26,6 +26,9 @@ from typing import NamedTuple
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+sys.path.append(str(HERE.parent))
+from private_postgres import Absent, programs  # noqa: E402  # it is beside the folder of this script
+
 OURS = ["pytest>=8", "pytest-asyncio>=0.24", "pytest-timeout>=2", "hypothesis>=6.100"]
 
 
@@ -38,8 +41,9 @@ class Suite(NamedTuple):
         plugin: the module here that puts the adapter in the place of the framework's own store; None if the framework
             has no tests for stores.
         paths: these tests, in the unpacked sdist, or in the repository.
+        newer: more of them, which only newer versions have.
         repository: where they are, if the sdist does not have them: a URL of git, whose tags are "v" and the version.
-        stores: the values of CONVTREE_STORE with which they run.
+        stores: the values of CONVTREE_STORE with which they run. "postgresql" is left out where there is no server.
         options: more arguments of pytest.
     """
 
@@ -47,6 +51,7 @@ class Suite(NamedTuple):
     needs: tuple[str, ...] = ()
     plugin: str | None = None
     paths: tuple[str, ...] = ()
+    newer: tuple[str, ...] = ()
     repository: str | None = None
     stores: tuple[str, ...] = ("folder", "sqlite")
     options: tuple[str, ...] = ()
@@ -68,6 +73,7 @@ SUITES = {
             "tests/deferred_session_writes",
             "tests/test_hitl_session_scenario.py",
         ),
+        stores=("folder", "sqlite", "postgresql"),
     ),
     "langgraph": Suite(
         package="langgraph",
@@ -94,7 +100,7 @@ SUITES = {
             "tests/test_session_summary.py",
             "tests/test_transcript_mirror.py",
         ),
-        stores=("memory", "folder", "sqlite"),
+        stores=("memory", "folder", "sqlite", "postgresql"),
         options=("-p", "anyio", "-c", os.devnull, "--rootdir", ".", "--import-mode=importlib"),
     ),
     "google-adk": Suite(
@@ -102,6 +108,7 @@ SUITES = {
         needs=("google-adk[db]", "redis"),
         plugin="google_adk_plugin",
         paths=("tests/unittests/sessions/test_session_service.py",),
+        newer=("tests/unittests/sessions/test_get_user_state.py",),
         repository="https://github.com/google/adk-python",
         stores=("memory", "folder", "sqlite"),
         options=("-c", os.devnull, "--rootdir", ".", "-o", "asyncio_mode=auto"),
@@ -166,17 +173,29 @@ def run(name: str, work: Path, *, own: bool) -> Iterator[Result]:
         print(f"{name}: its own tests cannot be had: {error}", flush=True)
         yield Result(name, version, "its own: not to be had", {}, 1)
         return
+    paths = [*suite.paths, *(each for each in suite.newer if (source / each).exists())]
     for store in suite.stores:
+        if store == "postgresql" and not has_server():
+            print(f"{name}: its own tests do not run on PostgreSQL, which is not installed here", flush=True)
+            continue
         settings = {"CONVTREE_STORE": store, "PYTHONPATH": os.pathsep.join([str(HERE), str(source)])}
         yield tested(
             name,
             version,
             f"its own, {store}",
             python,
-            [*suite.options, "-p", suite.plugin, *suite.paths],
+            [*suite.options, "-p", suite.plugin, *paths],
             source,
             settings,
         )
+
+
+def has_server() -> bool:
+    """Returns whether there is a PostgreSQL server, or one can be started."""
+    try:
+        return bool(os.environ.get("CONVTREE_TEST_PG") or programs())
+    except Absent:
+        return False
 
 
 def environment(name: str, work: Path) -> str:

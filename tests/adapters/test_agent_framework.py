@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from programs import printed
+from programs import example, printed
 
 import convtree
 from convtree import InvalidMessage, MessageEntry, open_store
@@ -271,3 +271,11 @@ def test_a_run_of_an_agent(tmp_path: Path) -> None:
         (["export", path, "--to", "markdown"], "And by train?"),
     ):
         assert text in printed(*command)
+
+
+def test_the_example_runs() -> None:
+    """It has a tool turn, an edit and a crash, and shows the result."""
+    done = example("agent_framework_adapter.py")
+    assert "both are kept: ['It is sunny in Rome.', 'It is sunny in Oslo.']" in done.stdout
+    assert "12 messages of three questions" in done.stdout
+    assert "4 prompts, 4 tool calls" in done.stdout

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from programs import printed
+from programs import example, printed
 
 import convtree
 from convtree import MessageEntry, open_store
@@ -371,3 +371,10 @@ def test_a_server_of_chatkit(tmp_path: Path) -> None:
         (["export", path, "--to", "markdown"], "To Oslo, by train."),
     ):
         assert expected in printed(*command)
+
+
+def test_the_example_runs() -> None:
+    """It has a client's tool, a retry, an edit and a crash, and shows the result."""
+    done = example("chatkit_adapter.py")
+    assert "all are kept: ['To the sea.', 'To the hills.', 'To a museum.']" in done.stdout
+    assert "4 prompts, 5 tool calls" in done.stdout

@@ -520,6 +520,24 @@ def test_damage_is_said_and_not_passed_over(tmp_path: Path) -> None:
 # --- at the same time, crashes and cancelling ---
 
 
+def test_what_another_process_does_between_two_writes(place: str) -> None:
+    """Its checkpoint and its writes are found; a thread that it erased begins anew."""
+    with open_store(place, create=True) as store, open_store(place) as other:
+        ours, theirs = Saver(store), Saver(other)
+        ours.put(config(), checkpoint("1", {"a": 1}, {"a": 1}), {}, {"a": 1})
+        theirs.put(config(id="1"), checkpoint("2", {"a": 2}, {"a": 2}), {}, {"a": 2})
+        ours.put_writes(config(id="2"), [("a", 3)], "task")
+        theirs.put_writes(config(id="2"), [("a", 4)], "task")  # the same place: the first one counts
+        ours.put(config(id="2"), checkpoint("3", {"a": 2}, {"a": 2}), {}, {})
+        for saver in (ours, theirs):
+            assert list(map(id_of, saver.list(config()))) == ["3", "2", "1"]
+            assert saver.get_tuple(config(id="2")).pending_writes == [("task", "a", 3)]
+            assert saver.get_tuple(config()).checkpoint["channel_values"] == {"a": 2}
+        theirs.delete_thread(config()["configurable"]["thread_id"])
+        ours.put(config(), checkpoint("4", {"a": 5}, {"a": 5}), {}, {"a": 5})
+        assert list(map(id_of, theirs.list(config()))) == ["4"]
+
+
 def test_writers_at_the_same_time_lose_nothing(place: str) -> None:
     """Two stores, four threads: every checkpoint and every write is there, and the newest is the greatest."""
     savers = [Saver(place), Saver(open_store(place, create=True))]

@@ -234,6 +234,23 @@ def test_objects_at_the_same_time_branch_if_wanted(place: str) -> None:
     run(main())
 
 
+def test_what_another_process_does_between_two_writes(place: str) -> None:
+    """What it added is above the next items; what it erased begins anew."""
+
+    async def main() -> None:
+        with open_store(place, create=True) as store, open_store(place) as other:
+            ours, theirs = Session("a", store), Session("a", other)
+            await ours.add_items([user("1")])
+            await theirs.add_items([user("2")])
+            await ours.add_items([user("3")])
+            assert await ours.get_items() == await theirs.get_items() == [user("1"), user("2"), user("3")]
+            await theirs.delete_session()
+            await ours.add_items([user("4")])
+            assert await ours.get_items() == await theirs.get_items() == [user("4")]
+
+    run(main())
+
+
 def test_every_pop_gets_another_item(place: str) -> None:
     """Objects of several threads pop and add at the same time: nothing comes twice, and nothing is lost."""
 
