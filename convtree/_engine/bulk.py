@@ -34,7 +34,7 @@ from convtree._model.entries import HIDDEN_FROM_MODEL
 
 _SEAL = b',"prev":"00000000","crc":"00000000"}'
 _PREV, _LINE_CRC = _SEAL.index(b"0"), _SEAL.rindex(b"0") - 7  # where the digits of both begin
-_CRC = b',"crc":"%08x"}'
+_CRC = b',"crc":"00000000"}'
 _64_BITS = 2**64 - 1
 
 
@@ -79,8 +79,12 @@ def all_seals_valid(lines: Sequence[bytes]) -> bool:
 
     Does not check the form of `prev`, so it is only for lines that a scan has verified before.
     """
-    own = map(crc32, repeat(b"}"), map(crc32, [line[:-18] for line in lines]))
-    return all(map(bytes.endswith, lines, map(_CRC.__mod__, own)))
+    own = list(map(crc32, repeat(b"}"), map(crc32, [line[:-18] for line in lines])))
+    ends = bytearray(_CRC * len(lines))
+    digits = _digits(own)
+    for place in range(8):
+        ends[8 + place :: len(_CRC)] = digits[place::8]
+    return ends == b"".join([line[-18:] for line in lines])
 
 
 def read_entry_envelopes(lines: Iterable[bytes]) -> list[Envelope | None]:

@@ -6,6 +6,7 @@ Every line is verified again when it is read: a log may be damaged after it was 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import call
 from typing import cast
 
 from convtree._engine import bulk, codec, tree
@@ -108,13 +109,13 @@ class LineReader:
         Raises:
             BrokenPath: as `entries`.
         """
+        kinds, lines = self.tree.kinds.take(rows), self._verified(rows)
+        decoders = [_DECODERS[kind & tree.KIND] for kind in kinds]
         records: list[Entry | Mark] = []
-        for row, kind, line in zip(rows, self.tree.kinds.take(rows), self._verified(rows), strict=True):
-            decode = _DECODERS[kind & tree.KIND]
-            try:
-                records.append(decode(line))
-            except codec.DECODE_ERRORS:
-                raise self.broken(row, "is not a valid record") from None
+        try:
+            records.extend(map(call, decoders, lines))  # up to the first that raises
+        except codec.DECODE_ERRORS:
+            raise self.broken(rows[len(records)], "is not a valid record") from None
         return records
 
     def readable_records(self, rows: Sequence[int]) -> list[Entry | Mark]:

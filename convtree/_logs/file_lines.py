@@ -57,17 +57,25 @@ def skip_line(fd: int, position: int, size: int) -> Chunk:
 def read_spans(fd: int, spans: Sequence[tuple[int, int]]) -> list[bytes]:
     """Returns the lines at these (offset, length) pairs; reads lines that follow each other at once."""
     lines: list[bytes] = []
-    first = 0
-    while first < len(spans):
-        start, length = spans[first]
-        last, end = first, start + length
-        while last + 1 < len(spans) and spans[last + 1][0] == end + 1 and end - start < CHUNK:
-            last += 1
-            end = spans[last][0] + spans[last][1]
-        data = os.pread(fd, end - start, start)
-        lines.extend(data[at - start : at - start + n] for at, n in spans[first : last + 1])
-        first = last + 1
-    return lines
+    run: list[tuple[int, int]] = []
+    start = end = -2  # of the run
+    for span in spans:
+        at, length = span
+        if at != end + 1 or at - start > CHUNK:
+            if run:
+                lines += _read_run(fd, run, start, end)
+            run, start = [], at
+        run.append(span)
+        end = at + length
+    return lines + _read_run(fd, run, start, end) if run else lines
+
+
+def _read_run(fd: int, run: Sequence[tuple[int, int]], start: int, end: int) -> list[bytes]:
+    """Returns the lines of a run, in which each begins where the one before ends."""
+    data = os.pread(fd, end - start, start)
+    if len(run) == 1:
+        return [data]
+    return [data[at - start : at - start + length] for at, length in run]
 
 
 def read_bytes(fd: int, start: int, length: int) -> Iterator[tuple[int, bytes]]:
