@@ -109,6 +109,8 @@ class LineReader:
         Raises:
             BrokenPath: as `entries`.
         """
+        if len(rows) == 1:
+            return [self._record(rows[0])]
         kinds, lines = self.tree.kinds.take(rows), self._verified(rows)
         decoders = [_DECODERS[kind & tree.KIND] for kind in kinds]
         records: list[Entry | Mark] = []
@@ -117,6 +119,18 @@ class LineReader:
         except codec.DECODE_ERRORS:
             raise self.broken(rows[len(records)], "is not a valid record") from None
         return records
+
+    def _record(self, row: int) -> Entry | Mark:
+        """Fetches, verifies and decodes one entry or mark."""
+        columns = self.tree
+        length = columns.lengths[row]
+        (line,) = self._read_at([(columns.offsets[row], length)])
+        if len(line) != length or (self._is_sealed(row) and codec.verify_seal(line) is None):
+            raise self.broken(row, "was damaged after it was read")
+        try:
+            return _DECODERS[columns.kinds[row] & tree.KIND](line)
+        except codec.DECODE_ERRORS:
+            raise self.broken(row, "is not a valid record") from None
 
     def readable_records(self, rows: Sequence[int]) -> list[Entry | Mark]:
         """Fetches entries and marks, without those that are damaged."""
