@@ -73,4 +73,8 @@ def has_unknown_needs(needs: Any) -> bool:
 
 decode_envelope = msgspec.json.Decoder(Envelope).decode
 decode_entry_envelope = msgspec.json.Decoder(EntryEnvelope).decode
-decode_opaque_envelope = msgspec.json.Decoder(OpaqueEnvelope).decode
+
+
+def decode_opaque_envelope(line: bytes) -> OpaqueEnvelope:
+    """Decodes the envelope of a line that this version may not know."""
+    return msgspec.json.decode(line, type=OpaqueEnvelope)

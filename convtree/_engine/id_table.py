@@ -139,6 +139,9 @@ def hash_of(id: str) -> int:
             return int(id, 16)
         except ValueError:
             pass
-    from hashlib import blake2b  # slow to import, and our own ids need none
+    try:
+        from _blake2 import blake2b  # as in `hashlib`, which loads OpenSSL first: that takes as long as a long scan
+    except ImportError:  # pragma: no cover  # a Python without this module of its own
+        from hashlib import blake2b
 
     return int.from_bytes(blake2b(id.encode(errors="replace"), digest_size=8).digest())

@@ -24,8 +24,18 @@ KINDS = {
     "lost": tree.LOST,
     "vacuum": tree.VACUUM,
 }
-_DECODERS = {kind: codec.decoder(name) for name, kind in KINDS.items()}
-_DECODERS |= {tree.OPAQUE: codec.decode, tree.MARK: codec.decode}
+
+
+class _Decoders(dict[int, Callable[[bytes], Entry | Mark]]):
+    """The decoder for lines of each kind. Made when the first such line is read: most are never needed."""
+
+    def __missing__(self, kind: int) -> Callable[[bytes], Entry | Mark]:
+        found = self[kind] = codec.decoder(_NAMES[kind]) if kind in _NAMES else codec.decode
+        return found
+
+
+_NAMES = {kind: name for name, kind in KINDS.items()}
+_DECODERS = _Decoders()
 
 ReadAt = Callable[[Sequence[tuple[int, int]]], list[bytes]]
 """Fetches the lines at some (position, length) pairs from the log."""

@@ -17,7 +17,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from zlib import crc32
 
 import msgspec
@@ -48,7 +48,9 @@ class Footer(msgspec.Struct, frozen=True, kw_only=True):
     state: IndexState
 
 
-_decode_footer = msgspec.json.Decoder(Footer).decode
+@cache
+def _footer_decoder() -> msgspec.json.Decoder[Footer]:
+    return msgspec.json.Decoder(Footer)
 
 
 def dump(index: Index, read_log: Read) -> Iterator[bytes]:
@@ -147,7 +149,7 @@ def load(size: int, read: Read) -> Snapshot | None:
     if len(rest) != length or crc32(rest) != crc:
         return None
     try:
-        footer = _decode_footer(rest[:footer_length])
+        footer = _footer_decoder().decode(rest[:footer_length])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     crcs = array("I")

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
-import orjson
+
+from convtree._messages import fast_json as orjson
 
 Role = Literal["system", "user", "assistant"]
 Kind = Literal["image", "audio", "video", "document"]

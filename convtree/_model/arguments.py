@@ -111,7 +111,9 @@ class _Parameters(dict[str, _Parameter]):
         code, defaults = function.__code__, function.__defaults__ or ()
         self.positional = code.co_varnames[: code.co_argcount]
         self._named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-        self._defaults = dict(zip(self.positional[::-1], defaults[::-1], strict=False)) | (function.__kwdefaults__ or {})
+        self._defaults = dict(zip(self.positional[::-1], defaults[::-1], strict=False)) | (
+            function.__kwdefaults__ or {}
+        )
         self._annotations = function.__annotations__
 
     def __missing__(self, name: str) -> _Parameter:
