@@ -76,13 +76,13 @@ class Column:
     def follow(self, row: int) -> Iterator[int]:
         """Yields the row, then the row that its number names, and so on, down to a negative number. Each is smaller."""
         pages, tail, persisted, shift, mask = self._pages, self.tail, self.persisted, self._shift, self._mask
-        while row >= persisted:
-            yield row
-            row = tail[row - persisted]
         while row >= 0:
             yield row
-            above = (pages[row >> shift] or self._load(row >> shift))[row & mask]
-            if above >= row:  # a forged page could make this loop endless
+            if row >= persisted:
+                above = tail[row - persisted]
+            else:
+                above = (pages[row >> shift] or self._load(row >> shift))[row & mask]
+            if above >= row:  # a forged snapshot could make this loop endless
                 raise SnapshotDamaged(f"row {row} names row {above}")
             row = above
 
