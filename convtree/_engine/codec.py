@@ -13,6 +13,7 @@ from typing import Any, cast
 from zlib import crc32
 
 import msgspec
+import orjson
 from msgspec import UNSET
 
 from convtree._engine.envelope import (
@@ -23,7 +24,6 @@ from convtree._engine.envelope import (
     has_unknown_needs,
 )
 from convtree._engine.json_values import dump
-from convtree._messages import fast_json as orjson
 from convtree._model.entries import (
     ENTRY_CLASSES,
     GROUP,
@@ -392,6 +392,10 @@ def decode(line: bytes) -> Entry | Mark:
 def decoder(kind: str) -> Callable[[bytes], Entry | Mark]:
     """Returns the decoder for lines of a known type."""
     return cast(Callable[[bytes], Entry | Mark], msgspec.json.Decoder(_CLASSES[kind]).decode)
+
+
+decoder("message")  # of nearly every line
+decoder("compaction")
 
 
 def decode_as(kind: str, line: bytes) -> Entry | Mark:

@@ -12,13 +12,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+import orjson
 
 from convtree._engine import tree
 from convtree._engine.log_index import Index
 from convtree._engine.path_rows import Arranged, EntryCache, Gap, PathRows, Together, hidden_above, rows_of_path
 from convtree._engine.rendering import Applied, Render, Rendered, applied_compaction, default_render, spread
 from convtree._engine.seen import seen
-from convtree._messages import fast_json as orjson
 from convtree._messages.left_out import LeftOut
 from convtree._messages.matching import OpenCall, open_calls
 from convtree._messages.parts import Source, Unknown

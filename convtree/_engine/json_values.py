@@ -8,18 +8,20 @@ from math import isfinite
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from convtree._engine.plain_objects import plain
-from convtree._messages import fast_json as orjson
 from convtree._model.unicode_text import check_text, invalid
 
 DEPTH_LIMIT = 128  # levels of nesting a writer may put on a line, the line's own object included
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
+_ORJSON_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
 def dump(fields: Mapping[str, Any]) -> bytes:
     """Encodes the fields of a line. Refuses every value that would be decoded as a different one."""
     try:
-        data = orjson.dumps(fields, jsonable, orjson.OPT_PASSTHROUGH)
+        data = orjson.dumps(fields, jsonable, _ORJSON_OPTIONS)
     except (TypeError, ValueError) as error:
         _walk(fields)
         raise invalid("the record", str(error)) from None

@@ -19,7 +19,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from zlib import crc32
 
 import msgspec
@@ -54,9 +54,7 @@ class Footer(msgspec.Struct, frozen=True, kw_only=True):
     state: IndexState
 
 
-@cache
-def _footer_decoder() -> msgspec.json.Decoder[Footer]:
-    return msgspec.json.Decoder(Footer)
+_decode_footer = msgspec.json.Decoder(Footer).decode
 
 
 def dump(index: Index, read_log: Read) -> Iterator[bytes]:
@@ -192,7 +190,7 @@ def load(size: int, read: Read) -> Snapshot | None:
     if len(rest) != length or crc32(rest) != crc:
         return None
     try:
-        footer = _footer_decoder().decode(rest[ends:])
+        footer = _decode_footer(rest[ends:])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if (footer.version, footer.layout) != (_VERSION, _layout()) or not _consistent(footer, place, checksums, ends):

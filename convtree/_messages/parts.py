@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
-
-from convtree._messages import fast_json as orjson
+import orjson
 
 Role = Literal["system", "user", "assistant"]
 Kind = Literal["image", "audio", "video", "document"]
