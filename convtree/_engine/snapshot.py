@@ -34,10 +34,12 @@ Read = Callable[[int, int], bytes]  # (offset, length): the bytes there, fewer a
 _MAGIC = b"cvtindex"
 _TRAILER = struct.Struct("<8sQQQI")
 _VERSION = 4
-_END = 2**16  # bytes that an open reads first: nearly always the ends, the footer and the trailer
+_END = 3 * 2**14  # bytes that an open reads first: nearly always the ends, the footer and the trailer
 _RECENT = 64  # rows at the end of a column that are in no page, at least
 _BOUND = 4096  # bytes at the end of the covered part that bind a snapshot to its log
 _COLUMN_TYPES = tree.COLUMN_TYPES | {"slots": "i"}
+_SIZES = {name: array(code).itemsize for name, code in _COLUMN_TYPES.items()}  # of a number, in bytes
+_LAYOUT = f"{sys.byteorder} {' '.join(str(array(code).itemsize) for code in 'HIiQ')}"
 _PAGED = ("hashes", "slots")  # columns that are looked up, not read from their end: all of their rows are in pages
 
 
@@ -64,7 +66,7 @@ def dump(index: Index, read_log: Read) -> Iterator[bytes]:
     crcs, ends = array("I"), bytearray()
     for name in _COLUMN_TYPES:
         column, rest = columns[name], bytearray()
-        for page in _pages(column, _in_pages(name, len(column)) * column.tail.itemsize, rest):
+        for page in _pages(column, _in_pages(name, len(column)) * _SIZES[name], rest):
             crcs.append(crc32(page))
             yield page
         ends += rest
@@ -72,7 +74,7 @@ def dump(index: Index, read_log: Read) -> Iterator[bytes]:
     footer = msgspec.json.encode(
         Footer(
             version=_VERSION,
-            layout=_layout(),
+            layout=_LAYOUT,
             salt=index.tree.ids.salt,
             header=read_log(0, state.header_end),
             bound_crc=crc32(_bound(state.end, read_log)),
@@ -103,14 +105,14 @@ def _in_pages(name: str, length: int) -> int:
     """Returns how many rows of a column are in pages: all, or whole pages of those that are not recent."""
     if name in _PAGED:
         return length
-    rows = PAGE // array(_COLUMN_TYPES[name]).itemsize
+    rows = PAGE // _SIZES[name]
     return max(0, length - _RECENT) // rows * rows
 
 
 class Snapshot:
     """A snapshot whose footer is whole. Its pages are verified one by one, when they are read."""
 
-    def __init__(self, read: Read, footer: Footer, checksums: tuple[int, int], ends: bytes) -> None:
+    def __init__(self, read: Read, footer: Footer, checksums: tuple[int, int], ends: memoryview) -> None:
         self._read = read
         self._place, self._length = checksums  # of the checksums
         self._crcs: dict[int, array[int]] = {}  # those that were read, by block
@@ -140,7 +142,7 @@ class Snapshot:
             rows = _in_pages(name, length)
             columns[name] = column = Column(code, rows, partial(self._page, first))
             if rows < length:
-                size = (length - rows) * column.tail.itemsize
+                size = (length - rows) * _SIZES[name]
                 column.tail.frombytes(self._ends[end : end + size])
                 end += size
             first += column.page_count
@@ -177,23 +179,23 @@ class Snapshot:
 
 def load(size: int, read: Read) -> Snapshot | None:
     """Opens a snapshot of `size` bytes; None unless it is whole, of this version and of this machine's layout."""
-    end = read(max(0, size - _END), min(size, _END))
+    end = memoryview(read(max(0, size - _END), min(size, _END)))
     if len(end) != min(size, _END) or size < _TRAILER.size:
         return None
-    magic, *lengths, crc = _TRAILER.unpack(end[-_TRAILER.size :])
-    checksums, ends, footer_length = lengths
-    length, place = ends + footer_length, size - _TRAILER.size - sum(lengths)
+    behind = len(end) - _TRAILER.size
+    magic, checksums, ends, footer_length, crc = _TRAILER.unpack_from(end, behind)
+    length = ends + footer_length
+    place = size - _TRAILER.size - length - checksums
     if magic != _MAGIC or place < 0 or checksums % 4:
         return None
-    rest = end[: -_TRAILER.size]
-    rest = rest[len(rest) - length :] if length <= len(rest) else read(place + checksums, length)
+    rest = end[behind - length : behind] if length <= behind else memoryview(read(place + checksums, length))
     if len(rest) != length or crc32(rest) != crc:
         return None
     try:
         footer = _decode_footer(rest[ends:])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if (footer.version, footer.layout) != (_VERSION, _layout()) or not _consistent(footer, place, checksums, ends):
+    if (footer.version, footer.layout) != (_VERSION, _LAYOUT) or not _consistent(footer, place, checksums, ends):
         return None
     return Snapshot(read, footer, (place, checksums), rest[:ends])
 
@@ -219,17 +221,17 @@ def _consistent(footer: Footer, pages_end: int, checksums: int, ends: int) -> bo
         and state.leaf.row < rows
         and all(0 <= row < rows for row in state.lost.values())
         and (rows > 0 or not state.vacuumed)
-        and _sizes(lengths) == (pages, ends)
+        and _measure(lengths) == (pages, ends)
         and pages * PAGE == pages_end
         and len(footer.blocks) == -(-checksums // PAGE)
     )
 
 
-def _sizes(lengths: dict[str, int]) -> tuple[int, int]:
+def _measure(lengths: dict[str, int]) -> tuple[int, int]:
     """Returns how many pages columns of these lengths have, and how many bytes of them are in no page."""
     pages, ends = 0, 0
-    for name, code in _COLUMN_TYPES.items():
-        rows, size = _in_pages(name, lengths[name]), array(code).itemsize
+    for name, size in _SIZES.items():
+        rows = _in_pages(name, lengths[name])
         pages += -(-rows * size // PAGE)
         ends += (lengths[name] - rows) * size
     return pages, ends
@@ -238,7 +240,3 @@ def _sizes(lengths: dict[str, int]) -> tuple[int, int]:
 def _bound(end: int, read_log: Read) -> bytes:
     start = max(0, end - _BOUND)
     return read_log(start, end - start)
-
-
-def _layout() -> str:
-    return f"{sys.byteorder} {' '.join(str(array(code).itemsize) for code in 'HIiQ')}"
