@@ -78,7 +78,9 @@ def run(results: Results, paths: Mapping[int, Mapping[str, str]]) -> None:
 def targets(results: Results) -> Iterator[Sequence[str]]:
     """Yields the rows of the table of targets."""
     for size in results.given.sizes:
-        yield judge(f"{_KEPT}, beside loads, {size:,} entries", results.ratio(_KEPT, _KEPT_LOADS, size), times, 1.5)
+        yield judge(f"{_KEPT}, beside loads, {size:,} entries", results.ratio(_KEPT, _KEPT_LOADS, size), times, 2.5)
+    for size in results.costs(_WHOLE):
+        yield judge(f"{_WHOLE}, beside loads, {size:,} entries", results.ratio(_WHOLE, _WHOLE_LOADS, size), times, 2.5)
     costs = results.costs(_KEPT)
     deep = costs[max(costs)] / costs[min(costs)] if len(costs) > 1 else None
     yield judge(f"{_KEPT}, deepest beside shallowest", deep, times, 1.1)

@@ -70,6 +70,18 @@ class Peer:
         """Times `resume`."""
         return once(lambda: self.resume(path))
 
+    def make_short(self, path: str, entries: int) -> None:
+        """Creates a conversation of so many messages, without a compaction."""
+        raise NotImplementedError
+
+    def read_all(self, path: str) -> int:
+        """Opens a conversation and reads all messages. Returns their number."""
+        raise NotImplementedError
+
+    def read_short(self, path: str) -> Figure:
+        """Times `read_all`."""
+        return once(lambda: self.read_all(path))
+
     def appender(self, path: str) -> Batch:
         """Opens a conversation. One call of the result appends one message."""
         raise NotImplementedError

@@ -40,9 +40,9 @@ class FigureFailed(Exception):
 
 
 def options(
-    question: str, *, sizes: Sequence[int], quick: Sequence[int], runs: int = 5, server: bool = False
+    question: str, *, sizes: Sequence[int], quick: Sequence[int], runs: int = 5, server: bool = False, least: int = 100
 ) -> argparse.Namespace:
-    """Parses the options that all scripts share, and with `server` also `--url`.
+    """Parses the options that all scripts share, and with `server` also `--url`. `least` entries are the fewest.
 
     `sizes` and `runs` of the result are already set to their defaults.
     """
@@ -65,8 +65,8 @@ def options(
     found = parser.parse_args()
     found.sizes = sorted(found.sizes or (quick if found.quick else sizes))
     found.runs = found.runs or (1 if found.quick else runs)
-    if found.sizes and found.sizes[0] < 100:
-        parser.error("a conversation here has at least 100 entries")
+    if found.sizes and found.sizes[0] < least:
+        parser.error(f"a conversation here has at least {least} entries")
     found.npm = found.npm.resolve()
     return found
 

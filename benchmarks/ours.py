@@ -45,6 +45,14 @@ class Indexed(Peer):
         self.session = self.open(path)
         return len(self.session.build_context().messages)
 
+    read_all = resume
+
+    def make_short(self, path: str, entries: int) -> None:
+        """Appends the messages one by one."""
+        with self.convtree.Session.open(path, durability="process") as session:
+            for message in islice(messages(), entries):
+                session.append(message)
+
     def appender(self, path: str) -> Batch:
         self.session = self.open(path)
         return timed(self.session.append, messages())

@@ -75,6 +75,16 @@ class SQLiteTable(Peer):
         self.open(path)
         return len([self.loads(body) for (body,) in self.database.execute(self._CONTEXT)])
 
+    read_all = resume
+
+    def make_short(self, path: str, entries: int) -> None:
+        self.open(path)
+        self.database.executescript(self._SCHEMA + "PRAGMA synchronous = OFF;")
+        self.leaf = None
+        for message in islice(messages(), entries):
+            self.append([message])
+        self.close()
+
     def batch(self, path: str, length: int) -> Batch:
         self.open(path)
         self.database.execute("PRAGMA synchronous = FULL")
@@ -188,6 +198,13 @@ class AgentsSQLite(LoopPeer):
     def resume(self, path: str) -> int:
         self.open(path)
         return len(self.run(self.session.get_items(limit=KEPT)))
+
+    def make_short(self, path: str, entries: int) -> None:
+        self.make(path, entries)
+
+    def read_all(self, path: str) -> int:
+        self.open(path)
+        return len(self.run(self.session.get_items()))
 
     def appender(self, path: str) -> Batch:
         self.open(path)

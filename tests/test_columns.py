@@ -116,10 +116,11 @@ def test_follow_equals_repeated_lookups(persisted: int, tail: int, data: st.Data
         assert list(column.follow(row)) == expected
 
 
+@pytest.mark.parametrize("paged", [True, False])
 @pytest.mark.parametrize("circle", [[0], [-1, 1], [2, 0, 1], [-1, 0, 2**31 - 1]])
-def test_follow_detects_a_circle(circle: list[int]) -> None:
-    """A forged page with a right checksum can name a larger row. It is treated as damaged."""
-    column, _ = column_of("i", circle, [])
+def test_follow_detects_a_circle(circle: list[int], paged: bool) -> None:
+    """A forged snapshot with right checksums can name a larger row. It is treated as damaged."""
+    column, _ = column_of("i", circle if paged else [], [] if paged else circle)
     with pytest.raises(SnapshotDamaged):
         list(column.follow(len(circle) - 1))
 

@@ -111,6 +111,36 @@ def places_in(value: Any) -> list[tuple[Any, ...]]:
     return found
 
 
+_ANY = st.sampled_from([None, "", "a", "ai", "tool", "user", 1, True, [], {}, ["a"], {"text": "a"}, [{"type": "file"}]])
+_BLOCK = st.one_of(
+    st.fixed_dictionaries({"type": st.just("text"), "text": _ANY}),
+    st.fixed_dictionaries({"type": st.just("input_text"), "text": _ANY}),
+    st.fixed_dictionaries({"type": st.just("output_text"), "text": _ANY, "annotations": _ANY}),
+    st.fixed_dictionaries({"type": st.just("tool_use"), "id": _ANY, "name": _ANY, "input": _ANY}),
+    st.fixed_dictionaries({"type": st.just("tool_result"), "tool_use_id": _ANY, "content": _ANY}),
+)
+_CONTENT = st.one_of(st.text(max_size=2), st.lists(_BLOCK, max_size=2))
+_MORE = {"id": _ANY, "status": _ANY}
+_PART = st.one_of([st.fixed_dictionaries({name: _ANY}) for name in ("text", "functionCall", "functionResponse")])
+OF_PROVIDERS = st.one_of(
+    st.fixed_dictionaries({"role": _ANY, "content": _CONTENT}),
+    st.fixed_dictionaries({"role": st.just("tool"), "tool_call_id": _ANY, "content": st.text(max_size=2)}),
+    st.fixed_dictionaries({"role": _ANY, "parts": st.lists(_PART, max_size=2)}),
+    st.fixed_dictionaries({"type": st.just("message"), "role": _ANY, "content": _CONTENT}, optional=_MORE),
+    st.fixed_dictionaries(
+        {"type": st.just("function_call"), "call_id": _ANY, "name": _ANY, "arguments": _ANY}, optional=_MORE
+    ),
+    st.fixed_dictionaries({"type": st.just("function_call_output"), "call_id": _ANY, "output": _ANY}, optional=_MORE),
+)
+
+
+@given(OF_PROVIDERS)
+def test_no_framework_knows_a_message_of_a_provider(message: dict[str, Any]) -> None:
+    """Such messages are not shown to the frameworks; none would take them for its own, whatever values they have."""
+    assert framework_of(message) is None
+    assert [each.name for each in FRAMEWORKS if each.fits(message)] == []
+
+
 @given(st.data())
 @pytest.mark.parametrize("name", NAMES)
 def test_whatever_is_in_a_message_it_is_read(name: str, data: st.DataObject) -> None:

@@ -39,7 +39,7 @@ from convtree import (
     StaleLeaf,
     open_store,
 )
-from convtree._engine import codec
+from convtree._engine import codec, groups
 from convtree._engine.log import Chunk
 from convtree._engine.log_index import Index
 from convtree._logs import file_lines
@@ -280,7 +280,7 @@ def test_a_line_that_is_too_long_is_a_line_of_its_group(log_path: Path) -> None:
             assert (everything(session), codes(session)) == expected
 
 
-@pytest.mark.parametrize("size", [100, CHUNK // 2, CHUNK, 3 * CHUNK])
+@pytest.mark.parametrize("size", [100, CHUNK // 2, CHUNK, 3 * CHUNK, 6 * CHUNK])
 @pytest.mark.parametrize("before", [0, CHUNK - 700, CHUNK - 10])
 def test_groups_across_the_pieces_that_are_read(before: int, size: int, log_path: Path) -> None:
     """A group is read in pieces of the file, wherever these end; so is what follows it."""
@@ -586,7 +586,8 @@ def test_pieces_do_not_matter(data: st.DataObject) -> None:
     whole = scanned([lines])
     cuts = sorted(data.draw(st.sets(st.integers(1, len(lines) - 1))))
     edges = [0, *cuts, len(lines)]
-    assert scanned([lines[start:end] for start, end in itertools.pairwise(edges)]) == whole
+    with patch.object(groups, "_KEPT_BYTES", data.draw(st.sampled_from([0, 2**20]))):
+        assert scanned([lines[start:end] for start, end in itertools.pairwise(edges)]) == whole
 
 
 def scanned(pieces: Sequence[Sequence[bytes]]) -> tuple[Any, ...]:

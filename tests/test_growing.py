@@ -76,7 +76,7 @@ def opened(path: Path, **arguments: Any) -> Session:
 
 def persisted(session: Session) -> int:
     """Returns how many rows of a session come from a snapshot."""
-    return session._index.tree.parents.persisted
+    return session._index.tree.ids.hashes.persisted
 
 
 def step_of(rows: int, least: int) -> int:

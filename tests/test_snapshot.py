@@ -56,15 +56,16 @@ from convtree import (
     StaleLeaf,
 )
 from convtree._cli.app import app
-from convtree._engine import save_points
+from convtree._engine import save_points, snapshot
 from convtree._engine.columns import PAGE
-from convtree._engine.tree import COLUMN_TYPES
+from convtree._engine.tree import CHAINS, COLUMN_TYPES
 from convtree._logs.index_file import index_of as path_of_index
 from convtree._model.findings import LOST
 from convtree.repair import repair, verify
 
 THRESHOLDS = (save_points._TAIL_ROWS, save_points._TAIL_BYTES, save_points._TAIL_PART)
-TRAILER = 28  # bytes at the end: the magic, two lengths, a checksum
+TRAILER = 36  # bytes at the end: the magic, three lengths, a checksum
+PLACES = "<8sQQQI"
 A, B, C, D = node("a", None), node("b", "a"), node("c", "b"), node("d", "c")
 OTHER = HEADER.replace('"s1"', '"s2"')
 
@@ -83,6 +84,13 @@ def usual() -> AbstractContextManager[Any]:
 def eager() -> Iterator[None]:
     """Makes every close of a writer save a snapshot, and nothing else."""
     with thresholds(0, 0, 0), patch.object(save_points, "_STEP_UNITS", 2**62):
+        yield
+
+
+@pytest.fixture
+def paged() -> Iterator[None]:
+    """Puts every row of every column in pages, as those of a long log are: the recent ones are read on opening."""
+    with patch.object(snapshot, "_PAGED", (*COLUMN_TYPES, "slots")):
         yield
 
 
@@ -115,7 +123,7 @@ def saved(path: Path, data: bytes | None = None) -> bytes:
 
 def persisted(session: Session) -> int:
     """Returns how many rows of a session come from a snapshot."""
-    return session._index.tree.parents.persisted
+    return session._index.tree.ids.hashes.persisted
 
 
 def files(path: Path) -> dict[str, tuple[int, int, bytes]]:
@@ -487,11 +495,12 @@ def small(path: Path) -> tuple[bytes, bytes, dict[str, Any]]:
 
 def pages(index: bytes) -> int:
     """Returns the number of pages in a snapshot."""
-    _, footer, crcs, _ = struct.unpack("<8sQQI", index[-TRAILER:])
-    assert (len(index) - TRAILER - footer - crcs) % PAGE == 0
+    _, crcs, ends, footer, _ = struct.unpack(PLACES, index[-TRAILER:])
+    assert len(index) - TRAILER - footer - ends - crcs == int(crcs) // 4 * PAGE
     return int(crcs) // 4
 
 
+@pytest.mark.usefixtures("paged")
 @pytest.mark.no_cover  # one answer many times
 def test_a_changed_byte_changes_no_answer(log_path: Path) -> None:
     """Tests every third byte that is read on opening, its end, and the first bytes and every 499th of the pages."""
@@ -505,6 +514,7 @@ def test_a_changed_byte_changes_no_answer(log_path: Path) -> None:
             assert answers(session) == expected, at
 
 
+@pytest.mark.usefixtures("paged")
 @pytest.mark.no_cover  # one answer many times
 def test_a_truncated_snapshot_is_ignored(log_path: Path) -> None:
     """It may end behind the pages, here at every third byte, or around the border of a page."""
@@ -518,6 +528,7 @@ def test_a_truncated_snapshot_is_ignored(log_path: Path) -> None:
             assert (persisted(session), answers(session)) == (0, expected), cut
 
 
+@pytest.mark.usefixtures("paged")
 def test_pages_of_zeros_change_no_answer(log_path: Path) -> None:
     """A power cut can leave one page or all of them as zeros."""
     _, index, expected = small(log_path)
@@ -529,22 +540,29 @@ def test_pages_of_zeros_change_no_answer(log_path: Path) -> None:
             assert answers(session) == expected
 
 
-def trailer(footer: bytes, crcs: bytes, index: bytes = b"") -> bytes:
+def trailer(footer: bytes, crcs: bytes, ends: bytes = b"", index: bytes = b"") -> bytes:
     """Returns a snapshot with a footer and a matching checksum."""
-    rest = footer + crcs
-    return index + rest + struct.pack("<8sQQI", b"cvtindex", len(footer), len(crcs), crc32(rest))
+    lengths = len(crcs), len(ends), len(footer)
+    return index + crcs + ends + footer + struct.pack(PLACES, b"cvtindex", *lengths, crc32(ends + footer))
+
+
+def footer_of(index: bytes) -> dict[str, Any]:
+    """Returns the footer of a snapshot."""
+    *_, length, _ = struct.unpack(PLACES, index[-TRAILER:])
+    footer: dict[str, Any] = json.loads(index[-TRAILER - length : -TRAILER])
+    return footer
 
 
 def other_footer(index: bytes, **changed: Any) -> bytes:
     """Returns a snapshot with changed fields in its footer, and a matching checksum."""
-    _, length, crcs, _ = struct.unpack("<8sQQI", index[-28:])
-    start = len(index) - 28 - length - crcs
-    footer = json.loads(index[start : start + length]) | changed
-    return trailer(json.dumps(footer).encode(), index[start + length : -28], index[:start])
+    _, crcs, ends, length, _ = struct.unpack(PLACES, index[-TRAILER:])
+    rest, at = index[: -TRAILER - length], pages(index) * PAGE
+    footer = json.dumps(footer_of(index) | changed).encode()
+    return trailer(footer, rest[at : at + crcs], rest[at + crcs : at + crcs + ends], rest[:at])
 
 
 def invalid_snapshots(index: bytes) -> dict[str, bytes]:
-    footer = json.loads(index[pages(index) * PAGE : -28 - 4 * pages(index)])
+    footer = footer_of(index)
     lengths, state = footer["lengths"], footer["state"]
     return {
         "empty": b"",
@@ -567,6 +585,8 @@ def invalid_snapshots(index: bytes) -> dict[str, bytes]:
         "no slots": other_footer(index, lengths=lengths | {"slots": 0}),
         "odd slots": other_footer(index, lengths=lengths | {"slots": 63}),
         "pages too few": other_footer(index, lengths=lengths | {"slots": 4 * PAGE}),
+        "checksums too few": other_footer(index, blocks=[]),
+        "an end too short": other_footer(index, lengths=lengths | dict.fromkeys(CHAINS, 0)),
         "no json": trailer(b"{", b""),
         "no text": trailer(b'{"layout":"\xff\xff"}', b""),
         "deep": trailer(b"[" * 100_000, b""),
@@ -589,8 +609,9 @@ def test_an_invalid_snapshot_changes_no_answer(log_path: Path) -> None:
 def test_invalid_lengths_change_no_answer(log_path: Path) -> None:
     """The footer's length in the trailer may be any number, up to more than the file has."""
     _, index, expected = small(log_path)
-    for footer in (0, 1, len(index) - 29, len(index) - 28, len(index) - 4, len(index), len(index) + 1, 2**64 - 1):
-        index_of(log_path).write_bytes(index[:-28] + struct.pack("<8sQQI", b"cvtindex", footer, 0, 0))
+    size = len(index)
+    for footer in (0, 1, size - TRAILER - 1, size - TRAILER, size - 4, size, size + 1, 2**64 - 1):
+        index_of(log_path).write_bytes(index[:-TRAILER] + struct.pack(PLACES, b"cvtindex", 0, 0, footer, 0))
         with reader(log_path) as session:
             assert answers(session) == expected
 
@@ -657,6 +678,7 @@ def test_a_snapshot_that_cannot_be_opened_is_ignored(log_path: Path, monkeypatch
             assert (persisted(session), answers(session)) == (0, expected)
 
 
+@pytest.mark.usefixtures("paged")
 @pytest.mark.parametrize("when", ["opening", "later"])
 def test_a_snapshot_that_cannot_be_read_is_ignored(when: str, log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a bad sector the log is read instead, on opening and when a page is fetched."""
@@ -778,6 +800,7 @@ def every_damage(index: bytes) -> Iterator[bytes]:
     yield b"\xff" * count * PAGE + index[count * PAGE :]
 
 
+@pytest.mark.usefixtures("paged")
 @pytest.mark.parametrize("name", READS)
 def test_reads_survive_a_damaged_page(name: str, half_covered: tuple[bytes, bytes], log_path: Path) -> None:
     """Whichever page it is and whichever query fetches it, the log is scanned instead, once."""
@@ -795,6 +818,7 @@ def test_reads_survive_a_damaged_page(name: str, half_covered: tuple[bytes, byte
     assert rescans > (name != "refresh")
 
 
+@pytest.mark.usefixtures("paged")
 @pytest.mark.parametrize("name", WRITES)
 def test_writes_survive_a_damaged_page(name: str, half_covered: tuple[bytes, bytes], log_path: Path) -> None:
     """Each write is stored once, and the log is the same as without a snapshot."""
@@ -831,6 +855,7 @@ def test_writes_survive_a_damaged_page(name: str, half_covered: tuple[bytes, byt
     assert all(result == results[0] for result in results)
 
 
+@pytest.mark.usefixtures("paged")
 def test_a_snapshot_changed_while_a_session_is_open(log_path: Path, half_covered: tuple[bytes, bytes]) -> None:
     """It may be overwritten, truncated or deleted; the answers stay the same."""
     _, index = half_covered
@@ -1436,6 +1461,7 @@ def small_disk(at: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", at], check=False)
 
 
+@pytest.mark.usefixtures("paged")
 def test_a_full_disk_leaves_the_old_snapshot(tmp_path: Path) -> None:
     """`close` raises nothing on a full disk. With room again, it saves a new snapshot."""
     with small_disk(tmp_path, "512k"):
@@ -1456,6 +1482,7 @@ def test_a_full_disk_leaves_the_old_snapshot(tmp_path: Path) -> None:
         assert check(path) == 9
 
 
+@pytest.mark.usefixtures("paged")
 def test_the_next_writer_replaces_a_damaged_snapshot(log_path: Path) -> None:
     """It does so as soon as the whole log is over the threshold."""
     with thresholds(3, 10**9, 0):
@@ -1612,6 +1639,7 @@ def columns_of(session: Session) -> Sequence[str]:
     return [*session._index.tree.columns]
 
 
+@pytest.mark.usefixtures("paged")
 def test_a_snapshot_has_every_column(log_path: Path) -> None:
     """It has all columns of the tree and the id table, each in its own pages."""
     index = saved(log_path, log_of(A, node("p", "a", pinned=True), node("q", "p", replaces="p")))

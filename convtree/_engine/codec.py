@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any, cast
 from zlib import crc32
 
@@ -219,7 +220,7 @@ def _content(line: bytes) -> bytes:
 
 
 def _fields(record: Record) -> dict[str, Any]:
-    table = _FIELDS.get(type(record))
+    table = _FIELDS[type(record)]
     if table is None:
         return _opaque_fields(record)
     fields = {}
@@ -227,7 +228,7 @@ def _fields(record: Record) -> dict[str, Any]:
         value = getattr(record, name)
         if value is None and optional:
             continue
-        if value is not UNSET and (value != "all" or name != "visible_to" or table is _VISIBILITY):
+        if value is not UNSET and (value != "all" or name != "visible_to" or type(record) is VisibilityMark):
             fields[name] = value
     return fields
 
@@ -239,15 +240,23 @@ def _opaque_fields(record: Record) -> dict[str, Any]:
     return record.fields if source_id is None else record.fields | {"source_id": source_id}
 
 
-def _field_table(cls: type[Record]) -> list[tuple[str, bool]]:
-    """Returns a class's own fields in the order in which they are written, and whether a None is left out."""
-    fields = [field for field in msgspec.structs.fields(cls) if field.name not in _ENVELOPE]
-    fields.sort(key=lambda field: field.name == "source_id")
-    return [(field.name, field.default is None) for field in fields]
+class _FieldTables(dict[type[Record], list[tuple[str, bool]] | None]):
+    """A class's own fields in the order in which they are written, and whether a None is left out.
+
+    None for a class that is none of the format's. Made when the first record is written: most are never needed.
+    """
+
+    def __missing__(self, cls: type[Record]) -> list[tuple[str, bool]] | None:
+        if _CLASSES.get(cls.type) is not cls:
+            return None
+        fields = [field for field in msgspec.structs.fields(cls) if field.name not in _ENVELOPE]
+        fields.sort(key=lambda field: field.name == "source_id")
+        found = self[cls] = [(field.name, field.default is None) for field in fields]
+        return found
 
 
-_FIELDS = {cls: _field_table(cls) for cls in (*ENTRY_CLASSES.values(), *MARK_CLASSES.values())}
-_VISIBILITY = _FIELDS[VisibilityMark]  # where "all" is a change, not the default
+_CLASSES: dict[str, type[Entry] | type[Mark]] = {**ENTRY_CLASSES, **MARK_CLASSES}
+_FIELDS = _FieldTables()
 
 
 def _check_fields(record: Record) -> None:
@@ -304,12 +313,7 @@ def check_id(value: Any, place: str) -> None:
 
 
 _decode_raw_header = msgspec.json.Decoder(Header).decode
-_DECODERS = {
-    name: cast(Callable[[bytes], Entry | Mark], msgspec.json.Decoder(cls).decode)
-    for name, cls in (*ENTRY_CLASSES.items(), *MARK_CLASSES.items())
-}
-
-_KNOWN = frozenset({*_DECODERS, GROUP})
+_KNOWN = frozenset({*_CLASSES, GROUP})
 
 #: the errors that the decoders raise for a line that is not a record
 DECODE_ERRORS = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError, ValueError)
@@ -384,17 +388,19 @@ def decode(line: bytes) -> Entry | Mark:
     return decode_as(envelope.type, line) if envelope.known else _decode_opaque(line)
 
 
+@cache  # made when the first line of its type is read: most are never needed
 def decoder(kind: str) -> Callable[[bytes], Entry | Mark]:
     """Returns the decoder for lines of a known type."""
-    return _DECODERS[kind]
+    return cast(Callable[[bytes], Entry | Mark], msgspec.json.Decoder(_CLASSES[kind]).decode)
+
+
+decoder("message")  # of nearly every line
+decoder("compaction")
 
 
 def decode_as(kind: str, line: bytes) -> Entry | Mark:
     """Decodes a whole line whose type is known to be `kind`."""
-    decoder = _DECODERS.get(kind)
-    if decoder is not None:
-        return decoder(line)
-    return _decode_opaque(line)
+    return decoder(kind)(line) if kind in _CLASSES else _decode_opaque(line)
 
 
 def _decode_opaque(line: bytes) -> OpaqueEntry | OpaqueMark:
@@ -416,7 +422,7 @@ def decode_fields(record: Record, fields: bytes) -> Entry | Mark:
         msgspec.ValidationError: a value is not of its field's type.
     """
     if isinstance(record, MessageEntry) and not record.id:  # nearly all of them
-        return _DECODERS["message"](b'{"id":"","parent_id":null,%b' % fields[1:])
+        return decoder("message")(b'{"id":"","parent_id":null,%b' % fields[1:])
     parent = ',"parent_id":null' if isinstance(record, Entry) else ""
     end = b",%b" % fields[1:] if len(fields) > 2 else b"}"
     start = f'{{"id":"{record.id}"{parent},"type":"{record.type}"'.encode()

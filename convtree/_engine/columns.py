@@ -63,6 +63,8 @@ class Column:
     def take(self, rows: Sequence[int]) -> list[int]:
         """Returns the numbers of several rows."""
         pages, tail, persisted, shift, mask = self._pages, self.tail, self.persisted, self._shift, self._mask
+        if len(rows) > 2 and rows[-1] - rows[0] == len(rows) - 1 and list(rows) == list(range(rows[0], rows[-1] + 1)):
+            return self._between(rows[0], rows[-1] + 1)
         if not persisted:
             return [tail[row] for row in rows]
         return [
@@ -70,16 +72,26 @@ class Column:
             for row in rows
         ]
 
+    def _between(self, row: int, end: int) -> list[int]:
+        """Returns the numbers of the rows from `row` on that are before `end`."""
+        numbers: list[int] = []
+        while row < self.persisted and row < end:
+            start, page = row & self._mask, self._page(row >> self._shift)
+            more = min(end, self.persisted, row - start + self._mask + 1) - row
+            numbers += page[start : start + more].tolist()
+            row += more
+        return numbers + self.tail[row - self.persisted : end - self.persisted].tolist() if row < end else numbers
+
     def follow(self, row: int) -> Iterator[int]:
         """Yields the row, then the row that its number names, and so on, down to a negative number. Each is smaller."""
         pages, tail, persisted, shift, mask = self._pages, self.tail, self.persisted, self._shift, self._mask
-        while row >= persisted:
-            yield row
-            row = tail[row - persisted]
         while row >= 0:
             yield row
-            above = (pages[row >> shift] or self._load(row >> shift))[row & mask]
-            if above >= row:  # a forged page could make this loop endless
+            if row >= persisted:
+                above = tail[row - persisted]
+            else:
+                above = (pages[row >> shift] or self._load(row >> shift))[row & mask]
+            if above >= row:  # a forged snapshot could make this loop endless
                 raise SnapshotDamaged(f"row {row} names row {above}")
             row = above
 

@@ -235,7 +235,7 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
     arranged, messages = spread(arranged, rendered, read)
     rows = arranged.rows
     entries = [read[row] for row in rows]
-    older = sum(row <= applied.row for row in rows) if applied.row != tree.NONE else 0
+    older = sum(map(applied.row.__ge__, rows)) if applied.row != tree.NONE else 0
     namer, setter = cache.entries.get(model), cache.entries.get(settings)
     makers = {} if model == tree.NONE else _makers(index, rows, cache)
     pins = index.state.pinned
@@ -285,7 +285,9 @@ def _asked_elsewhere(
     That is a reply that was asked before the compaction, or behind one that is not applied here. Without `reply_to`,
     a reply may have been asked before the compaction if nobody has said something since.
     """
-    behind = [number for number, row in enumerate(rows) if row > applied.passed_over != tree.NONE]
+    behind = []
+    if applied.passed_over != tree.NONE:
+        behind = [number for number, row in enumerate(rows) if row > applied.passed_over]
     if applied.row == tree.NONE:
         return frozenset(behind)
     after = {entry.id for entry in entries[older:]}

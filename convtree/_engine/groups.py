@@ -2,7 +2,8 @@
 
 A mark with a count stands before them. Which lines belong to it is decided by position alone, so a damaged line is a
 line of its group, too. While the log ends before the last of them, the group is torn: what it has is not in the log
-for any reader, and the next writer cuts it off. Positions of lines wait here meanwhile, not the lines themselves.
+for any reader, and the next writer cuts it off. Positions of lines wait here meanwhile, and the lines themselves while
+they are few.
 
 A reader takes no lock. Between two pieces that it reads, a writer may cut a torn group off and write another one in its
 place. So the mark is read once more when the last line is there: the id of a mark is not used twice.
@@ -11,7 +12,9 @@ place. So the mark is read once more when the last line is there: the id of a ma
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import repeat
+
+_KEPT_BYTES = 2**20  # of the lines of an open group; those of a longer one are read again
 
 Span = tuple[int, int, str | None]  # position, length, and the fault of a line that is too long
 
@@ -19,33 +22,39 @@ Span = tuple[int, int, str | None]  # position, length, and the fault of a line 
 class OpenGroup:
     """A group of which not every line was read yet, from its `mark` at the position `start` on."""
 
-    __slots__ = ("_has_zeros", "_missing", "end", "mark", "spans", "start")
+    __slots__ = ("_has_zeros", "_missing", "end", "lines", "mark", "spans", "start")
 
     def __init__(self, start: int, mark: bytes, count: int) -> None:
         self.start = start
         self.mark = mark
         self.end = start  # of what was read
         self.spans: list[Span] = []
+        self.lines: list[bytes] | None = []  # of the spans; None if they are too long to keep, or one cannot be read
         self._missing = count + 1  # with the mark itself
         self._has_zeros = False
 
     def take(self, positions: Sequence[int], lines: Sequence[bytes]) -> int:
         """Takes the lines that belong to the group from the beginning of a chunk; returns how many those are."""
         taken = min(self._missing, len(lines))
-        for position, line in islice(zip(positions, lines, strict=True), taken):
-            self._add(position, len(line), None, position + len(line) + 1)
-            self._has_zeros |= b"\0" in line
+        if not taken:
+            return 0
+        positions, lines = positions[:taken], lines[:taken]
+        self.spans.extend(zip(positions, map(len, lines), repeat(None)))
+        self._missing -= taken
+        self.end = positions[-1] + len(lines[-1]) + 1
+        self._has_zeros = self._has_zeros or any(map(bytes.__contains__, lines, repeat(b"\0")))
+        if self.lines is not None:
+            self.lines.extend(lines)
+            if self.end - self.start > _KEPT_BYTES:
+                self.lines = None
         return taken
 
     def take_fault(self, position: int, end: int, fault: str) -> None:
         """Takes the end of a chunk that is not a line: one that is too long, or the beginning of one."""
         if fault == "line_too_long":
-            self._add(position, end - position, fault, end)
-        self.end = end
-
-    def _add(self, position: int, length: int, fault: str | None, end: int) -> None:
-        self.spans.append((position, length, fault))
-        self._missing -= 1
+            self.spans.append((position, end - position, fault))
+            self._missing -= 1
+            self.lines = None
         self.end = end
 
     def is_whole(self, followed: bool) -> bool:

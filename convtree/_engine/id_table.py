@@ -12,6 +12,7 @@ from collections.abc import Callable
 from convtree._engine.columns import Column
 
 EMPTY = -1
+_SMALL = 2**18  # slots
 _64_BITS = 2**64 - 1
 
 
@@ -94,9 +95,10 @@ class IdTable:
             self.grow()
 
     def grow(self) -> None:
-        """Doubles the table of the rows that no snapshot covers."""
-        self.slots, self.shift = self._table(2 * len(self.slots), self.hashes.persisted)
-        self.full += len(self.slots) // 4
+        """Enlarges the table of the rows that no snapshot covers. A small one fourfold: every row is placed anew."""
+        factor = 4 if len(self.slots) < _SMALL else 2
+        self.slots, self.shift = self._table(factor * len(self.slots), self.hashes.persisted)
+        self.full = self.hashes.persisted + len(self.slots) // 2
 
     def table(self) -> Column:
         """Returns a table of all rows, for a snapshot. Takes as long as rows were added, unless the table is full."""
@@ -145,6 +147,9 @@ def hash_of(id: str) -> int:
             return int(id, 16)
         except ValueError:
             pass
-    from hashlib import blake2b  # slow to import, and our own ids need none
+    try:
+        from _blake2 import blake2b  # as in `hashlib`, which loads OpenSSL first: that takes as long as a long scan
+    except ImportError:  # pragma: no cover  # a Python without this module of its own
+        from hashlib import blake2b
 
     return int.from_bytes(blake2b(id.encode(errors="replace"), digest_size=8).digest())

@@ -412,19 +412,20 @@ class Journal:
         earlier finding. None if there is no such loss.
         """
         self.run = None
-        self._index = Index(self.log.read_at, int.from_bytes(os.urandom(8)), self._finding_limit)
-        self._saved = 0, 0
         kept = self.log.snapshot()
         found = snapshot.load(*kept) if kept is not None else None
-        if found is None or not found.is_of(self._read_log):
+        ours = found if found is not None and found.is_of(self._read_log) else None
+        covers = ours is not None and ours.covers(self._read_log)
+        if ours is not None and covers and use_snapshot:
+            self._index = ours.index(self.log.read_at)
+            self._saved = len(self._index.tree), ours.state.end
             return None
-        state = found.state
-        if found.covers(self._read_log):
-            if use_snapshot:
-                self._index = found.index(self.log.read_at)
-                self._saved = len(self.index.tree), state.end
-                return None
-        elif not self._read_log(state.end - 1, 1):
+        self._index = Index(self.log.read_at, int.from_bytes(os.urandom(8)), self._finding_limit)
+        self._saved = 0, 0
+        if ours is None:
+            return None
+        state = ours.state
+        if not covers and not self._read_log(state.end - 1, 1):
             return state.end
         return next((finding for finding in state.findings if finding.code == LOST), None)
 

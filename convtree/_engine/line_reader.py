@@ -6,6 +6,7 @@ Every line is verified again when it is read: a log may be damaged after it was 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import call
 from typing import cast
 
 from convtree._engine import bulk, codec, tree
@@ -23,8 +24,18 @@ KINDS = {
     "lost": tree.LOST,
     "vacuum": tree.VACUUM,
 }
-_DECODERS = {kind: codec.decoder(name) for name, kind in KINDS.items()}
-_DECODERS |= {tree.OPAQUE: codec.decode, tree.MARK: codec.decode}
+
+
+class _Decoders(dict[int, Callable[[bytes], Entry | Mark]]):
+    """The decoder for lines of each kind. Made when the first such line is read: most are never needed."""
+
+    def __missing__(self, kind: int) -> Callable[[bytes], Entry | Mark]:
+        found = self[kind] = codec.decoder(_NAMES[kind]) if kind in _NAMES else codec.decode
+        return found
+
+
+_NAMES = {kind: name for name, kind in KINDS.items()}
+_DECODERS = _Decoders()
 
 ReadAt = Callable[[Sequence[tuple[int, int]]], list[bytes]]
 """Fetches the lines at some (position, length) pairs from the log."""
@@ -108,14 +119,28 @@ class LineReader:
         Raises:
             BrokenPath: as `entries`.
         """
+        if len(rows) == 1:
+            return [self._record(rows[0])]
+        kinds, lines = self.tree.kinds.take(rows), self._verified(rows)
+        decoders = [_DECODERS[kind & tree.KIND] for kind in kinds]
         records: list[Entry | Mark] = []
-        for row, kind, line in zip(rows, self.tree.kinds.take(rows), self._verified(rows), strict=True):
-            decode = _DECODERS[kind & tree.KIND]
-            try:
-                records.append(decode(line))
-            except codec.DECODE_ERRORS:
-                raise self.broken(row, "is not a valid record") from None
+        try:
+            records.extend(map(call, decoders, lines))  # up to the first that raises
+        except codec.DECODE_ERRORS:
+            raise self.broken(rows[len(records)], "is not a valid record") from None
         return records
+
+    def _record(self, row: int) -> Entry | Mark:
+        """Fetches, verifies and decodes one entry or mark."""
+        columns = self.tree
+        length = columns.lengths[row]
+        (line,) = self._read_at([(columns.offsets[row], length)])
+        if len(line) != length or (self._is_sealed(row) and codec.verify_seal(line) is None):
+            raise self.broken(row, "was damaged after it was read")
+        try:
+            return _DECODERS[columns.kinds[row] & tree.KIND](line)
+        except codec.DECODE_ERRORS:
+            raise self.broken(row, "is not a valid record") from None
 
     def readable_records(self, rows: Sequence[int]) -> list[Entry | Mark]:
         """Fetches entries and marks, without those that are damaged."""

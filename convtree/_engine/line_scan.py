@@ -26,6 +26,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from zlib import crc32
 
 from convtree._engine import bulk, codec
@@ -192,8 +194,12 @@ class LineScan(LineReader, ABC):
             raise LogReplaced("a group was cut off and another one written in its place")
         self._group_line = self.state.lines + 1
         self._group_end = self.state.lines + len(group.spans)
-        for spans in batched(group.spans):
-            self._scan_spans(spans)
+        if group.lines is not None:
+            self._scan_whole([position for position, _, _ in group.spans], group.lines)
+        else:
+            for spans in batched(group.spans):
+                self._scan_spans(spans)
+        self._chunk = positions, lines
         if taken < len(lines) or fault is not None:
             self.state.end = group.end
             self._scan_lines(positions[taken:], lines[taken:], end, fault)
@@ -202,14 +208,20 @@ class LineScan(LineReader, ABC):
 
     def _scan_spans(self, spans: Sequence[Span]) -> None:
         """Indexes lines of a group that is known to be whole, by their places."""
-        lines = self._read_at([(position, length) for position, length, fault in spans if fault is None])
-        at = iter(lines)
-        for position, length, fault in spans:
+        for fault, run in groupby(spans, key=itemgetter(2)):
+            positions, lengths, _ = zip(*run, strict=True)
             if fault is None:
-                self._scan_line(position, next(at))
-            else:
+                self._scan_whole(positions, self._read_at(list(zip(positions, lengths, strict=True))))
+                continue
+            for position, length in zip(positions, lengths, strict=True):
                 self.state.lines += 1
                 self._damaged(fault, position, length)
+
+    def _scan_whole(self, positions: Sequence[int], lines: Sequence[bytes]) -> None:
+        """Indexes lines of a group that is known to be whole."""
+        self._chunk = positions, lines
+        for number in range(self._scan_chain(positions, lines), len(lines)):
+            self._scan_line(positions[number], lines[number])
 
     def _scan_chain(self, positions: Sequence[int], lines: Sequence[bytes]) -> int:
         """Indexes the leading lines that verify and follow each other, which are nearly all; returns how many."""

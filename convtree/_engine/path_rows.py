@@ -35,14 +35,10 @@ T = TypeVar("T")
 
 Together = tuple[int, int | None]
 
-_FLAGS = range(1 << 12)
+_FLAGS = range(0, 1 << 12, tree.KIND + 1)
+_HIDDEN = frozenset(tree.MESSAGE | flags for flags in _FLAGS if flags & tree.HIDDEN)
 #: the kinds of rows that are in contexts if no mark hides them
-_SHOWN = frozenset(
-    kind
-    for kind in _FLAGS
-    if kind & tree.KIND == tree.BRANCH_SUMMARY or (kind & tree.KIND == tree.MESSAGE and not kind & tree.HIDDEN)
-)
-_HIDDEN = frozenset(kind for kind in _FLAGS if kind & tree.KIND == tree.MESSAGE and kind & tree.HIDDEN)
+_SHOWN = frozenset(what | flags for what in (tree.MESSAGE, tree.BRANCH_SUMMARY) for flags in _FLAGS) - _HIDDEN
 
 
 class Gap(NamedTuple):
@@ -97,7 +93,10 @@ class EntryCache:
 
     def load(self, rows: Iterable[int]) -> None:
         """Reads the entries of some rows."""
-        wanted = [row for row in dict.fromkeys(rows) if row not in self.entries]
+        known = self.entries
+        wanted = [row for row in dict.fromkeys(rows) if row not in known]
+        if not wanted:
+            return
         try:
             self.entries.update(zip(wanted, self._index.entries(wanted), strict=True))
         except BrokenPath:
@@ -130,9 +129,9 @@ def rows_of_path(index: Index, leaf: int, compaction: int, cache: EntryCache) ->
     if compaction == tree.NONE:
         walked = columns.path(leaf)
         return _split(index, walked, tree.NONE, _replacements(columns, walked))
-    after = list(takewhile(lambda row: row != compaction, columns.walk_up(leaf)))
+    after = list(takewhile(compaction.__lt__, columns.walk_up(leaf)))  # rows above a row are smaller
     start = _kept_from(index, compaction, cache)
-    kept = list(takewhile(lambda row: row >= start, columns.walk_up(columns.parents[compaction])))
+    kept = list(takewhile(start.__le__, columns.walk_up(columns.parents[compaction])))
     replaced = _replacements(columns, (*after, *kept))
     standings = {row: _standing(index, row, compaction) for row in _pinned_above(index, start)}
     pinned = (row for row, standing in standings.items() if standing.stays)

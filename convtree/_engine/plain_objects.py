@@ -6,8 +6,6 @@ What is no JSON value stays as it is. The codec refuses it when the line is made
 
 from __future__ import annotations
 
-import dataclasses
-from base64 import b64encode
 from collections.abc import Mapping, Set
 from enum import Enum
 from typing import Any
@@ -21,7 +19,7 @@ def is_convertible(value: Any) -> bool:
     """Returns whether `plain` accepts an object that is not a mapping."""
     if isinstance(value, type | Entry):  # an entry has `to_dict`, but it is no message
         return False
-    return _has(value, "model_dump") or _has(value, "to_dict") or dataclasses.is_dataclass(value)
+    return _has(value, "model_dump") or _has(value, "to_dict") or _is_dataclass(value)
 
 
 def plain(value: Any) -> dict[str, Any]:
@@ -53,6 +51,17 @@ def as_on_wire(value: Any) -> Any:
     return top[0]
 
 
+def _is_dataclass(value: Any) -> bool:
+    """Returns whether a value is a dataclass or an object of one, as `dataclasses.is_dataclass` does."""
+    return hasattr(value if isinstance(value, type) else type(value), "__dataclass_fields__")
+
+
+def _as_base64(data: bytes | bytearray | memoryview) -> str:
+    from base64 import b64encode  # not needed by most programs
+
+    return b64encode(data).decode()
+
+
 def _has(value: Any, name: str) -> bool:
     return callable(getattr(value, name, None))
 
@@ -64,7 +73,7 @@ def _opened(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, bytes | bytearray | memoryview):
-        return b64encode(value).decode()
+        return _as_base64(value)
     if is_convertible(value):
         value = _dumped(value)
     if isinstance(value, Mapping):
@@ -86,13 +95,15 @@ def _dumped(value: Any) -> Any:
     """Returns what an object says of itself. Its members may still be objects."""
     if _has(value, "model_dump"):
         return _of_google(value) if type(value).__module__.startswith("google.") else _of_model(value)
-    if not dataclasses.is_dataclass(value):
+    if not _is_dataclass(value):
         return value.to_dict()
     # pydantic's dataclasses know more than their fields, such as the MIME type behind a link
     serializer: Any = getattr(type(value), "__pydantic_serializer__", None)
     if serializer is not None:
         return serializer.to_python(value, mode="json", by_alias=True)
-    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    from dataclasses import fields  # slow to import, and loaded already where there is a dataclass
+
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def _of_model(model: Any) -> Any:
@@ -128,7 +139,7 @@ def _of_google(model: Any) -> Any:
         holder, key, before = stack.pop()
         after = holder[key]
         if isinstance(before, bytes):
-            holder[key] = b64encode(before).decode()
+            holder[key] = _as_base64(before)
         elif isinstance(before, dict) and isinstance(after, dict):
             stack.extend((after, name, before[name]) for name in after if name in before)
         elif isinstance(before, list) and isinstance(after, list):

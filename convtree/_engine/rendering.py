@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from convtree._engine import tree
 from convtree._engine.path_rows import Arranged, EntryCache
 from convtree._engine.tree import Tree
-from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, MessageEntry
+from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry
 
 Message = Mapping[str, Any]
 Render = Callable[[CompactionEntry | BranchSummaryEntry], Message | Sequence[Message] | str | None]
@@ -88,22 +88,18 @@ def applied_compaction(columns: Tree, leaf: int, rendered: Rendered, cache: Entr
     return Applied(row, passed_over)
 
 
-def spread(arranged: Arranged, rendered: Rendered, read: Mapping[int, Entry]) -> tuple[Arranged, list[Any]]:
+def spread(arranged: Arranged, rendered: Rendered, read: Mapping[int, Any]) -> tuple[Arranged, list[Any]]:
     """Returns the rows of a context, one for each message, and the messages. A summary may have several."""
     summaries, edited = rendered.rows, arranged.messages
+    if all(len(group) == 1 for group in summaries.values()):
+        other = {**edited, **{row: group[0] for row, group in summaries.items()}}
+        return arranged, [other[row] if row in other else read[row].message for row in arranged.rows]
     groups = [
-        summaries[row] if row in summaries else (edited[row] if row in edited else _message(read[row]),)
+        summaries[row] if row in summaries else (edited[row] if row in edited else read[row].message,)
         for row in arranged.rows
     ]
     messages = [message for group in groups for message in group]
-    if len(messages) == len(groups):
-        return arranged, messages
     rows = [row for row, group in zip(arranged.rows, groups, strict=True) for _ in group]
     before = list(accumulate(map(len, groups), initial=0))  # how many messages are before a row
     together = ((before[first], None if behind is None else before[behind]) for first, behind in arranged.together)
     return arranged._replace(rows=rows, together=tuple(together)), messages
-
-
-def _message(entry: Entry) -> Message:
-    assert isinstance(entry, MessageEntry)
-    return entry.message

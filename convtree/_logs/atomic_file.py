@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from glob import escape
 from itertools import count
 from pathlib import Path
 
@@ -160,6 +159,8 @@ def temporary(path: Path, pieces: Iterable[bytes], owner: os.stat_result | None 
 
 def remove_stale_temporaries(path: Path) -> None:
     """Removes temporary files that killed processes left of a file at `path`, or of its index. The caller locks."""
+    from glob import escape  # not needed by most programs
+
     for leftover in path.parent.glob(f".{escape(path.name)}.*.tmp"):
         if leftover.name.count(".") == path.name.count(".") + 3:  # not of a log whose name begins with this one's
             with suppress(OSError):

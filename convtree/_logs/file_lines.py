@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from itertools import accumulate
 from pathlib import Path
 
@@ -30,11 +31,12 @@ def read_chunk(fd: int, position: int, size: int) -> Chunk:
     want = CHUNK
     while True:
         data = os.pread(fd, min(want, size - position), position)
-        cut = data.rfind(b"\n")
-        if cut >= 0:
-            lines = data[:cut].split(b"\n")
-            starts = accumulate((len(line) + 1 for line in lines), initial=position)
-            return Chunk(list(starts)[:-1], lines, position + cut + 1)
+        lines = BytesIO(data).readlines()  # `bytes.split` looks at every byte, this asks the C library
+        if lines and not data.endswith(b"\n"):
+            lines.pop()
+        if lines:
+            starts = list(accumulate(map(len, lines), initial=position))
+            return Chunk(starts[:-1], [line[:-1] for line in lines], starts[-1])
         if position + len(data) >= size or not data:
             return Chunk((), (), position + len(data), "torn_tail")
         if want >= READ_LIMIT:
@@ -55,17 +57,25 @@ def skip_line(fd: int, position: int, size: int) -> Chunk:
 def read_spans(fd: int, spans: Sequence[tuple[int, int]]) -> list[bytes]:
     """Returns the lines at these (offset, length) pairs; reads lines that follow each other at once."""
     lines: list[bytes] = []
-    first = 0
-    while first < len(spans):
-        start, length = spans[first]
-        last, end = first, start + length
-        while last + 1 < len(spans) and spans[last + 1][0] == end + 1 and end - start < CHUNK:
-            last += 1
-            end = spans[last][0] + spans[last][1]
-        data = os.pread(fd, end - start, start)
-        lines.extend(data[at - start : at - start + n] for at, n in spans[first : last + 1])
-        first = last + 1
-    return lines
+    run: list[tuple[int, int]] = []
+    start = end = -2  # of the run
+    for span in spans:
+        at, length = span
+        if at != end + 1 or at - start > CHUNK:
+            if run:
+                lines += _read_run(fd, run, start, end)
+            run, start = [], at
+        run.append(span)
+        end = at + length
+    return lines + _read_run(fd, run, start, end) if run else lines
+
+
+def _read_run(fd: int, run: Sequence[tuple[int, int]], start: int, end: int) -> list[bytes]:
+    """Returns the lines of a run, in which each begins where the one before ends."""
+    data = os.pread(fd, end - start, start)
+    if len(run) == 1:
+        return [data]
+    return [data[at - start : at - start + length] for at, length in run]
 
 
 def read_bytes(fd: int, start: int, length: int) -> Iterator[tuple[int, bytes]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ NO_SPACE = (*FULL, errno.EFBIG)
 """Errors of a write for which there is no space: the disk is full, or a quota or size limit is reached."""
 
 _PROBED = 2**16  # bytes
+_MOUNT_TABLE = "/proc/self/mountinfo"
 
 _NETWORK = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "davfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
@@ -42,6 +42,8 @@ def full_disk_error(folder: Path) -> OSError | None:
 
     For libraries that do not say why they cannot write. It writes as much as SQLite needs to open a database.
     """
+    import tempfile  # slow to import
+
     try:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
             file.write(bytes(_PROBED))
@@ -90,11 +92,7 @@ def refuse_network(path: Path, device: int) -> None:
 
     Knows it on Linux only. Elsewhere, and for a device that Linux does not list, nothing is refused.
     """
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return
-    kind = type_of(mounts, device)
+    kind = type_of(mount_table(), device)
     if kind in _NETWORK:
         raise OSError(
             errno.ENOTSUP,
@@ -104,11 +102,31 @@ def refuse_network(path: Path, device: int) -> None:
         )
 
 
+def mount_table() -> str:
+    """Returns the text of Linux's mountinfo; empty on other systems."""
+    try:
+        fd = os.open(_MOUNT_TABLE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    pieces = []
+    try:
+        while piece := os.read(fd, 2**16):
+            pieces.append(piece)
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
+    return b"".join(pieces).decode("utf-8", "replace")
+
+
 def type_of(mounts: str, device: int) -> str | None:
     """Returns the file system type of a device, from the text of Linux's mountinfo (see proc(5))."""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    for line in mounts.splitlines():
-        fields = line.split(" ")
-        if len(fields) > 2 and fields[2] == wanted and "-" in fields:
+    wanted = f" {os.major(device)}:{os.minor(device)} "
+    at = mounts.find(wanted)
+    while at >= 0:
+        start, end = mounts.rfind("\n", 0, at) + 1, mounts.find("\n", at)
+        fields = mounts[start : end if end >= 0 else None].split(" ")
+        if fields[2] == wanted[1:-1] and "-" in fields:
             return fields[fields.index("-") + 1]
+        at = mounts.find(wanted, at + 1)
     return None

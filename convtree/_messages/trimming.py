@@ -6,7 +6,6 @@ not there, Python's spelling of a name, another alphabet of base64. After trimmi
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -61,6 +60,8 @@ GEMINI_RULE = Rule(
 def trimmed(value: Any, rule: Rule, levels: int = _LEVELS) -> Any:
     """Returns a copy of a JSON value without what says nothing. Bytes become base64 text."""
     if isinstance(value, bytes | bytearray):
+        from base64 import b64encode  # not needed by most programs
+
         return b64encode(value).decode()
     if levels == 0:
         return value

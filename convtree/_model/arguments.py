@@ -7,18 +7,19 @@ cannot say, such as whether an id is known, the call checks itself.
 
 from __future__ import annotations
 
-import ast
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from functools import cache, wraps
+from functools import wraps
 from math import isnan
+from types import FunctionType
 from typing import Any, NamedTuple, TypeVar, cast
 
 from msgspec import UNSET
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
+
+_IS_COROUTINE = 0x80  # the flag of a coroutine function, as `inspect.CO_COROUTINE`: that module is slow to import
 
 AT_LEAST = {
     "batch_size": 1,
@@ -99,21 +100,45 @@ class _Parameter(NamedTuple):
     kinds: list[_Kind]
 
 
+_NO_DEFAULT = object()
+
+
+class _Parameters(dict[str, _Parameter]):
+    """The parameters of a function, by name. Each is looked at when it is first given: most never are."""
+
+    def __init__(self, function: FunctionType) -> None:
+        super().__init__()
+        code, defaults = function.__code__, function.__defaults__ or ()
+        self.positional = code.co_varnames[: code.co_argcount]
+        self._named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        self._defaults = dict(zip(self.positional[::-1], defaults[::-1], strict=False)) | (
+            function.__kwdefaults__ or {}
+        )
+        self._annotations = function.__annotations__
+
+    def __missing__(self, name: str) -> _Parameter:
+        annotation = self._annotations.get(name) if name in self._named and name != "self" else None
+        found = self[name] = _Parameter(name, self._defaults.get(name, _NO_DEFAULT), _kinds(annotation))
+        return found
+
+
 def checked(function: F) -> F:
     """Makes a function check its arguments against its annotations before it does anything."""
-
-    @cache  # filled by the first call: most functions of a program are never called
-    def parameters() -> dict[str, _Parameter]:
-        return {name: _parameter(each) for name, each in inspect.signature(function).parameters.items()}
+    parameters: _Parameters | None = None  # made by the first call: most functions of a program are never called
+    inner: Any = function
+    while hasattr(inner, "__wrapped__"):
+        inner = inner.__wrapped__
 
     def check(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        known = parameters()
-        for parameter, value in zip(known.values(), args, strict=False):
-            if parameter.kinds:
+        nonlocal parameters
+        if parameters is None:
+            parameters = _Parameters(inner)
+        for name, value in zip(parameters.positional, args, strict=False):
+            if (parameter := parameters[name]).kinds:
                 _check(parameter, value)
         for name, value in kwargs.items():
-            if name in known and known[name].kinds:
-                _check(known[name], value)
+            if (parameter := parameters[name]).kinds:
+                _check(parameter, value)
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -125,13 +150,13 @@ def checked(function: F) -> F:
         check(args, kwargs)
         return await function(*args, **kwargs)
 
-    return cast(F, call_async if inspect.iscoroutinefunction(function) else call)
+    return cast(F, call_async if cast(Any, function).__code__.co_flags & _IS_COROUTINE else call)
 
 
 def checked_methods(cls: type[T]) -> type[T]:
     """Makes the public methods that a class defines check their arguments, but for those that wrap another function."""
     for name, member in list(vars(cls).items()):
-        if inspect.isfunction(member) and not name.startswith("_") and not hasattr(member, "__wrapped__"):
+        if isinstance(member, FunctionType) and not name.startswith("_") and not hasattr(member, "__wrapped__"):
             setattr(cls, name, checked(member))
     return cls
 
@@ -159,25 +184,23 @@ def shown(value: Any) -> str:
     return f"the {type(value).__name__} {text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}"
 
 
-def _parameter(parameter: inspect.Parameter) -> _Parameter:
-    annotation = parameter.annotation
-    is_variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    if is_variadic or parameter.name == "self" or not isinstance(annotation, str):
-        return _Parameter(parameter.name, parameter.default, [])
+def _kinds(annotation: object) -> list[_Kind]:
+    """Returns the types that a parameter with an annotation takes; empty if it takes others, too."""
+    if not isinstance(annotation, str):
+        return []
     kinds = [_kind(each) for each in _alternatives(annotation)]
     known = [kind for kind in kinds if kind is not None]
-    return _Parameter(parameter.name, parameter.default, known if len(known) == len(kinds) else [])
+    return known if len(known) == len(kinds) else []
 
 
 def _alternatives(annotation: str) -> list[str]:
     """Splits an annotation at the bars outside of brackets; a name that stands for several types is several."""
-    found, depth = [""], 0
-    for char in annotation:
-        depth += (char in "[(") - (char in ")]")
-        if char == "|" and depth == 0:
-            found.append("")
+    found: list[str] = []
+    for part in annotation.split("|"):
+        if found and found[-1].count("[") + found[-1].count("(") > found[-1].count("]") + found[-1].count(")"):
+            found[-1] += "|" + part
         else:
-            found[-1] += char
+            found.append(part)
     names = [each.strip() for each in found]
     return [each for name in names for each in (_alternatives(_UNIONS[name]) if name in _UNIONS else [name])]
 
@@ -188,7 +211,9 @@ def _kind(annotation: str) -> _Kind | None:
     if name in _KINDS:
         return _KINDS[name]
     if name == "Literal":
-        choices = ast.literal_eval(f"[{inside}")
+        from ast import literal_eval  # slow to import
+
+        choices = literal_eval(f"[{inside}")
         return _Kind(lambda value: isinstance(value, str) and value in choices, ", ".join(map(repr, choices)), True)
     if name in _OPEN:
         return None

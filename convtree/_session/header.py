@@ -50,7 +50,9 @@ def new_header(
         metadata=None if metadata is None else dict(metadata),
         parent_session=parent_session,
     )
-    codec.encode_header(header)  # a value that cannot be stored raises now, not at the first append
+    given = (id, cwd, git_root, owner, name, metadata, parent_session)
+    if any(value is not None for value in given) or clock is not system_clock or id_source is not random_id:
+        codec.encode_header(header)  # a value that cannot be stored raises now, not at the first append
     return header
 
 

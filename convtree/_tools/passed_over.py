@@ -10,7 +10,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-from convtree._logs.filesystems import type_of
+from convtree._logs.filesystems import mount_table, type_of
 
 #: names of folders that programs fill: version control, packages, caches, what was deleted
 _NAMES = frozenset(
@@ -61,7 +61,4 @@ class Search:
 
     @cached_property
     def _mounts(self) -> str:
-        try:
-            return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""  # not Linux; elsewhere such file systems are not below a folder of files
+        return mount_table()  # empty elsewhere than on Linux, where such file systems are not below a folder of files

@@ -133,7 +133,7 @@ def judge(path: Path, case: Case, sound: View) -> str:
         try:
             entries = index.entries([row for row in range(len(index.tree)) if index.tree.is_node(row)])
         except BrokenPath:
-            assert index.tree.parents.persisted, "a record that was indexed cannot be read"
+            assert index.tree.ids.hashes.persisted, "a record that was indexed cannot be read"
             return "detected when read"
         if case.beside is not None:
             _check_findings(path, case, session)
@@ -152,7 +152,7 @@ def _check_findings(path: Path, case: Case, session: Session) -> None:
     """Checks that missing lines are reported, and that a rejected index hides no finding."""
     found = list(session.findings)
     assert LOST in {finding.code for finding in found} or not case.shorter, "lines are missing without a finding"
-    if session._index.tree.parents.persisted == 0:
+    if session._index.tree.ids.hashes.persisted == 0:
         _index(path).unlink()
         with Session.open(path, mode="r") as without:
             scanned = list(without.findings)

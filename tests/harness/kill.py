@@ -289,7 +289,7 @@ class Ring:
             self._totals.lost += len(lost_ids)
             broken += self._partial_groups(lambda each: find(each) is not None)
             self.lines = session._journal.index.state.lines
-            self._totals.indexed += session._journal.index.tree.parents.persisted > 0
+            self._totals.indexed += session._journal.index.tree.ids.hashes.persisted > 0
             return broken + [f"acknowledged and lost: {each}" for each in lost_ids]
 
     def _partial_groups(self, is_stored: Callable[[str], bool]) -> list[str]:

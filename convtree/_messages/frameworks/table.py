@@ -60,7 +60,21 @@ _BLOCKS = {
     "text": {"type", "text"},
     "tool_use": {"type", "id", "name", "input"},
     "tool_result": {"type", "tool_use_id", "content"},
+    "input_text": {"type", "text"},
+    "output_text": {"type", "text", "annotations"},
 }
+#: a result in OpenAI chat
+_ANSWERING = {"role", "tool_call_id", "content"}
+#: type of an item of the Responses API -> its keys, without those that it may have besides
+_ITEMS = {
+    "message": {"type", "role", "content"},
+    "function_call": {"type", "call_id", "name", "arguments"},
+    "function_call_output": {"type", "call_id", "output"},
+}
+_MORE_OF_ITEMS = {"id", "status"}
+#: a message of Gemini, and the one key of its parts
+_OF_GEMINI = {"role", "parts"}
+_PARTS_OF_GEMINI = ({"text"}, {"functionCall"}, {"functionResponse"})
 
 #: the most specific first
 FRAMEWORKS: tuple[Framework, ...] = (
@@ -91,18 +105,29 @@ def framework_of(message: Mapping[str, Any]) -> Framework | None:
 
 
 def _is_of_provider(message: Mapping[str, Any]) -> bool:
-    """Returns whether a message has nothing but text, calls and results, as OpenAI chat and Anthropic write them.
+    """Returns whether a message has nothing but text, calls and results, as the providers write them.
 
     Most messages have. No framework knows such a message as its own, so this saves asking each.
     """
     keys = message.keys()
     if keys == _PLAIN:
-        content = message["content"]
-        return isinstance(content, str) or (type(content) is list and all(map(_is_plain_block, content)))
+        return _is_plain_content(message["content"])
+    if keys == _ANSWERING:
+        return message["role"] == "tool" and isinstance(message["content"], str)
+    if keys == _OF_GEMINI:
+        parts = message["parts"]
+        return type(parts) is list and all(type(part) is dict and part.keys() in _PARTS_OF_GEMINI for part in parts)
+    if type(kind := message.get("type")) is str:
+        is_item = keys - _MORE_OF_ITEMS == _ITEMS.get(kind)
+        return is_item and (kind != "message" or _is_plain_content(message["content"]))
     if keys != _CALLING or not isinstance(message["content"], str | None):
         return False
     calls = message["tool_calls"]
     return type(calls) is list and all(type(call) is dict and call.keys() == _CALL for call in calls)
+
+
+def _is_plain_content(content: Any) -> bool:
+    return isinstance(content, str) or (type(content) is list and all(map(_is_plain_block, content)))
 
 
 def _is_plain_block(block: Any) -> bool:
