@@ -51,7 +51,7 @@ def numbered() -> Callable[[], str]:
 
 
 def messages(number: int) -> list[dict[str, Any]]:
-    return [user(f"{number}.{each}") for each in range(number % 7 + 2)]
+    return [user(f"{number}.{each}") for each in range(number % 7)]
 
 
 CALL = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]}

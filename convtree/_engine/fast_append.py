@@ -134,7 +134,7 @@ class Run:
         return id, parent_id, time
 
     def append_many(self, messages: Sequence[bytes], leaf_id: str | None) -> list[tuple[str, str, str]] | None:
-        """Appends messages as a chain, with one write: see `append`."""
+        """Appends messages, at least one, as a chain with one write: see `append`."""
         added = self._added
         parent_id, start, length, crc = added[-1]
         begin = start = start + length + 1
@@ -144,11 +144,12 @@ class Run:
         if start + sum(map(len, messages)) + (len(messages) + 1) * _ENVELOPE_BYTES > self._limit_end:
             return None
         time = timestamp(self._clock)
-        ids = [self._id_source() for _ in range(len(messages) + self._marks_groups)]
+        is_group = self._marks_groups and len(messages) > 1
+        ids = [self._id_source() for _ in range(len(messages) + is_group)]
         if self._id_source is not random_id and (len(set(ids)) < len(ids) or any(map(self._is_taken, ids))):
             return None
         lines, new, placed = list[bytes](), list[Line](), list[tuple[str, str, str]]()
-        if self._marks_groups:
+        if is_group:
             mark, crc = codec.seal_line(codec.encode_group(ids[-1], timestamp(self._clock), len(messages)), crc)
             lines.append(mark)
             start += len(mark) + 1

@@ -325,7 +325,7 @@ class Client(Uncopyable, ForkAware):
 
     def append_texts(self, messages: Sequence[Any]) -> list[MessageEntry] | None:
         """Appends a chain of messages of a role and a text, as `append_text` does one."""
-        if self.redact is not None or self.closed or self._refusal is not None:
+        if not messages or self.redact is not None or self.closed or self._refusal is not None:
             return None
         each_members: list[bytes] = []
         for message in messages:
