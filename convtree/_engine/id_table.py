@@ -34,7 +34,8 @@ class IdTable:
         self.shift = 64 - 6  # the slots are numbered by the upper bits of a product
         self.full = hashes.persisted + len(self.slots) // 2  # the row after which the table grows
         self._missed = ("", 0, 0)  # the last id that was not found, its hash, and the slot for it
-        self._hit: tuple[str | None, int] = (None, 0)  # the last id that was found, and its row: a write asks several times
+        #: the last id that was found, and its row: a write asks for it several times
+        self._hit: tuple[str | None, int] = (None, 0)
 
     def prefetch(self, count: int) -> None:
         """Fetches the table of a snapshot in order, if looking for `count` ids would fetch most of it page by page."""
