@@ -204,7 +204,7 @@ LOCK = f"UPDATE ct_sessions SET size = size WHERE session_id = :session_id RETUR
 #: locks the ledger, so that deletes take turns: each must know what the others leave
 LOCK_LEDGER = "UPDATE ct_schema SET version = version RETURNING version"
 #: locks the session's row and updates it for new lines, so that writers of a session take turns; returns the new size
-_ADVANCE = f"""
+UPDATE_ROW = f"""
 UPDATE ct_sessions SET size = size + :grown, last_crc = :crc, entries = entries + :entries,
   message_count = message_count + :messages, active_ms = CASE WHEN {_LATER} THEN CAST(:ms AS BIGINT) ELSE active_ms END,
   active_slot = CASE WHEN {_LATER} THEN CAST(:slot AS BIGINT) ELSE active_slot END,
@@ -214,25 +214,20 @@ UPDATE ct_sessions SET size = size + :grown, last_crc = :crc, entries = entries 
   archived = COALESCE(CAST(:archived AS INTEGER), archived),
   first_user = COALESCE(first_user, CAST(:first_user AS TEXT)),
   last_user = COALESCE(CAST(:last_user AS TEXT), last_user)
-WHERE session_id = :session_id{{condition}} RETURNING {ROW}
+WHERE session_id = :session_id{{condition}}
 """
-#: the same, if the row and the last line are as the writer knows them; else no row is changed
-ADVANCE_AFTER = _ADVANCE.format(
-    condition="""
+#: that the row and the last line are as the writer knows them; else no row is changed
+IS_AFTER = """
   AND size = :after_size AND last_crc IN (0, :after_crc)
   AND EXISTS (SELECT 1 FROM ct_lines WHERE session_id = :session_id AND position = :after_position)"""
-)
-ADVANCE = _ADVANCE.format(condition="")
+ADVANCE_AFTER = f"{UPDATE_ROW.format(condition=IS_AFTER)}RETURNING {ROW}"
+ADVANCE = f"{UPDATE_ROW.format(condition='')}RETURNING {ROW}"
 _ADD_LINES = """
 INSERT INTO ct_lines
   (session_id, position, id, parent_id, type, role, time_ms, said_ms, visible_to, excerpt, words, line) VALUES
   (:session_id, :position, :id, :parent_id, :type, :role, :time_ms, :said_ms, :visible_to, :excerpt, :words, :line)
 """
-_ADD_USAGE = """
-INSERT INTO ct_usage (session_id, model_key, provider, model, answers, input_tokens, output_tokens, cache_read_tokens,
-  cache_write_tokens, cost)
-VALUES (:session_id, :model_key, :provider, :model, :answers, :input_tokens, :output_tokens, :cache_read_tokens,
-  :cache_write_tokens, :cost)
+ADD_TO_USAGE = """
 ON CONFLICT (session_id, model_key) DO UPDATE SET answers = ct_usage.answers + excluded.answers,
   input_tokens = ct_usage.input_tokens + excluded.input_tokens,
   output_tokens = ct_usage.output_tokens + excluded.output_tokens,
@@ -240,6 +235,12 @@ ON CONFLICT (session_id, model_key) DO UPDATE SET answers = ct_usage.answers + e
   cache_write_tokens = ct_usage.cache_write_tokens + excluded.cache_write_tokens,
   cost = ct_usage.cost + excluded.cost
 """
+_ADD_USAGE = f"""
+INSERT INTO ct_usage (session_id, model_key, provider, model, answers, input_tokens, output_tokens, cache_read_tokens,
+  cache_write_tokens, cost)
+VALUES (:session_id, :model_key, :provider, :model, :answers, :input_tokens, :output_tokens, :cache_read_tokens,
+  :cache_write_tokens, :cost)
+{ADD_TO_USAGE}"""
 _ADD_COPIED = """
 INSERT INTO ct_copied (session_id, entry, model_key, provider, model, answers, input_tokens, output_tokens,
   cache_read_tokens, cache_write_tokens, cost)
@@ -384,21 +385,21 @@ def add_usage(execute: Execute, session_id: str, summaries: Sequence[RecordSumma
             return
         execute("UPDATE ct_sessions SET copying_to = NULL WHERE session_id = :session_id", {"session_id": session_id})
         summaries = summaries[last:]
+    if rows := usage_rows(session_id, summaries):
+        execute(_ADD_USAGE, rows)
+
+
+def usage_rows(session_id: str, summaries: Sequence[RecordSummary]) -> list[Values]:
+    """Returns what some records add to the usage of their session, by model."""
     totals: dict[tuple[str, str], tuple[int, Usage]] = {}
     for each in summaries:
         for provider, model, count, used in spent_by(each):
             answers, usage = totals.get((provider or "", model or ""), (0, Usage()))
             totals[provider or "", model or ""] = answers + count, usage + used
-    if totals:
-        execute(
-            _ADD_USAGE,
-            [
-                {"session_id": session_id, "answers": answers}
-                | model_values(provider, model)
-                | msgspec.structs.asdict(usage)
-                for (provider, model), (answers, usage) in sorted(totals.items())
-            ],
-        )
+    return [
+        {"session_id": session_id, "answers": answers} | model_values(provider, model) | msgspec.structs.asdict(usage)
+        for (provider, model), (answers, usage) in sorted(totals.items())
+    ]
 
 
 def add_copied(execute: Execute, session_id: str, summaries: Sequence[RecordSummary]) -> None:

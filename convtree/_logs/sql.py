@@ -11,6 +11,7 @@ whole (`sql_whole`), transactions (`sql_database`) and their errors (`sql_errors
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 from convtree._catalogue import tables as catalogue
@@ -23,6 +24,7 @@ from convtree._logs.sql_database import TRIES, SqlDatabase, back_off
 from convtree._logs.sql_errors import RolledBack, UniqueViolation
 from convtree._logs.sql_lines import ANYWHERE, Identity, LineBatch, LogKey, SessionRow
 from convtree._logs.sql_tail import NO_TAIL, Tail, fault_of
+from convtree._logs.sql_transaction import Transaction
 from convtree._model.errors import (
     OutcomeUnknown,
     ReadOnlySession,
@@ -43,6 +45,10 @@ SELECT_SESSION = (
     f"SELECT {catalogue.ROW}, COALESCE((SELECT MAX(position) FROM ct_lines WHERE session_id = :session_id), -1) "
     "FROM ct_sessions WHERE session_id = :session_id"
 )
+
+
+#: a statement that ends the transaction, and its values; None if nothing is left to run
+Last = tuple[str, catalogue.Values] | None
 
 
 class _StaleGuess(Exception):
@@ -105,8 +111,10 @@ class SqlLog(Uncopyable):
             self._check_not_deleted()
         return lines
 
-    def _chunks(self, position: int, row: SessionRow) -> Iterator[Chunk]:
+    def _chunks(self, position: int, row: SessionRow, fetched: Sequence[tuple[int, bytes]] = ()) -> Iterator[Chunk]:
         """Yields the lines from a position on, and then what is wrong with the row, if that was not yielded yet.
+
+        `fetched` are the lines from `_start_of` on, or a part of them.
 
         The line before the position is read again with them, so that another log in the place of this one is noticed.
 
@@ -119,9 +127,10 @@ class SqlLog(Uncopyable):
         elif tail.fits(row):
             self._fault = None
             return
-        start = min(position if tail is None else tail.position, max(0, row.last_position))
+        start = min(self._start_of(position), max(0, row.last_position))
         is_known = start < position  # the first line to come
-        for rows in self._windows(start, row):
+        is_whole = bool(fetched) and start == fetched[0][0] and Tail.of(*fetched[-1]).end == row.size
+        for rows in [list(fetched)] if is_whole else self._windows(start, row):
             if is_known:
                 is_known, before = False, Tail.of(*rows.pop(0))
                 if before.end != position or tail not in (None, before):
@@ -133,6 +142,10 @@ class SqlLog(Uncopyable):
         if is_known or (position and self._tail is None):
             raise self._replaced()
         yield from self._new_fault(row, self._tail or NO_TAIL)
+
+    def _start_of(self, position: int) -> int:
+        """Returns where to read from for the lines from a position on: with the line before them, if it is known."""
+        return self._tail.position if self._tail is not None and self._tail.end == position else position
 
     def _new_fault(self, row: SessionRow, tail: Tail) -> Iterator[Chunk]:
         fault = fault_of(row, tail)
@@ -267,17 +280,19 @@ class SqlLog(Uncopyable):
         ids_taken = False
         chunk = Chunk((), (), position)
 
-        def add(execute: Execute) -> None:
+        def add(execute: Transaction) -> None:
             nonlocal chunk
             if guess is not None:
-                chunk = self._add_guessed(execute, position, guess)
+                chunk, last = self._add_guessed(execute, position, guess)
             else:
-                chunk = self._add(execute, position, build, unknown, ids_taken)
+                chunk, last = self._add(execute, position, build, unknown, ids_taken)
+            if last is not None and not execute.commit(*last):
+                raise self._replaced() if guess is None else _StaleGuess
 
         for number in range(TRIES):
             chunk = Chunk((), (), position)
             try:
-                self._database.write(lambda execute: self._within(execute, lambda: add(execute)))
+                self._database.write(lambda execute: self._within(execute, partial(add, execute)))
                 if chunk.lines:
                     self._mode, self._tail = "r+", Tail.of(chunk.positions[-1], chunk.lines[-1])
                 return chunk
@@ -300,8 +315,8 @@ class SqlLog(Uncopyable):
         self.failed = True
         raise SessionFailed(f"{self.location}: whether the last write is stored is unknown; open the session again")
 
-    def _add_guessed(self, execute: Execute, position: int, guess: LineBatch) -> Chunk:
-        """Adds lines that were built before the lock was taken.
+    def _add_guessed(self, execute: Transaction, position: int, guess: LineBatch) -> tuple[Chunk, Last]:
+        """Adds lines that were built before the lock was taken. Returns as `_add`.
 
         Raises:
             _StaleGuess: another writer was faster; the transaction must be rolled back.
@@ -309,50 +324,73 @@ class SqlLog(Uncopyable):
         if self._mode != "r+":
             if sql_lines.lock_and_advance(execute, self._id, guess) is not None:
                 raise _StaleGuess
-            return self._add_session(execute, guess)
+            return self._add_session(execute, guess), None
+        last = self._last(position, guess)
+        if last is not None:
+            return sql_lines.chunk_of(position, guess), last
         row = sql_lines.lock_and_advance(execute, self._id, guess, self._after(position))
         if row is None or row.size - guess.length != position or row.identity != self._identity:
             raise _StaleGuess
-        return sql_lines.insert_lines(execute, self._id, position, guess, row)
+        return sql_lines.insert_lines(execute, self._id, position, guess, row), None
+
+    def _last(self, position: int, batch: LineBatch) -> Last:
+        """Returns the statement that appends lines after a position and ends the transaction; None if it takes more.
+
+        It returns no row if the session is not the one that was read, or its end is not there.
+        """
+        after = self._after(position) if self._database.appends_at_once else None
+        if after is None:
+            return None
+        return sql_lines.statement_of(self._key, sql_lines.chunk_of(position, batch), batch, after)
 
     def _after(self, position: int) -> dict[str, int] | None:
         """Returns the condition of an append after a position; None if its last line is not known."""
         return self._tail.condition if self._tail is not None and self._tail.end == position else None
 
-    def _add(self, execute: Execute, position: int, build: Build, unknown: Chunk | None, ids_taken: bool) -> Chunk:
+    def _add(
+        self, execute: Transaction, position: int, build: Build, unknown: Chunk | None, ids_taken: bool
+    ) -> tuple[Chunk, Last]:
         """Takes the lock, then builds lines on what is stored and adds them.
 
         `unknown` are the lines of an earlier try whose commit may have taken effect; if it has, returns those. After a
         try that failed because an id is in the columns (`ids_taken`), looks which: that of a lost entry, which the
         lines bring back, or of a line that a damaged log, which is being copied, has twice.
+
+        Returns the lines, and the last statement if it is still to be run.
         """
-        rows = execute(catalogue.LOCK, {"session_id": self._id})
+        start = self._start_of(position)
+        rows, fetched = execute.all(
+            (catalogue.LOCK, {"session_id": self._id}), sql_lines.range_query(self._key, start, start + _WINDOW)
+        )
         if not rows:
-            return self._add_session(execute, sql_lines.batch_of(build(iter(()))))
+            return self._add_session(execute, sql_lines.batch_of(build(iter(())))), None
         row = SessionRow(*rows[0])
         # We hold the lock of the row, so the transaction with the unknown outcome has ended.
         if unknown is not None and self._is_stored(unknown):
-            return unknown
+            return unknown, None
         if self._is_others(row):
             raise SessionExists(f"{self.location}: another process has just created this session; open it")
         if self._mode in ("a", "x"):
             self._mode, self._identity = "r+", row.identity
         self._check_same(row)
         self._contended = row.size != position
-        lines = build(self._chunks(position, row))
+        lines = build(self._chunks(position, row, sql_lines.decoded(fetched)))
         if lines.end < row.size:  # copied lines; those written here are whole
             raise ReadOnlySession(
                 f"{self.location}: the log ends within a group, because a copy was interrupted; copy it again"
             )
         batch = sql_lines.batch_of(lines)
         if not batch.lines:
-            return Chunk((), (), row.size)
+            return Chunk((), (), row.size), None
         if ids_taken:
             batch = sql_lines.take_lost_ids(execute, self._id, batch)
             batch = sql_lines.without_duplicates(batch, sql_lines.stored_ids(execute, self._id, batch))
+        last = None if row.copying_to is not None else self._last(row.size, batch)
+        if last is not None:
+            return sql_lines.chunk_of(row.size, batch), last
         if sql_lines.lock_and_advance(execute, self._id, batch, self._after(row.size)) is None:
             raise self._replaced()
-        return sql_lines.insert_lines(execute, self._id, row.size, batch, row)
+        return sql_lines.insert_lines(execute, self._id, row.size, batch, row), None
 
     def _add_session(self, execute: Execute, batch: LineBatch) -> Chunk:
         """Adds the session and its first lines. If two processes do so, the second is rolled back and tries again."""
