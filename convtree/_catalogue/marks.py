@@ -35,7 +35,7 @@ _KINDS = ("visibility", "session_info")
 
 def has_marks(summaries: Iterable[RecordSummary]) -> bool:
     """Returns whether some of these records are such marks."""
-    return any(each.type in _KINDS for each in summaries)
+    return not {each.type for each in summaries}.isdisjoint(_KINDS)
 
 
 def apply_marks(

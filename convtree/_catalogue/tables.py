@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from convtree._catalogue.metadata import MetadataChange, metadata_rows
 from convtree._catalogue.record_summary import (
@@ -313,27 +313,39 @@ def update_session_row(session_id: str, summaries: Sequence[RecordSummary], grow
 
     `grown` is how many bytes the log grew, `crc` the checksum of its last line.
     """
-    users = [each.excerpt for each in summaries if has_excerpt(each) and each.visible_to not in HIDDEN_FROM_USER]
-    said_ms = max((each.ms for each in summaries if each.said and each.ms is not None), default=None)
-    moves = [each.leaf for each in summaries if each.leaf is not UNSET]
-    names = [each.name for each in summaries if each.name is not UNSET]
-    archived = [each.archived for each in summaries if each.archived is not UNSET]
+    first_user = last_user = said_ms = archived = None
+    leaf: str | UnsetType | None = UNSET
+    name: str | UnsetType | None = UNSET
+    entries = messages = 0
+    for each in summaries:
+        if each.excerpt and each.role == "user" and each.visible_to not in HIDDEN_FROM_USER:
+            first_user, last_user = first_user or each.excerpt, each.excerpt
+        if each.said and each.ms is not None:
+            said_ms = each.ms if said_ms is None else max(said_ms, each.ms)
+        if each.leaf is not UNSET:
+            leaf = each.leaf
+            entries += leaf == each.id
+        messages += each.type == "message"
+        if each.name is not UNSET:
+            name = each.name
+        if each.archived is not UNSET:
+            archived = int(bool(each.archived))
     return {
         "session_id": session_id,
         "grown": grown,
         "crc": crc,
-        "entries": sum(each.leaf == each.id for each in summaries),
-        "messages": sum(each.type == "message" for each in summaries),
+        "entries": entries,
+        "messages": messages,
         "ms": said_ms,
         "slot": None if said_ms is None else said_ms // SLOT_MS,
-        "moved": int(bool(moves)),
-        "leaf_id": stored(moves[-1]) if moves else None,
-        "renamed": int(bool(names)),
-        "name": stored(names[-1]) if names else None,
-        "name_words": spaced(names[-1] if names else None),
-        "archived": int(bool(archived[-1])) if archived else None,
-        "first_user": users[0] if users else None,
-        "last_user": users[-1] if users else None,
+        "moved": int(leaf is not UNSET),
+        "leaf_id": None if leaf is UNSET else stored(leaf),
+        "renamed": int(name is not UNSET),
+        "name": None if name is UNSET else stored(name),
+        "name_words": None if name is UNSET else spaced(name),
+        "archived": archived,
+        "first_user": first_user,
+        "last_user": last_user,
     }
 
 
@@ -344,11 +356,14 @@ def add_lines(execute: Execute, rows: Sequence[Values]) -> None:
 
 def line_of(session_id: str, position: int, summary: RecordSummary | None, line: str | None) -> Values:
     """Returns the row of a line. A line without a summary is the header."""
-    row: dict[str, Any] = {"session_id": session_id, "position": position, "line": line}
     if summary is None:
+        row: dict[str, Any] = {"session_id": session_id, "position": position, "line": line}
         none = {"id": None, "parent_id": None, "role": None, "time_ms": None, "said_ms": None}
         return row | none | {"type": "session", "visible_to": "all", "excerpt": "", "words": ""}
-    return row | {
+    return {
+        "session_id": session_id,
+        "position": position,
+        "line": line,
         "id": summary.id if summary.keeps_id else None,
         "parent_id": stored(summary.parent_id) if summary.keeps_id else None,
         "type": summary.type,

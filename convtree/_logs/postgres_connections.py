@@ -67,16 +67,19 @@ class Link:
                 self.pgconn.consume_input()
             except psycopg.Error:
                 return False
-        return not self.is_lost
+        return self.pgconn.status != _BAD
 
     def run(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Any]:
         """Runs a statement and returns its rows."""
         cursor = self._cursor
-        cursor.execute(*((_translated(sql), values) if values else (sql.encode(),)))
+        if values:
+            cursor.execute(_translated(sql), values)
+        else:
+            cursor.execute(sql.encode())
         result = cursor.pgresult
         if result is None or result.status != _HAS_ROWS:
             return []
-        if cursor.rowcount > _MANY_ROWS:
+        if result.ntuples > _MANY_ROWS:
             self._cursor = self._connection.cursor()
         return cursor.fetchall()
 
@@ -98,9 +101,7 @@ class Link:
 
     def roll_back(self) -> bool:
         """Rolls back what is not committed; returns whether the connection can be used again."""
-        if self.is_lost:
-            return False
-        if self.pgconn.transaction_status != _IDLE:
+        if not self.is_lost:
             with suppress(psycopg.Error):
                 self.run("ROLLBACK")
         return self.pgconn.transaction_status == _IDLE
@@ -139,13 +140,12 @@ class ServerConnections(Connections):
         if len(self.used) >= _MOST:
             self._wait()
         self.used.add(scope)
-        with suppress(IndexError):
-            while True:
-                link = self._idle.pop()
-                if link.is_alive():
-                    return link
+        try:
+            while not (link := self._idle.pop()).is_alive():
                 link.close()
-        return Link(self._parameters)
+        except IndexError:
+            link = Link(self._parameters)
+        return link
 
     def _wait(self) -> None:
         until, pause_s = time.monotonic() + _PATIENCE_S, 0.001
@@ -207,10 +207,12 @@ class _Scope(Scope):
             self.abandon()
             return
         is_lost = link is not None and link.is_lost
-        if link is not None and link.roll_back():
+        if link is not None and (link.pgconn.transaction_status == _IDLE or link.roll_back()):
             self.link = None  # first: from then on, another thread may have it
+            connections.used.discard(self)
             connections.give_back(link)
-        self.abandon()
+        else:
+            self.abandon()
         if isinstance(error, psycopg.Error):
             raise translated(error, connections.location, None, is_lost=is_lost) from error
 

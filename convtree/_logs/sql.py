@@ -292,7 +292,10 @@ class SqlLog(Uncopyable):
         for number in range(TRIES):
             chunk = Chunk((), (), position)
             try:
-                self._database.write(lambda execute: self._within(execute, partial(add, execute)))
+                # a guess reads nothing
+                self._database.write(
+                    add if guess is not None else lambda execute: self._within(execute, partial(add, execute))
+                )
                 if chunk.lines:
                     self._mode, self._tail = "r+", Tail.of(chunk.positions[-1], chunk.lines[-1])
                 return chunk
@@ -325,23 +328,25 @@ class SqlLog(Uncopyable):
             if sql_lines.lock_and_advance(execute, self._id, guess) is not None:
                 raise _StaleGuess
             return self._add_session(execute, guess), None
-        last = self._last(position, guess)
-        if last is not None:
-            return sql_lines.chunk_of(position, guess), last
+        found = self._last(position, guess)
+        if found is not None:
+            return found
         row = sql_lines.lock_and_advance(execute, self._id, guess, self._after(position))
         if row is None or row.size - guess.length != position or row.identity != self._identity:
             raise _StaleGuess
         return sql_lines.insert_lines(execute, self._id, position, guess, row), None
 
-    def _last(self, position: int, batch: LineBatch) -> Last:
-        """Returns the statement that appends lines after a position and ends the transaction; None if it takes more.
+    def _last(self, position: int, batch: LineBatch) -> tuple[Chunk, Last] | None:
+        """Returns lines and the statement that appends them and ends the transaction; None if it takes more than one.
 
         It returns no row if the session is not the one that was read, or its end is not there.
         """
         after = self._after(position) if self._database.appends_at_once else None
         if after is None:
             return None
-        return sql_lines.statement_of(self._key, sql_lines.chunk_of(position, batch), batch, after)
+        chunk = sql_lines.chunk_of(position, batch)
+        last = sql_lines.statement_of(self._key, chunk, batch, after)
+        return None if last is None else (chunk, last)
 
     def _after(self, position: int) -> dict[str, int] | None:
         """Returns the condition of an append after a position; None if its last line is not known."""
@@ -385,9 +390,9 @@ class SqlLog(Uncopyable):
         if ids_taken:
             batch = sql_lines.take_lost_ids(execute, self._id, batch)
             batch = sql_lines.without_duplicates(batch, sql_lines.stored_ids(execute, self._id, batch))
-        last = None if row.copying_to is not None else self._last(row.size, batch)
-        if last is not None:
-            return sql_lines.chunk_of(row.size, batch), last
+        found = None if row.copying_to is not None else self._last(row.size, batch)
+        if found is not None:
+            return found
         if sql_lines.lock_and_advance(execute, self._id, batch, self._after(row.size)) is None:
             raise self._replaced()
         return sql_lines.insert_lines(execute, self._id, row.size, batch, row), None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import accumulate
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -227,8 +226,11 @@ def insert_lines(execute: Execute, session_id: str, start: int, batch: LineBatch
 
 def chunk_of(start: int, batch: LineBatch) -> Chunk:
     """Returns the lines of a batch as they stand from a position on."""
-    positions = list(accumulate((len(line) + 1 for line in batch.lines), initial=start))
-    return Chunk(positions[:-1], batch.lines, positions[-1])
+    positions, end = [], start
+    for line in batch.lines:
+        positions.append(end)
+        end += len(line) + 1
+    return Chunk(positions, batch.lines, end)
 
 
 def _rows_of(session_id: str, chunk: Chunk, batch: LineBatch) -> list[catalogue.Values]:
@@ -249,7 +251,8 @@ def statement_of(
     records = batch.records
     if len(chunk.lines) > BATCH or has_marks(records):
         return None
-    changes = catalogue.update_session_row(key.session_id, records, batch.length, crc32(batch.lines[-1]))
+    grown = chunk.end - chunk.positions[0]
+    changes = catalogue.update_session_row(key.session_id, records, grown, crc32(chunk.lines[-1]))
     return append_statement(
         {**changes, **after, **key.values},
         _rows_of(key.session_id, chunk, batch),

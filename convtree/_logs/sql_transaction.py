@@ -90,7 +90,7 @@ class Scope(ABC):
         self._transaction: Transaction | None = None
 
     def __enter__(self) -> Transaction:
-        self._refuse_inherited()
+        self._connections.refuse_inherited()
         try:
             transaction = self._transaction = self._start()
             return transaction
@@ -101,7 +101,7 @@ class Scope(ABC):
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:
             if error is None and self._begin == "BEGIN IMMEDIATE":
-                self._refuse_inherited()  # forked meanwhile
+                self._connections.refuse_inherited()  # forked meanwhile
                 assert self._transaction is not None
                 if not self._transaction.is_committed:
                     self._transaction.commit()
@@ -114,9 +114,6 @@ class Scope(ABC):
     def abandon(self) -> None:
         """Ends it after an interrupt: rolled back, and its connection closed. Does nothing if it has ended."""
         ...
-
-    def _refuse_inherited(self) -> None:
-        self._connections.refuse_inherited()
 
     @abstractmethod
     def _start(self) -> Transaction:
