@@ -50,8 +50,9 @@ _LISTS = {
     "SELECT of the newest 50, by psycopg": "select",
 }
 LISTS = tuple(f"{name}, {spread}" for spread in SPREADS for name in _LISTS)
-WRITERS = (1, 8)  # of one session
-_MANY, _FEW = (1, 8, 32), (1, 2, 3)  # of sessions of their own; the second in a quick run
+#: how many writers of one session, and of sessions of their own; fewer in a quick run
+_CROWDS = {False: (1, 8), True: (1, 2)}
+_MANY = {False: (1, 8, 32), True: (1, 2)}
 _WAYS = ("convtree", _ONE)
 _SESSIONS_EACH = 5
 _LISTED = 100_000
@@ -230,7 +231,7 @@ def main() -> None:
             with server(given.url) as database:
                 run(results, here(results, names, SERVER_PEERS), database, directory, listed)
         except NoServer as none:
-            for name in (*names, *LISTS, *map(_writers, WRITERS), *map(_own, many(given.quick))):
+            for name in (*names, *LISTS, *map(_writers, _CROWDS[given.quick]), *map(_own, _MANY[given.quick])):
                 results.note(name, str(none))
     results.say(
         *(results.grid(title, group, "append") for title, group in GROUPS.items()),
@@ -239,11 +240,11 @@ def main() -> None:
         table([f"of {listed:,} sessions", "takes"], [[name, _word(results.get(name, listed))] for name in LISTS]),
         table(
             ["appends each second", *_WAYS, "beside"],
-            map(partial(_many_row, results), many(given.quick)),
+            map(partial(_many_row, results), _MANY[given.quick]),
         ),
         table(
             ["one append, of writers of one session", "p50", "p99", "max", "p99 beside p50", "all, each second"],
-            [_row(results, writers) for writers in WRITERS],
+            [_row(results, writers) for writers in _CROWDS[given.quick]],
         ),
         table(TARGET_HEADS, targets(results)),
     )
@@ -317,7 +318,7 @@ def _crowd(results: Results, url: str, directory: Path) -> None:
         p50, p99 = median(taken), quantiles(taken, n=100, method="inclusive")[-1]
         return {"p50": p50, "p99": p99, "max": max(taken), "beside": p99 / p50, "rate": writers * calls / whole}
 
-    _keep(results, {(_writers(writers), writers): partial(crowd, writers) for writers in WRITERS})
+    _keep(results, {(_writers(writers), writers): partial(crowd, writers) for writers in _CROWDS[results.given.quick]})
 
 
 def _many_sessions(results: Results, url: str, directory: Path) -> None:
@@ -333,7 +334,7 @@ def _many_sessions(results: Results, url: str, directory: Path) -> None:
 
     _keep(
         results,
-        {(_many(way, each), each): partial(crowd, way, each) for each in many(results.given.quick) for way in _WAYS},
+        {(_many(way, each), each): partial(crowd, way, each) for each in _MANY[results.given.quick] for way in _WAYS},
     )
 
 
@@ -342,11 +343,6 @@ def _together(directory: Path, figure: Callable[..., Figure], writers: int, **ar
     with TemporaryDirectory(prefix="ready", dir=directory) as ready, ThreadPoolExecutor(writers) as pool:
         one = partial(measure, figure, ready=ready, writers=writers, **arguments)
         return list(pool.map(lambda number: one(number=number), range(writers)))
-
-
-def many(quick: bool) -> Sequence[int]:
-    """Returns how many writers of their own sessions there are at once."""
-    return _FEW if quick else _MANY
 
 
 def _own(writers: int) -> str:
@@ -394,15 +390,18 @@ def targets(results: Results) -> Iterator[Sequence[str]]:
     for spread in SPREADS:
         found = results.get(f"list(limit=50), {spread}", _LISTED)
         yield judge(f"list(limit=50) of {_LISTED:,}, {spread}", found, duration, 0.005)
-    crowds = many(results.given.quick)
+    crowds = _MANY[results.given.quick]
     for writers in crowds[1:]:
         found = _rates(results, "convtree", writers, _ONE, writers)
         yield judge_least(f"{writers} writers of own sessions, beside {_ONE}", found, times, 0.6)
     found = _rates(results, "convtree", crowds[-1], "convtree", crowds[-2])
     yield judge_least(f"{crowds[-1]} writers of own sessions, beside {crowds[-2]}", found, times, 1)
-    one, eight = (results.get(_writers(writers), writers, "rate") for writers in WRITERS)
-    yield judge_least("8 writers of one session, beside 1", None if not one or not eight else eight / one, times, 1)
-    yield judge("8 writers of one session, p99 beside p50", results.get(_writers(8), 8, "beside"), times, 10)
+    crowds = _CROWDS[results.given.quick]
+    few, most = (results.get(_writers(writers), writers, "rate") for writers in crowds)
+    ratio = None if not few or not most else most / few
+    name = f"{_writers(crowds[-1])} of one session"
+    yield judge_least(f"{name}, beside {_writers(crowds[0])}", ratio, times, 1)
+    yield judge(f"{name}, p99 beside p50", results.get(_writers(crowds[-1]), crowds[-1], "beside"), times, 10)
 
 
 if __name__ == "__main__":

@@ -113,9 +113,9 @@ ROWS = {
         "connecting, opening and the last 50 messages": ["convtree", "SQLAlchemySession", "PostgresSaver"],
         "opening and the last 50 messages, connected": 3,
         "of 1,000 sessions": 9,
-        "appends each second": [f"{writers} of own sessions" for writers in ("1 writer", "2 writers", "3 writers")],
-        "one append, of writers of one session": ["1 writer", "8 writers"],
-        "target": 12,
+        "appends each second": [f"{writers} of own sessions" for writers in ("1 writer", "2 writers")],
+        "one append, of writers of one session": ["1 writer", "2 writers"],
+        "target": 11,
     },
     "sources.py": {
         "MB/s": [
