@@ -243,11 +243,11 @@ def failing_once(when: int = 0) -> Any:
     """Loses the connection when a log is opened for the n-th time."""
     find, left = SqlLog._find, [when]
 
-    def fail(log: SqlLog) -> Any:
+    def fail(log: SqlLog, **arguments: Any) -> Any:
         left[0] -= 1
         if left[0] == -1:
             raise OSError("the connection was lost")
-        return find(log)
+        return find(log, **arguments)
 
     return patch.object(SqlLog, "_find", fail)
 

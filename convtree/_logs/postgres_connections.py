@@ -47,7 +47,7 @@ class Link:
         given: dict[str, Any] = {**parameters, "autocommit": True, "prepare_threshold": None}
         self._connection = psycopg.connect(**given)
         self.pgconn = self._connection.pgconn
-        self._cursor = self._connection.cursor()
+        self._cursor = self._connection.cursor(binary=True)
         self._client = psycopg.ClientCursor(self._connection)  # puts values into the text
         ready = select.poll()
         ready.register(self.pgconn.socket, select.POLLIN)
@@ -80,7 +80,7 @@ class Link:
         if result is None or result.status != _HAS_ROWS:
             return []
         if result.ntuples > _MANY_ROWS:
-            self._cursor = self._connection.cursor()
+            self._cursor = self._connection.cursor(binary=True)
         return cursor.fetchall()
 
     def run_many(self, sql: str, values: Sequence[Mapping[str, Any]]) -> None:

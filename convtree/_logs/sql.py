@@ -20,6 +20,7 @@ from convtree._catalogue.tables import Execute
 from convtree._engine import codec
 from convtree._engine.log import Build, Chunk, LogReplaced, Mode, SnapshotFile, is_behind
 from convtree._logs import sql_lines, sql_snapshots
+from convtree._logs.sql_ahead import SELECT_SESSION, Ahead, read_ahead
 from convtree._logs.sql_database import TRIES, SqlDatabase, back_off
 from convtree._logs.sql_errors import RolledBack, UniqueViolation
 from convtree._logs.sql_lines import ANYWHERE, Identity, LineBatch, LogKey, SessionRow
@@ -39,13 +40,6 @@ from convtree._model.resources import Uncopyable
 T = TypeVar("T")
 
 _WINDOW = 2**20  # bytes of the log that one query reads
-
-#: row and last line in one statement: both are as they were at one moment
-SELECT_SESSION = (
-    f"SELECT {catalogue.ROW}, COALESCE((SELECT MAX(position) FROM ct_lines WHERE session_id = :session_id), -1) "
-    "FROM ct_sessions WHERE session_id = :session_id"
-)
-
 
 #: a statement that ends the transaction, and its values; None if nothing is left to run
 Last = tuple[str, catalogue.Values] | None
@@ -78,11 +72,12 @@ class SqlLog(Uncopyable):
         self._tail: Tail | None = None  # the last line that was read or written
         self._fault: tuple[int, int] | None = None  # size and CRC in the row, if it is known that they are wrong
         self._begun: Identity | None = None  # of the session that this log added, in a commit that may be unheard of
-        self._transaction: Execute | None = None  # of the append that is running; reads go through it
+        self._transaction: Transaction | None = None  # of the append that is running; reads go through it
         self._contended = False  # another writer was faster the last time: do not guess
         self._generation = 0  # of the snapshot that was read or saved last; 0 if there was none
+        self._ahead: Ahead | None = None  # until the log was read once
         database.check_tables()
-        row = self._find()
+        row = self._find(ahead=True)
         if row is not None and mode == "x":
             raise SessionExists(f"{self.location}: this session exists already; open it, or choose another id")
 
@@ -95,10 +90,12 @@ class SqlLog(Uncopyable):
 
     def read(self, position: int = 0) -> Iterator[Chunk]:
         """Yields the lines from a position on, in queries of bounded size, and what is wrong with the session's row."""
-        row = self._find()
+        ahead, self._ahead = self._ahead, None
+        row = self._find() if ahead is None else ahead.row
         if row is not None and not self._is_others(row):
             self._check_same(row)
-            yield from self._chunks(position, row)
+            fetched = () if ahead is None else ahead.lines_from(self._start_of(position))
+            yield from self._chunks(position, row, fetched)
 
     def read_at(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Returns the lines at these (position, length) pairs; other bytes, too, as they would stand in a file.
@@ -106,6 +103,10 @@ class SqlLog(Uncopyable):
         Raises:
             SessionNotFound: the session was deleted since it was opened.
         """
+        if self._ahead is not None:
+            known = [self._ahead.read_at(position, length) for position, length in spans]
+            if None not in known:
+                return known  # type: ignore[return-value]  # as just checked
         lines = self._read(lambda execute: sql_lines.select_spans(execute, self._key, spans))
         if any(len(line) < length for line, (_, length) in zip(lines, spans, strict=True)):
             self._check_not_deleted()
@@ -181,17 +182,23 @@ class SqlLog(Uncopyable):
 
         return self._read(select)
 
-    def _find(self) -> SessionRow | None:
+    def _find(self, ahead: bool = False) -> SessionRow | None:
         """Returns the session's row; None if it does not exist yet. Once it was found, it must exist.
+
+        With `ahead`, reads with it what opening needs.
 
         Raises:
             SessionNotFound: it does not exist and must.
         """
-        rows = self._read(lambda execute: execute(SELECT_SESSION, {"session_id": self._id}))
+        if ahead:
+            rows, self._ahead = self._read(lambda execute: read_ahead(execute, self._id))
+        else:
+            found = self._read(lambda execute: execute(SELECT_SESSION, {"session_id": self._id}))
+            rows = [SessionRow(*row) for row in found]
         if not rows:
             self._check_may_create()
             return None
-        row = SessionRow(*rows[0])
+        row = rows[0]
         if self._mode == "a" or self._identity is None:
             self._identity = row.identity
         if self._mode == "a":
@@ -238,11 +245,11 @@ class SqlLog(Uncopyable):
         self._tail = None
         return LogReplaced(self.location)
 
-    def _read(self, query: Callable[[Execute], T]) -> T:
+    def _read(self, query: Callable[[Transaction], T]) -> T:
         """Reads in the transaction of the running append, if there is one: only that sees what it has written."""
         return query(self._transaction) if self._transaction is not None else self._database.read(query)
 
-    def reading_in(self, execute: Execute, row: SessionRow | None, work: Callable[[], T]) -> T:
+    def reading_in(self, execute: Transaction, row: SessionRow | None, work: Callable[[], T]) -> T:
         """Calls `work` while the log reads in a transaction of the caller, which holds the lock of the session's row.
 
         Raises:
@@ -254,7 +261,7 @@ class SqlLog(Uncopyable):
             self._identity = row.identity
         return self._within(execute, work)
 
-    def _within(self, execute: Execute, work: Callable[[], T]) -> T:
+    def _within(self, execute: Transaction, work: Callable[[], T]) -> T:
         def begin() -> T:
             self._transaction = execute
             return work()
@@ -275,6 +282,7 @@ class SqlLog(Uncopyable):
             raise SessionFailed(f"{self.location}: an earlier write failed; open the session again")
         if self._mode == "r":
             raise ReadOnlySession(f"{self.location}: it was opened with mode='r'; open it with another mode to write")
+        self._ahead = None
         guess = None if self._contended else _build_on_guess(build)
         unknown: Chunk | None = None
         ids_taken = False
@@ -418,12 +426,16 @@ class SqlLog(Uncopyable):
 
     def snapshot(self) -> SnapshotFile | None:
         """Returns the newest snapshot. It stays readable until a few more were saved."""
-        newest = self._read(lambda execute: sql_snapshots.newest_snapshot(execute, self._id))
+        end = None if self._ahead is None else self._ahead.snapshot
+        if self._ahead is not None:
+            newest = None if end is None else end[:2]
+        else:
+            newest = self._read(lambda execute: sql_snapshots.newest_snapshot(execute, self._id))
         if newest is None:
             self._generation = 0
             return None
         self._generation, size = newest
-        return SnapshotFile(size, sql_snapshots.SnapshotReader(self._database, self._id, self._generation).read)
+        return SnapshotFile(size, sql_snapshots.SnapshotReader(self._database, self._id, self._generation, end).read)
 
     def save_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
         """Saves a snapshot, unless it lacks much of the log and another process has saved one since ours was read."""

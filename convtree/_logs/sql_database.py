@@ -120,7 +120,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         """
         return self._connections.scope("BEGIN IMMEDIATE")
 
-    def transact(self, work: Callable[[Execute], T], landed: Callable[[Execute], T | None] | None = None) -> T:
+    def transact(self, work: Callable[[Transaction], T], landed: Callable[[Transaction], T | None] | None = None) -> T:
         """Calls `work` in a transaction that writes; again, after a pause, if the server rolls it back.
 
         If the connection is lost during the commit, asks `landed` in the next transaction. It takes the locks of
@@ -133,7 +133,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         """
         unknown: OutcomeUnknown | None = None
 
-        def attempt(execute: Execute) -> T:
+        def attempt(execute: Transaction) -> T:
             result = None if unknown is None or landed is None else landed(execute)
             return work(execute) if result is None else result
 
