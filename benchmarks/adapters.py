@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from frameworks import STORES, Stored
-from harness import Figure, FigureFailed, measure, medians, options, p50s, workplace
+from harness import Figure, FigureFailed, contender, measure, medians, options, p50s, workplace
 from report import TARGET_HEADS, Results, duration, judge, judge_least, table, times
 from servers import NoServer, server
 
@@ -53,15 +53,17 @@ def calls(framework: str, urls: Urls, number: int) -> Figure:
     with ExitStack() as ends:
         batches = {}
         for name, url in urls.items():
-            store = _store(framework, name)
-            store.open(url)
-            ends.callback(store.close)
-            batches[name] = store.calls()
+            with contender(f"{framework} | {name}"):
+                store = _store(framework, name)
+                store.open(url)
+                ends.callback(store.close)
+                batches[name] = store.calls()
         for call in _CALL_NAMES[framework][:-1]:
-            for each in batches.values():
-                each[call](1)  # the first call includes the set-up of drivers
-            taken = p50s({name: each[call] for name, each in batches.items()}, number)
-            found |= {f"{framework} | {call} | {name}": seconds for name, seconds in taken.items()}
+            timed = {f"{framework} | {call} | {name}": each[call] for name, each in batches.items()}
+            for name, batch in timed.items():
+                with contender(name):
+                    batch(1)  # the first call includes the set-up of drivers
+            found |= p50s(timed, number)
     return found
 
 
@@ -135,8 +137,7 @@ def _measure(
         figures = {name: partial(measure, first, framework=framework, name=name, url=url) for name, url in urls.items()}
         figures["calls"] = partial(measure, calls, framework=framework, urls=urls, number=number)
         for found in medians(results.given.runs, figures, failed).values():
-            for name, seconds in found.items():
-                results.add(name, size, {"seconds": seconds})
+            results.add_each(size, found)
     for name, why in failed.items():
         results.note(f"{framework} | {name}", why)
 

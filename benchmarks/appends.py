@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from field import get, here, prepare
-from harness import Figure, measure, medians, options, p50s, workplace
+from harness import Figure, contender, measure, medians, options, p50s, workplace
 from report import TARGET_HEADS, Results, duration, exponent, judge, power, table, times
 
 HUNDRED = ", 100 in one call"
@@ -41,9 +41,10 @@ def append(paths: Mapping[str, str], calls: int, size: int, npm: str) -> Figure:
             paths = _copied(paths, ends.enter_context(TemporaryDirectory(dir=Path(next(iter(paths.values()))).parent)))
         batches = {}
         for name, path in paths.items():
-            peer = get(name.removesuffix(HUNDRED), npm)
-            batches[name] = (peer.many if name.endswith(HUNDRED) else peer.appender)(path)
-            ends.callback(peer.close)
+            with contender(name):
+                peer = get(name.removesuffix(HUNDRED), npm)
+                batches[name] = (peer.many if name.endswith(HUNDRED) else peer.appender)(path)
+                ends.callback(peer.close)
         return p50s(batches, calls)
 
 
@@ -77,8 +78,7 @@ def run(results: Results, paths: Mapping[int, Mapping[str, str]]) -> None:
                 figures[title, size] = partial(measure, append, paths=taken, calls=calls, size=size, npm=npm)
     failed: dict[tuple[str, int], str] = {}
     for (_, size), p50 in medians(results.given.runs, figures, failed).items():
-        for name, seconds in p50.items():
-            results.add(name, size, {"seconds": seconds})
+        results.add_each(size, p50)
     for (title, size), error in failed.items():
         results.note(title, f"failed at {size:,}: {error}")
 

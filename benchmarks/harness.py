@@ -32,6 +32,18 @@ _PATIENCE_S = 5.0  # a contender that has used this time stops: slow calls need 
 _TIMEOUT_S = 1800.0  # of one figure
 
 
+#: errors of contenders of the figure that this process measures
+_failed: dict[str, str] = {}
+
+
+class Measured(Figure):
+    """The numbers of a figure. `failed` has the errors of contenders that therefore have none."""
+
+    def __init__(self, numbers: Figure, failed: dict[str, str]) -> None:
+        super().__init__(numbers)
+        self.failed = failed
+
+
 class FigureFailed(Exception):
     """The process of a figure failed. The message is its last line of output."""
 
@@ -79,20 +91,19 @@ def workplace(given: argparse.Namespace) -> Iterator[Path]:
         yield Path(directory).resolve()
 
 
-def measure(figure: Callable[..., Figure], **arguments: Any) -> Figure:
+def measure(figure: Callable[..., Figure], **arguments: Any) -> Measured:
     """Runs a function of a script in a fresh process and returns its numbers."""
     command = [sys.executable, __file__, figure.__code__.co_filename, figure.__name__, json.dumps(arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
     if done.returncode:
         raise FigureFailed((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
-    numbers: Figure = json.loads(done.stdout.splitlines()[-1])  # output of libraries comes before it
-    return numbers
+    return Measured(*json.loads(done.stdout.splitlines()[-1]))  # output of libraries comes before it
 
 
 def medians(
     runs: int, figures: Mapping[K, Callable[[], Figure]], failed: dict[K, str] | None = None
-) -> dict[K, Figure]:
-    """Runs every figure `runs` times, in rotation. Returns the median of each number.
+) -> dict[K, Measured]:
+    """Runs every figure `runs` times, in rotation. Returns the median of each number that every run has found.
 
     A figure that fails is not run again. Its error is added to `failed`; without `failed`, it is raised.
     """
@@ -106,7 +117,13 @@ def medians(
                     raise
                 failed[name] = str(error)
                 del results[name]
-    return {name: {key: median(each[key] for each in found) for key in found[0]} for name, found in results.items()}
+    return {name: _median(found) for name, found in results.items()}
+
+
+def _median(found: Sequence[Figure]) -> Measured:
+    names = [name for name in found[0] if all(name in each for each in found)]
+    failed = {name: why for each in found if isinstance(each, Measured) for name, why in each.failed.items()}
+    return Measured({name: median(each[name] for each in found) for name in names}, failed)
 
 
 def machine(directory: Path) -> str:
@@ -145,17 +162,27 @@ def timed(call: Callable[[T], object], source: Iterator[T]) -> Batch:
     return batch
 
 
+@contextmanager
+def contender(name: str) -> Iterator[None]:
+    """Notes the error of a contender in the block, so that the others have their numbers."""
+    try:
+        yield
+    except Exception as error:
+        _failed[name] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
 def p50s(contenders: Mapping[str, Batch], calls: int) -> Figure:
-    """Times calls of every contender. Returns the medians in seconds.
+    """Times calls of every contender. Returns the medians in seconds, without those of contenders that fail.
 
     The contenders alternate in small batches, so that a slow moment of the machine affects all of them.
     """
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(0, calls, _BATCH):
         for name, batch in contenders.items():
-            if sum(taken[name]) < _PATIENCE_S:
-                taken[name] += batch(_BATCH)
-    return {name: median(found) for name, found in taken.items()}
+            if name not in _failed and sum(taken[name]) < _PATIENCE_S:
+                with contender(name):
+                    taken[name] += batch(_BATCH)
+    return {name: median(found) for name, found in taken.items() if name not in _failed}
 
 
 def once(call: Callable[[], int]) -> Figure:
@@ -192,4 +219,7 @@ def _memory(field: str) -> int:
 
 if __name__ == "__main__":
     _, script, name, given = sys.argv
-    print(json.dumps(runpy.run_path(script)[name](**json.loads(given))))
+    numbers = runpy.run_path(script)[name](**json.loads(given))
+    import harness  # as the script has imported it
+
+    print(json.dumps([numbers, harness._failed]))

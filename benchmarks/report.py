@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from harness import Figure, machine
+from harness import Figure, Measured, machine
 
 
 def exponent(costs: Mapping[int, float]) -> float | None:
@@ -39,6 +39,13 @@ class Results:
     def add(self, contender: str, size: int, figure: Figure) -> None:
         """Stores a figure."""
         self.figures.setdefault(contender, {})[size] = figure
+
+    def add_each(self, size: int, found: Measured, key: str = "seconds") -> None:
+        """Stores the number of each contender of a group beside its others, and notes those that failed."""
+        for name, seconds in found.items():
+            self.add(name, size, {**self.figures.get(name, {}).get(size, {}), key: seconds})
+        for name, why in found.failed.items():
+            self.note(name, f"failed at {size:,}: {why}")
 
     def note(self, contender: str, why: str) -> None:
         """Stores a note about a missing figure."""

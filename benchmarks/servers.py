@@ -102,7 +102,7 @@ class Convtree(ServerPeer):
 
 
 class Statements(ServerPeer):
-    """The two SQL statements of convtree's append, run with psycopg in one transaction.
+    """The two SQL statements of convtree's append behind another writer, with psycopg in one transaction.
 
     The values are created before the clock starts. No line or checksum is made, and nothing is checked.
     """
@@ -185,6 +185,42 @@ class FewestColumns(Statements):
             "INSERT INTO ct_lines (session_id, position, id, type, visible_to, excerpt, words, line) VALUES "
             "(%(session_id)s, %(position)s, %(id)s, %(type)s, %(visible_to)s, %(excerpt)s, %(words)s, %(line)s)"
         )
+
+
+class OneStatement(Statements):
+    """The statement of convtree's append, with its conditions. The values are created before the clock starts."""
+
+    name = "psycopg, the same statement"
+    session_id = "one-statement"
+
+    def __init__(self) -> None:
+        super().__init__()
+        from convtree._catalogue.append_statement import append_statement
+
+        self.statement_of = append_statement
+
+    def appender(self, path: str) -> Batch:
+        return timed(self.append, self.statements(path, self.session_id))
+
+    def append(self, values: tuple[str, Any]) -> None:
+        """Runs one statement, which commits by itself."""
+        assert self.connection.execute(*values).fetchall() == [(1,)]
+
+    def statements(self, path: str, session_id: str) -> Iterator[tuple[str, Any]]:
+        """Connects, and yields the statements of appends after the last line of a session."""
+        self.connection = self.psycopg.connect(_plain(path), prepare_threshold=None, autocommit=True)
+        row = self.connection.execute(
+            "SELECT size, last_crc, created_ms, (SELECT MAX(position) FROM ct_lines l WHERE l.session_id = "
+            "s.session_id) FROM ct_sessions s WHERE session_id = %s",
+            [session_id],
+        ).fetchone()
+        size, crc, created_ms, position = row
+        for changes, line in self.values(size):
+            after = {"after_size": size, "after_crc": crc, "after_position": position}
+            same = {"created_ms": created_ms, "rewrites": 0, "session_id": session_id}
+            sql, values = self.statement_of({**changes, **after}, [line], ())
+            yield _by_name(sql), {**values, **same}
+            size, crc, position = size + changes["grown"], changes["crc"], size
 
 
 def _by_name(sql: str) -> str:
@@ -281,7 +317,7 @@ class LangGraphPostgres(LangGraph, ServerPeer):
 
 
 SERVER_PEERS: dict[str, type[ServerPeer]] = {
-    peer.name: peer for peer in (Convtree, Statements, FewestColumns, AgentsPostgres, LangGraphPostgres)
+    peer.name: peer for peer in (Convtree, OneStatement, Statements, FewestColumns, AgentsPostgres, LangGraphPostgres)
 }
 
 

@@ -1,7 +1,8 @@
-"""What does a PostgreSQL server cost? Appends, opening, lists of sessions, and eight writers on one session.
+"""What does a PostgreSQL server cost? Appends, opening, lists of sessions, and many writers.
 
 The server is that of `--url`, or a private one that syncs every commit. Everything created there is removed. Two kinds
-of figures do not depend on the length of a conversation: lists of many sessions, and concurrent writers.
+of figures do not depend on the length of a conversation: lists of many sessions, and concurrent writers. Writers are
+processes: of one session, which take turns, or each of a few sessions of its own. Server and writers share the CPUs.
 """
 
 from __future__ import annotations
@@ -12,28 +13,51 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
-from itertools import islice
+from itertools import count, cycle, islice
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 
 from conversation import KEPT, messages
 from field import here
-from harness import Figure, FigureFailed, measure, medians, once, options, p50s, workplace
-from report import TARGET_HEADS, Results, duration, judge, table, times
+from harness import (
+    Figure,
+    FigureFailed,
+    Measured,
+    contender,
+    measure,
+    medians,
+    once,
+    options,
+    p50s,
+    workplace,
+)
+from report import TARGET_HEADS, Results, duration, judge, judge_least, table, times
 from servers import SERVER_PEERS, NoServer, server, server_version
 
-_SAME, _FEWEST = "psycopg, the same two statements", "psycopg, the fewest columns"
+_ONE, _SAME, _FEWEST = "psycopg, the same statement", "psycopg, the same two statements", "psycopg, the fewest columns"
 GROUPS = {
-    "one append": ("convtree", _SAME, _FEWEST, "SQLAlchemySession"),
+    "one append": ("convtree", _ONE, _SAME, _FEWEST, "SQLAlchemySession"),
     # A group of its own, because its writes would slow down the others.
     "one append of the whole state": ("PostgresSaver",),
 }
 OPENERS = ("convtree", "SQLAlchemySession", "PostgresSaver")
-LISTS = {"list(limit=50)": "list", "list(limit=50, cwd=…)": "narrowed", "SELECT of the newest 50, by psycopg": "select"}
-WRITERS = (1, 8)
+#: how far apart the sessions were active, in milliseconds
+SPREADS = {"a quarter of an hour apart": 900_000, "all in ten minutes": 6, "all at once": 0}
+_LISTS = {
+    "list(limit=50)": "list",
+    "list(limit=50, cwd=…)": "narrowed",
+    "SELECT of the newest 50, by psycopg": "select",
+}
+LISTS = tuple(f"{name}, {spread}" for spread in SPREADS for name in _LISTS)
+#: how many writers of one session, and of sessions of their own; fewer in a quick run
+_CROWDS = {False: (1, 8), True: (1, 2)}
+_MANY = {False: (1, 8, 32), True: (1, 2)}
+_WAYS = ("convtree", _ONE)
+_SESSIONS_EACH = 5
 _LISTED = 100_000
 _AGAIN = 9
+_MOST_EACH_SECOND = 6_000  # statements that are made before the clock starts, for a second of one writer
 _CALLS = 21
 
 
@@ -61,16 +85,17 @@ def append(names: Sequence[str], url: str, calls: int) -> Figure:
     with ExitStack() as ends:
         batches = {}
         for name in names:
-            peer = SERVER_PEERS[name]()
-            batches[name] = peer.appender(url)
-            ends.callback(peer.close)
-        for batch in batches.values():
-            batch(1)  # the first call includes the set-up of driver and SQLAlchemy
+            with contender(name):
+                peer = SERVER_PEERS[name]()
+                batch = peer.appender(url)
+                ends.callback(peer.close)
+                batch(1)  # the first call includes the set-up of the driver
+                batches[name] = batch
         return p50s(batches, calls)
 
 
-def fill(url: str, count: int) -> Figure:
-    """Inserts catalogue rows of many sessions, a quarter of an hour apart, without lines."""
+def fill(url: str, count: int, apart_ms: int) -> Figure:
+    """Inserts catalogue rows of many sessions, without lines."""
     import psycopg
 
     import convtree
@@ -81,10 +106,10 @@ def fill(url: str, count: int) -> Figure:
             "INSERT INTO ct_sessions (session_id, cwd, name, name_words, archived, held, kind, created_ms, "
             "active_ms, active_slot, size, last_crc, rewrites, leaf_id, entries, message_count, first_user, last_user) "
             "SELECT 'listed' || n, '/home/me/project' || n %% 100, 'session ' || n, ' session ' || n || ' ', 0, 0, '', "
-            "1700000000000 + n::bigint * 900000, 1700000000000 + n::bigint * 900000, "
-            "(1700000000000 + n::bigint * 900000) / 600000, 4000, 1, 0, 'e' || n, 4, 4, repeat('first ', 30), "
+            "1700000000000 + n::bigint * %s, 1700000000000 + n::bigint * %s, "
+            "(1700000000000 + n::bigint * %s) / 600000, 4000, 1, 0, 'e' || n, 4, 4, repeat('first ', 30), "
             "repeat('last ', 30) FROM generate_series(1, %s) n",
-            [count],
+            [apart_ms, apart_ms, apart_ms, count],
         )
         connection.execute(
             "INSERT INTO ct_usage SELECT 'listed' || n, '', 'openai', 'gpt', 2, 100, 10, 0, 0, 0.01 "
@@ -123,7 +148,7 @@ def _timed(call: Callable[[], object], calls: int) -> list[float]:
 
 
 def write(url: str, session_id: str, calls: int, ready: str, number: int, writers: int) -> Figure:
-    """Appends as one of several processes, which start together. Returns the seconds of each append."""
+    """Appends to one session as one of several processes, which start together. Returns the seconds of each append."""
     import convtree
 
     with (
@@ -132,15 +157,54 @@ def write(url: str, session_id: str, calls: int, ready: str, number: int, writer
     ):
         source = messages(number * calls)
         session.append(next(source))
-        Path(ready, str(number)).touch()
-        while len(list(Path(ready).iterdir())) < writers:
-            time.sleep(0.01)
+        _meet(ready, number, writers)
         start, taken = time.perf_counter(), {}
         for call, message in enumerate(islice(source, calls)):
             began = time.perf_counter()
             session.append(message)
             taken[str(call)] = time.perf_counter() - began
         return taken | {"whole": time.perf_counter() - start}
+
+
+def write_many(url: str, way: str, seconds: float, ready: str, number: int, writers: int) -> Figure:
+    """Appends to a few sessions as one of several processes, each with its own. Returns how many, and their median."""
+    import convtree
+
+    ids = [f"{Path(ready).name}-{number}-{each}" for each in range(_SESSIONS_EACH)]
+    with ExitStack() as ends:
+        store = ends.enter_context(convtree.open_store(url))
+        opened = [ends.enter_context(store.create(id=id)) for id in ids]
+        for session in opened:
+            session.append({"role": "user", "content": "begin"})
+        calls = [session.append for session in opened]
+        sources = [messages(number) for _ in ids]
+        if way == _ONE:
+            peers = [SERVER_PEERS[_ONE]() for _ in ids]
+            calls = [peer.append for peer in peers]
+            most = int(_MOST_EACH_SECOND * seconds / _SESSIONS_EACH)
+            sources = [iter(list(islice(peer.statements(url, id), most))) for peer, id in zip(peers, ids, strict=True)]
+            for peer in peers:
+                ends.callback(peer.close)
+        for call, source in zip(calls, sources, strict=True):
+            call(next(source))
+        _meet(ready, number, writers)
+        taken, turns = [], cycle(list(zip(calls, sources, strict=True)))
+        until = time.perf_counter() + seconds
+        while (began := time.perf_counter()) < until:
+            call, source = next(turns)
+            message = next(source, None)
+            assert message is not None, "more than there are statements for"
+            began = time.perf_counter()
+            call(message)
+            taken.append(time.perf_counter() - began)
+        return {"rate": len(taken) / seconds, "p50": median(taken)}
+
+
+def _meet(ready: str, number: int, writers: int) -> None:
+    """Waits until all writers are there."""
+    Path(ready, str(number)).touch()
+    while len(list(Path(ready).iterdir())) < writers:
+        time.sleep(0.01)
 
 
 def gapless(url: str, session_id: str, entries: int) -> Figure:
@@ -167,7 +231,7 @@ def main() -> None:
             with server(given.url) as database:
                 run(results, here(results, names, SERVER_PEERS), database, directory, listed)
         except NoServer as none:
-            for name in (*names, *LISTS, *map(_writers, WRITERS)):
+            for name in (*names, *LISTS, *map(_writers, _CROWDS[given.quick]), *map(_own, _MANY[given.quick])):
                 results.note(name, str(none))
     results.say(
         *(results.grid(title, group, "append") for title, group in GROUPS.items()),
@@ -175,8 +239,12 @@ def main() -> None:
         results.grid("opening and the last 50 messages, connected", OPENERS, "again"),
         table([f"of {listed:,} sessions", "takes"], [[name, _word(results.get(name, listed))] for name in LISTS]),
         table(
-            ["one append, of writers of one session", "p50", "p99", "max", "max beside p50", "all, each second"],
-            [_row(results, writers) for writers in WRITERS],
+            ["appends each second", *_WAYS, "beside"],
+            map(partial(_many_row, results), _MANY[given.quick]),
+        ),
+        table(
+            ["one append, of writers of one session", "p50", "p99", "max", "p99 beside p50", "all, each second"],
+            [_row(results, writers) for writers in _CROWDS[given.quick]],
         ),
         table(TARGET_HEADS, targets(results)),
     )
@@ -198,12 +266,13 @@ def run(results: Results, names: Sequence[str], database: Callable[[], str], dir
                 appended[title, size] = partial(measure, append, names=taken, url=url, calls=calls)
     failed: dict[tuple[str, int], str] = {}
     for (_, size), found in medians(results.given.runs, appended, failed).items():
-        for name, seconds in found.items():
-            results.add(name, size, {**results.figures.get(name, {}).get(size, {}), "append": seconds})
+        results.add_each(size, found, "append")
     for (title, size), error in failed.items():
         results.note(title, f"failed at {size:,}: {error}")
-    _list(results, database(), listed)
+    for spread, apart_ms in SPREADS.items():
+        _list(results, database(), listed, spread, apart_ms)
     _crowd(results, database(), directory)
+    _many_sessions(results, database(), directory)
 
 
 def _made(results: Results, name: str, size: int, url: str) -> bool:
@@ -228,35 +297,73 @@ def _keep(results: Results, figures: Mapping[tuple[str, int], Callable[[], Figur
         results.note(name, f"failed at {size:,}: {error}")
 
 
-def _list(results: Results, url: str, listed: int) -> None:
-    measure(fill, url=url, count=listed)
+def _list(results: Results, url: str, listed: int, spread: str, apart_ms: int) -> None:
+    measure(fill, url=url, count=listed, apart_ms=apart_ms)
     found = medians(results.given.runs, {"lists": partial(measure, lists, url=url)})["lists"]
-    for name, key in LISTS.items():
-        results.add(name, listed, {"seconds": found[key]})
+    for name, key in _LISTS.items():
+        results.add(f"{name}, {spread}", listed, {"seconds": found[key]})
 
 
 def _crowd(results: Results, url: str, directory: Path) -> None:
-    """Times concurrent writers of one session. Returns the run with the worst ratio of maximum to median."""
+    """Times concurrent writers of one session, and one writer in turn with them."""
     calls = 10 if results.given.quick else 200
-    for run_number in range(results.given.runs):
-        for writers in WRITERS:
-            session_id = f"crowd-{run_number}-{writers}"
-            with TemporaryDirectory(dir=directory) as ready, ThreadPoolExecutor(writers) as pool:
-                one = partial(measure, write, url=url, session_id=session_id, calls=calls, ready=ready, writers=writers)
-                found = list(pool.map(lambda number, one=one: one(number=number), range(writers)))
-            measure(gapless, url=url, session_id=session_id, entries=writers * (calls + 1))
-            whole = max(each.pop("whole") for each in found)
-            taken = [seconds for each in found for seconds in each.values()]
-            p50, longest = median(taken), max(taken)
-            figure = {
-                "p50": p50,
-                "p99": quantiles(taken, n=100, method="inclusive")[-1],
-                "max": longest,
-                "beside": longest / p50,
-                "rate": writers * calls / whole,
-            }
-            if figure["beside"] >= (results.get(_writers(writers), writers, "beside") or 0):
-                results.add(_writers(writers), writers, figure)
+    ids = (f"crowd-{number}" for number in count())
+
+    def crowd(writers: int) -> Figure:
+        session_id = next(ids)
+        found = _together(directory, write, writers, url=url, session_id=session_id, calls=calls)
+        measure(gapless, url=url, session_id=session_id, entries=writers * (calls + 1))
+        whole = max(each.pop("whole") for each in found)
+        taken = [seconds for each in found for seconds in each.values()]
+        p50, p99 = median(taken), quantiles(taken, n=100, method="inclusive")[-1]
+        return {"p50": p50, "p99": p99, "max": max(taken), "beside": p99 / p50, "rate": writers * calls / whole}
+
+    _keep(results, {(_writers(writers), writers): partial(crowd, writers) for writers in _CROWDS[results.given.quick]})
+
+
+def _many_sessions(results: Results, url: str, directory: Path) -> None:
+    """Counts the appends of writers of different sessions, by convtree and by psycopg in turn."""
+    import convtree
+
+    convtree.open_store(url, create=True).close()
+    seconds = 0.2 if results.given.quick else 3.0
+
+    def crowd(way: str, writers: int) -> Figure:
+        found = _together(directory, write_many, writers, url=url, way=way, seconds=seconds)
+        return {"rate": sum(each["rate"] for each in found), "p50": median(each["p50"] for each in found)}
+
+    _keep(
+        results,
+        {(_many(way, each), each): partial(crowd, way, each) for each in _MANY[results.given.quick] for way in _WAYS},
+    )
+
+
+def _together(directory: Path, figure: Callable[..., Figure], writers: int, **arguments: object) -> list[Measured]:
+    """Runs a figure in several processes at once, which wait for each other before they begin."""
+    with TemporaryDirectory(prefix="ready", dir=directory) as ready, ThreadPoolExecutor(writers) as pool:
+        one = partial(measure, figure, ready=ready, writers=writers, **arguments)
+        return list(pool.map(lambda number: one(number=number), range(writers)))
+
+
+def _own(writers: int) -> str:
+    return f"{_writers(writers)} of own sessions"
+
+
+def _many(way: str, writers: int) -> str:
+    return f"{way}, {_own(writers)}"
+
+
+def _many_row(results: Results, writers: int) -> Sequence[str]:
+    found = [results.get(_many(way, writers), writers, "rate") for way in _WAYS]
+    ratio = _rates(results, "convtree", writers, _ONE, writers)
+    rates = ["—" if each is None else f"{each:,.0f}" for each in found]
+    return (_own(writers), *rates, "—" if ratio is None else f"{ratio:.0%}")
+
+
+def _rates(results: Results, way: str, writers: int, other: str, others: int) -> float | None:
+    """Returns how many times the appends of some writers are those of others."""
+    found, beside = results.get(_many(way, writers), writers, "rate"), results.get(_many(other, others), others, "rate")
+    return None if found is None or not beside else found / beside
 
 
 def _writers(writers: int) -> str:
@@ -276,13 +383,25 @@ def _word(found: float | None) -> str:
 def targets(results: Results) -> Iterator[Sequence[str]]:
     """Yields the rows of the table of targets."""
     for size in results.given.sizes:
-        yield judge(
-            f"append, beside {_SAME}, at {size:,}", results.ratio("convtree", _SAME, size, "append"), times, 1.6
-        )
-    for words, key in (("opening", "again"), ("connecting and opening", "connecting")):
-        yield judge(f"{words}, 10,000 entries", results.get("convtree", 10_000, key), duration, 0.06)
-    yield judge(f"list(limit=50) of {_LISTED:,}", results.get("list(limit=50)", _LISTED), duration, 0.005)
-    yield judge("8 writers, max beside p50", results.get(_writers(8), 8, "beside"), times, 20)
+        ratio = results.ratio("convtree", _ONE, size, "append")
+        yield judge(f"append, beside {_ONE}, at {size:,}", ratio, times, 1.3)
+    for words, key, most in (("opening", "again", 0.004), ("connecting and opening", "connecting", 0.06)):
+        yield judge(f"{words}, 10,000 entries", results.get("convtree", 10_000, key), duration, most)
+    for spread in SPREADS:
+        found = results.get(f"list(limit=50), {spread}", _LISTED)
+        yield judge(f"list(limit=50) of {_LISTED:,}, {spread}", found, duration, 0.005)
+    crowds = _MANY[results.given.quick]
+    for writers in crowds[1:]:
+        found = _rates(results, "convtree", writers, _ONE, writers)
+        yield judge_least(f"{writers} writers of own sessions, beside {_ONE}", found, times, 0.6)
+    found = _rates(results, "convtree", crowds[-1], "convtree", crowds[-2])
+    yield judge_least(f"{crowds[-1]} writers of own sessions, beside {crowds[-2]}", found, times, 1)
+    crowds = _CROWDS[results.given.quick]
+    few, most = (results.get(_writers(writers), writers, "rate") for writers in crowds)
+    ratio = None if not few or not most else most / few
+    name = f"{_writers(crowds[-1])} of one session"
+    yield judge_least(f"{name}, beside {_writers(crowds[0])}", ratio, times, 1)
+    yield judge(f"{name}, p99 beside p50", results.get(_writers(crowds[-1]), crowds[-1], "beside"), times, 10)
 
 
 if __name__ == "__main__":

@@ -121,6 +121,7 @@ ROWS = {
     "sql.py": {
         "one append": [
             "convtree",
+            "psycopg, the same statement",
             "psycopg, the same two statements",
             "psycopg, the fewest columns",
             "SQLAlchemySession",
@@ -128,9 +129,10 @@ ROWS = {
         "one append of the whole state": ["PostgresSaver"],
         "connecting, opening and the last 50 messages": ["convtree", "SQLAlchemySession", "PostgresSaver"],
         "opening and the last 50 messages, connected": 3,
-        "of 1,000 sessions": 3,
-        "one append, of writers of one session": ["1 writer", "8 writers"],
-        "target": 6,
+        "of 1,000 sessions": 9,
+        "appends each second": [f"{writers} of own sessions" for writers in ("1 writer", "2 writers")],
+        "one append, of writers of one session": ["1 writer", "2 writers"],
+        "target": 11,
     },
     "sources.py": {
         "MB/s": [
@@ -298,6 +300,26 @@ def test_a_figure_that_fails_leaves_the_others_alone(harness: ModuleType) -> Non
     failed: dict[str, str] = {}
     found = harness.medians(3, {"bad": fails, "good": lambda: next(values)}, failed)
     assert (found, failed) == ({"good": {"seconds": 2.0}}, {"bad": "no such luck"})
+
+
+def test_a_contender_that_fails_leaves_its_group_alone(harness: ModuleType, tmp_path: Path) -> None:
+    """Where it begins, or at a call; the others of its group have their numbers."""
+    script = tmp_path / "group.py"
+    script.write_text(
+        "import harness\n"
+        "def figure():\n"
+        "    calls = {'good': lambda n: [2.0] * n, 'late': lambda n: 1 / 0}\n"
+        "    with harness.contender('early'):\n"
+        "        raise OSError('no driver')\n"
+        "    return harness.p50s(calls, 20)\n"
+    )
+    space: dict[str, object] = {}
+    exec(compile(script.read_text(), str(script), "exec"), space)
+    found = harness.medians(2, {"group": lambda: harness.measure(space["figure"])})["group"]
+    assert (found, found.failed) == (
+        {"good": 2.0},
+        {"early": "OSError: no driver", "late": "ZeroDivisionError: division by zero"},
+    )
 
 
 def test_both_sides_of_pi_append_the_same_words() -> None:

@@ -1,5 +1,6 @@
 """The log in a database: the contract over SQLite and PostgreSQL, and what only a database can do."""
 
+import gc
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from threading import Barrier, Thread, Timer
 from types import SimpleNamespace
@@ -564,10 +565,9 @@ def test_errors_and_locations_show_no_password() -> None:
     assert "***@localhost" in database.location
 
 
-@pytest.mark.parametrize("name", ["sqlalchemy", "psycopg"])
-def test_a_missing_extra_is_named(name: str) -> None:
+def test_a_missing_extra_is_named() -> None:
     """With the command that installs it."""
-    with patch.dict(sys.modules, {name: None}), pytest.raises(ImportError, match=r"convtree\[postgres\]"):
+    with patch.dict(sys.modules, {"psycopg": None}), pytest.raises(ImportError, match=r"convtree\[postgres\]"):
         SqlDatabase.connect("postgresql://h/x")
 
 
@@ -645,20 +645,32 @@ def test_an_inherited_transaction_is_left_alone(tmp_path: Path, monkeypatch: pyt
     used.close()
 
 
-def test_a_fork_within_a_transaction_leaves_it_to_the_parent(tmp_path: Path) -> None:
-    """The child neither commits it nor rolls it back."""
-    with closing(SqlDatabase.connect(f"sqlite:///{tmp_path}/x.db", durability="process")) as database:
+@pytest.mark.parametrize("as_engine", [False, True])
+def test_a_fork_within_a_transaction_leaves_it_to_the_parent(url: str, as_engine: bool) -> None:
+    """The child neither commits it nor rolls it back, and cannot use it."""
+    with ExitStack() as ends:
+        engine = sqlalchemy.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+        ends.callback(engine.dispose)
+        database = ends.enter_context(closing(SqlDatabase.connect(engine if as_engine else url)))
         database.create_tables()
         children: list[int] = []
+        run_sql(database, "DELETE FROM ct_schema WHERE version = 0")
 
         def work(execute: Any) -> None:
             execute("INSERT INTO ct_schema (version) VALUES (0)")
             children.append(os.fork())
+            if children == [0]:
+                with suppress(SessionClosed):
+                    execute("SELECT 1")
+                    os._exit(2)
 
         try:
             database.write(work)
         except SessionClosed:
-            os._exit(0)
+            if children == [0]:
+                gc.collect()
+                os._exit(0)
+            raise
         finally:
             if children == [0]:
                 os._exit(1)
@@ -828,12 +840,12 @@ def interrupted(database: SqlDatabase, id: str, errors: list[Exception], *, stor
     log = SqlLog(database, id)
     commit = Transaction.commit
 
-    def fail(transaction: Transaction) -> None:
+    def fail(transaction: Transaction, *last: Any) -> Any:
         if errors:
             if stored:
-                commit(transaction)
+                commit(transaction, *last)
             raise errors.pop()
-        commit(transaction)
+        return commit(transaction, *last)
 
     patch.object(Transaction, "commit", fail).start()
     return log
@@ -947,19 +959,30 @@ def server() -> Iterator[Server]:
 
 @pytest.mark.parametrize("word", [b"COMMIT", b"BEGIN", b"UPDATE", b"INSERT"])
 def test_a_connection_that_is_cut_loses_and_doubles_nothing(server: Server, id: str, word: bytes) -> None:
-    """At any point of an append; also if the server commits and the answer is lost."""
+    """At any point of an append; also if the server commits and the answer is lost.
+
+    Without another writer, it is one statement; behind one, a transaction.
+    """
     proxy = Proxy(server.socket)
     database = SqlDatabase.connect(f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres")
     database.create_tables()
-    session = session_in(database, id)
+    session = session_in(database, id, on_stale="rebase")
     session.append(user("0"))
+    direct = SqlDatabase.connect(server.url)
+    other = session_in(direct, id, on_stale="rebase")
+    expected = ["0"]
     for number in range(1, 6):
+        if word in (b"BEGIN", b"COMMIT"):
+            other.append(user(f"other {number}"))
+            expected.append(f"other {number}")
         proxy.cut_after = word
         session.append(user(str(number)))
+        expected.append(str(number))
     assert proxy.cuts == 5
-    assert contents(session) == [str(number) for number in range(6)]
-    assert len(assert_whole(database, id)) == 7
+    assert contents(session) == expected
+    assert len(assert_whole(database, id)) == len(expected) + 1
     database.close()
+    direct.close()
     proxy.close()
 
 

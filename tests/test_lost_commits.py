@@ -45,20 +45,19 @@ class Lost:
         self._stored = [*stored]
         self._commit = Transaction.commit
 
-    def commit(self, transaction: Any) -> None:
+    def commit(self, transaction: Any, *last: Any) -> Any:
         if not self._stored:
-            self._commit(transaction)
-            return
+            return self._commit(transaction, *last)
         if self._stored.pop(0):
-            self._commit(transaction)
+            self._commit(transaction, *last)
         raise OutcomeUnknown("the answer was lost")
 
 
 def losing(*stored: bool) -> Any:
     lost = Lost(*stored)
 
-    def commit(transaction: Any) -> None:
-        lost.commit(transaction)
+    def commit(transaction: Any, *last: Any) -> Any:
+        return lost.commit(transaction, *last)
 
     return patch.object(Transaction, "commit", commit)
 
@@ -91,13 +90,14 @@ def test_a_session_that_got_the_id_of_a_deleted_one_stays(store: SessionStore) -
     commit = Transaction.commit
     deleted: list[bool] = []
 
-    def replace(transaction: Any) -> None:
-        commit(transaction)
+    def replace(transaction: Any, *last: Any) -> Any:
+        rows = commit(transaction, *last)
         if not deleted:
             deleted.append(True)
             with other.create(id="a") as session:
                 session.append(user("new"))
             raise OutcomeUnknown("the answer was lost")
+        return rows
 
     with patch.object(Transaction, "commit", replace):
         assert list(store.delete("a")) == ["a"]
@@ -186,10 +186,10 @@ def test_what_others_wrote_is_read_once_however_often_an_append_is_tried(store: 
         commit = Transaction.commit
         failures = [sql_errors.RolledBack("the connection was lost")] * 2
 
-        def fail(transaction: Any) -> None:
+        def fail(transaction: Any, *last: Any) -> Any:
             if failures:
                 raise failures.pop()
-            commit(transaction)
+            return commit(transaction, *last)
 
         with patch.object(Transaction, "commit", fail):
             slow.append(user("mine"))
@@ -243,11 +243,11 @@ def failing_once(when: int = 0) -> Any:
     """Loses the connection when a log is opened for the n-th time."""
     find, left = SqlLog._find, [when]
 
-    def fail(log: SqlLog) -> Any:
+    def fail(log: SqlLog, **arguments: Any) -> Any:
         left[0] -= 1
         if left[0] == -1:
             raise OSError("the connection was lost")
-        return find(log)
+        return find(log, **arguments)
 
     return patch.object(SqlLog, "_find", fail)
 

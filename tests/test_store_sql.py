@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -185,20 +186,19 @@ def test_a_commit_rolled_back_by_the_server_is_retried(
     database_of: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As happens with serializable transactions."""
-    import sqlalchemy
+    from psycopg import Cursor
     from psycopg.errors import SerializationFailure
 
     with open_store(database_of(tmp_path), create=True) as store, store.create(id="s") as session:
         session.append(user("x"))
-        commit, failures = sqlalchemy.Connection.commit, iter([True])
+        execute, failures = Cursor.execute, iter([True])
 
-        def fail_once(connection: sqlalchemy.Connection) -> None:
-            if next(failures, False):
-                connection.rollback()
-                raise sqlalchemy.exc.OperationalError("COMMIT", {}, SerializationFailure("could not serialize"))
-            commit(connection)
+        def fail_once(cursor: Any, query: Any, *values: Any) -> Any:
+            if query.startswith(b"WITH") and next(failures, False):
+                raise SerializationFailure("could not serialize")
+            return execute(cursor, query, *values)
 
-        monkeypatch.setattr(sqlalchemy.Connection, "commit", fail_once)
+        monkeypatch.setattr(Cursor, "execute", fail_once)
         monkeypatch.setattr(SerializationFailure, "sqlstate", "40001")
         session.append(user("y"))
         session.refresh()
@@ -237,7 +237,7 @@ sys.modules["sqlalchemy"] = None  # as if it were not installed
 from convtree import open_store
 from convtree._cli import main
 url = sys.argv[1]
-with open_store(url) as store:
+with open_store(url, create=True) as store:
     with store.create(id="s") as session:
         session.append({"role": "user", "content": "hello there"})
     store.fork("s", new_id="f").close()
@@ -249,9 +249,10 @@ main()
 """
 
 
-def test_sqlite_needs_no_extra(tmp_path: Path) -> None:
-    """SQLAlchemy is not imported, neither by a store nor by the command line."""
-    url = sqlite_url(tmp_path)
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_url_needs_no_sqlalchemy(kind: str, tmp_path: Path, database_of: Callable[[Path], str]) -> None:
+    """It is not imported, neither by a store nor by the command line."""
+    url = sqlite_url(tmp_path) if kind == "sqlite" else database_of(tmp_path)
     done = subprocess.run([sys.executable, "-c", WITHOUT_SQLALCHEMY, url], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "hello there" in done.stdout

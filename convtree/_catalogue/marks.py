@@ -6,7 +6,7 @@ row and has inserted the lines.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec import UNSET
@@ -30,6 +30,14 @@ WHERE session_id = :session_id
 _UPDATE_INFO = "UPDATE ct_sessions SET {changes} WHERE session_id = :session_id"
 
 
+_KINDS = ("visibility", "session_info")
+
+
+def has_marks(summaries: Iterable[RecordSummary]) -> bool:
+    """Returns whether some of these records are such marks."""
+    return not {each.type for each in summaries}.isdisjoint(_KINDS)
+
+
 def apply_marks(
     execute: Execute, session_id: str, positions: Sequence[int], summaries: Sequence[RecordSummary | None]
 ) -> None:
@@ -37,7 +45,7 @@ def apply_marks(
     seen: list[dict[str, Any]] = []
     changes: dict[str, Any] = {}
     for position, each in zip(positions, summaries, strict=True):
-        if each is None or each.type not in ("visibility", "session_info"):
+        if each is None or each.type not in _KINDS:
             continue  # nearly every line
         if each.target is not None and each.visible_to is not None:
             values = {"target": stored(each.target), "visible_to": each.visible_to, "position": position}

@@ -266,7 +266,10 @@ def word_spans(text: str, words: Iterable[str]) -> Iterator[tuple[int, int]]:
 
 def excerpt_of(text: str) -> str:
     """Returns the beginning of a message as a list shows it, on one line."""
-    return " ".join(sanitise_text(text[: 4 * EXCERPT]).split())[:EXCERPT]
+    short = " ".join(sanitise_text(text[: EXCERPT + 1]).split())
+    if len(short) < EXCERPT:  # much white space, or nothing more
+        short = " ".join(sanitise_text(text[: 4 * EXCERPT]).split())
+    return short[:EXCERPT]
 
 
 def sanitise_text(text: str) -> str:

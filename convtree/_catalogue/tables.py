@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from convtree._catalogue.metadata import MetadataChange, metadata_rows
 from convtree._catalogue.record_summary import (
@@ -210,7 +210,7 @@ LOCK = f"UPDATE ct_sessions SET size = size WHERE session_id = :session_id RETUR
 #: locks the ledger, so that deletes take turns: each must know what the others leave
 LOCK_LEDGER = "UPDATE ct_schema SET version = version RETURNING version"
 #: locks the session's row and updates it for new lines, so that writers of a session take turns; returns the new size
-_ADVANCE = f"""
+UPDATE_ROW = f"""
 UPDATE ct_sessions SET size = size + :grown, last_crc = :crc, entries = entries + :entries,
   message_count = message_count + :messages, active_ms = CASE WHEN {_LATER} THEN CAST(:ms AS BIGINT) ELSE active_ms END,
   active_slot = CASE WHEN {_LATER} THEN CAST(:slot AS BIGINT) ELSE active_slot END,
@@ -220,17 +220,16 @@ UPDATE ct_sessions SET size = size + :grown, last_crc = :crc, entries = entries 
   archived = COALESCE(CAST(:archived AS INTEGER), archived),
   first_user = COALESCE(first_user, CAST(:first_user AS TEXT)),
   last_user = COALESCE(CAST(:last_user AS TEXT), last_user)
-WHERE session_id = :session_id{{condition}} RETURNING {ROW}
+WHERE session_id = :session_id{{condition}}
 """
-#: the same, if the row and the last line are as the writer knows them; else no row is changed
-ADVANCE_AFTER = _ADVANCE.format(
-    condition="""
+#: that the row and the last line are as the writer knows them; else no row is changed
+IS_AFTER = """
   AND size = :after_size AND last_crc IN (0, :after_crc)
   AND EXISTS (SELECT 1 FROM ct_lines WHERE session_id = :session_id AND position = :after_position)"""
-)
-ADVANCE = _ADVANCE.format(condition="")
+ADVANCE_AFTER = f"{UPDATE_ROW.format(condition=IS_AFTER)}RETURNING {ROW}"
+ADVANCE = f"{UPDATE_ROW.format(condition='')}RETURNING {ROW}"
 #: the same without an answer, for many rows at once
-ADVANCE_UNANSWERED = ADVANCE.partition(" RETURNING ")[0]
+ADVANCE_UNANSWERED = UPDATE_ROW.format(condition="")
 #: after the last entry that was copied
 END_COPYING = "UPDATE ct_sessions SET copying_to = NULL WHERE session_id = :session_id"
 _LINE_COLUMNS = (
@@ -241,11 +240,7 @@ _ADD_LINES = (
     f"INSERT INTO ct_lines ({', '.join(_LINE_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _LINE_COLUMNS)})"
 )
 _ROWS = 250  # lines that SQLite adds by one statement
-_ADD_USAGE = """
-INSERT INTO ct_usage (session_id, model_key, provider, model, answers, input_tokens, output_tokens, cache_read_tokens,
-  cache_write_tokens, cost)
-VALUES (:session_id, :model_key, :provider, :model, :answers, :input_tokens, :output_tokens, :cache_read_tokens,
-  :cache_write_tokens, :cost)
+ADD_TO_USAGE = """
 ON CONFLICT (session_id, model_key) DO UPDATE SET answers = ct_usage.answers + excluded.answers,
   input_tokens = ct_usage.input_tokens + excluded.input_tokens,
   output_tokens = ct_usage.output_tokens + excluded.output_tokens,
@@ -253,6 +248,12 @@ ON CONFLICT (session_id, model_key) DO UPDATE SET answers = ct_usage.answers + e
   cache_write_tokens = ct_usage.cache_write_tokens + excluded.cache_write_tokens,
   cost = ct_usage.cost + excluded.cost
 """
+_ADD_USAGE = f"""
+INSERT INTO ct_usage (session_id, model_key, provider, model, answers, input_tokens, output_tokens, cache_read_tokens,
+  cache_write_tokens, cost)
+VALUES (:session_id, :model_key, :provider, :model, :answers, :input_tokens, :output_tokens, :cache_read_tokens,
+  :cache_write_tokens, :cost)
+{ADD_TO_USAGE}"""
 _ADD_COPIED = """
 INSERT INTO ct_copied (session_id, entry, model_key, provider, model, answers, input_tokens, output_tokens,
   cache_read_tokens, cache_write_tokens, cost)
@@ -325,27 +326,39 @@ def update_session_row(session_id: str, summaries: Sequence[RecordSummary], grow
 
     `grown` is how many bytes the log grew, `crc` the checksum of its last line.
     """
-    users = [each.excerpt for each in summaries if has_excerpt(each) and each.visible_to not in HIDDEN_FROM_USER]
-    said_ms = max((each.ms for each in summaries if each.said and each.ms is not None), default=None)
-    moves = [each.leaf for each in summaries if each.leaf is not UNSET]
-    names = [each.name for each in summaries if each.name is not UNSET]
-    archived = [each.archived for each in summaries if each.archived is not UNSET]
+    first_user = last_user = said_ms = archived = None
+    leaf: str | UnsetType | None = UNSET
+    name: str | UnsetType | None = UNSET
+    entries = messages = 0
+    for each in summaries:
+        if each.excerpt and each.role == "user" and each.visible_to not in HIDDEN_FROM_USER:
+            first_user, last_user = first_user or each.excerpt, each.excerpt
+        if each.said and each.ms is not None:
+            said_ms = each.ms if said_ms is None else max(said_ms, each.ms)
+        if each.leaf is not UNSET:
+            leaf = each.leaf
+            entries += leaf == each.id
+        messages += each.type == "message"
+        if each.name is not UNSET:
+            name = each.name
+        if each.archived is not UNSET:
+            archived = int(bool(each.archived))
     return {
         "session_id": session_id,
         "grown": grown,
         "crc": crc,
-        "entries": sum(each.leaf == each.id for each in summaries),
-        "messages": sum(each.type == "message" for each in summaries),
+        "entries": entries,
+        "messages": messages,
         "ms": said_ms,
         "slot": None if said_ms is None else said_ms // SLOT_MS,
-        "moved": int(bool(moves)),
-        "leaf_id": stored(moves[-1]) if moves else None,
-        "renamed": int(bool(names)),
-        "name": stored(names[-1]) if names else None,
-        "name_words": spaced(names[-1] if names else None),
-        "archived": int(bool(archived[-1])) if archived else None,
-        "first_user": users[0] if users else None,
-        "last_user": users[-1] if users else None,
+        "moved": int(leaf is not UNSET),
+        "leaf_id": None if leaf is UNSET else stored(leaf),
+        "renamed": int(name is not UNSET),
+        "name": None if name is UNSET else stored(name),
+        "name_words": None if name is UNSET else spaced(name),
+        "archived": archived,
+        "first_user": first_user,
+        "last_user": last_user,
     }
 
 
@@ -366,11 +379,14 @@ def add_lines(execute: Execute, rows: Sequence[Values]) -> None:
 
 def line_of(session_id: str, position: int, summary: RecordSummary | None, line: str | None) -> Values:
     """Returns the row of a line. A line without a summary is the header."""
-    row: dict[str, Any] = {"session_id": session_id, "position": position, "line": line}
     if summary is None:
+        row: dict[str, Any] = {"session_id": session_id, "position": position, "line": line}
         none = {"id": None, "parent_id": None, "role": None, "time_ms": None, "said_ms": None}
         return row | none | {"type": "session", "visible_to": "all", "excerpt": "", "words": ""}
-    return row | {
+    return {
+        "session_id": session_id,
+        "position": position,
+        "line": line,
         "id": summary.id if summary.keeps_id else None,
         "parent_id": stored(summary.parent_id) if summary.keeps_id else None,
         "type": summary.type,
@@ -407,21 +423,21 @@ def add_usage(execute: Execute, session_id: str, summaries: Sequence[RecordSumma
             return
         execute(END_COPYING, {"session_id": session_id})
         summaries = summaries[last:]
+    if rows := usage_rows(session_id, summaries):
+        execute(_ADD_USAGE, rows)
+
+
+def usage_rows(session_id: str, summaries: Sequence[RecordSummary]) -> list[Values]:
+    """Returns what some records add to the usage of their session, by model."""
     totals: dict[tuple[str, str], tuple[int, Usage]] = {}
     for each in summaries:
         for provider, model, count, used in spent_by(each):
             answers, usage = totals.get((provider or "", model or ""), (0, Usage()))
             totals[provider or "", model or ""] = answers + count, usage + used
-    if totals:
-        execute(
-            _ADD_USAGE,
-            [
-                {"session_id": session_id, "answers": answers}
-                | model_values(provider, model)
-                | msgspec.structs.asdict(usage)
-                for (provider, model), (answers, usage) in sorted(totals.items())
-            ],
-        )
+    return [
+        {"session_id": session_id, "answers": answers} | model_values(provider, model) | msgspec.structs.asdict(usage)
+        for (provider, model), (answers, usage) in sorted(totals.items())
+    ]
 
 
 def add_copied(execute: Execute, session_id: str, summaries: Sequence[RecordSummary]) -> None:

@@ -11,6 +11,7 @@ whole (`sql_whole`), transactions (`sql_database`) and their errors (`sql_errors
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 from convtree._catalogue import tables as catalogue
@@ -19,10 +20,12 @@ from convtree._catalogue.tables import Execute
 from convtree._engine import codec
 from convtree._engine.log import Build, Chunk, LogReplaced, Mode, SnapshotFile, is_behind
 from convtree._logs import sql_lines, sql_snapshots
+from convtree._logs.sql_ahead import SELECT_SESSION, Ahead, read_ahead
 from convtree._logs.sql_database import TRIES, SqlDatabase, back_off
 from convtree._logs.sql_errors import RolledBack, UniqueViolation
 from convtree._logs.sql_lines import ANYWHERE, Identity, LineBatch, LogKey, SessionRow
 from convtree._logs.sql_tail import NO_TAIL, Tail, fault_of
+from convtree._logs.sql_transaction import Transaction
 from convtree._model.errors import (
     OutcomeUnknown,
     ReadOnlySession,
@@ -38,11 +41,8 @@ T = TypeVar("T")
 
 _WINDOW = 2**20  # bytes of the log that one query reads
 
-#: row and last line in one statement: both are as they were at one moment
-SELECT_SESSION = (
-    f"SELECT {catalogue.ROW}, COALESCE((SELECT MAX(position) FROM ct_lines WHERE session_id = :session_id), -1) "
-    "FROM ct_sessions WHERE session_id = :session_id"
-)
+#: a statement that ends the transaction, and its values; None if nothing is left to run
+Last = tuple[str, catalogue.Values] | None
 
 
 class _StaleGuess(Exception):
@@ -72,11 +72,12 @@ class SqlLog(Uncopyable):
         self._tail: Tail | None = None  # the last line that was read or written
         self._fault: tuple[int, int] | None = None  # size and CRC in the row, if it is known that they are wrong
         self._begun: Identity | None = None  # of the session that this log added, in a commit that may be unheard of
-        self._transaction: Execute | None = None  # of the append that is running; reads go through it
+        self._transaction: Transaction | None = None  # of the append that is running; reads go through it
         self._contended = False  # another writer was faster the last time: do not guess
         self._generation = 0  # of the snapshot that was read or saved last; 0 if there was none
+        self._ahead: Ahead | None = None  # until the log was read once
         database.check_tables()
-        row = self._find()
+        row = self._find(ahead=True)
         if row is not None and mode == "x":
             raise SessionExists(f"{self.location}: this session exists already; open it, or choose another id")
 
@@ -89,10 +90,12 @@ class SqlLog(Uncopyable):
 
     def read(self, position: int = 0) -> Iterator[Chunk]:
         """Yields the lines from a position on, in queries of bounded size, and what is wrong with the session's row."""
-        row = self._find()
+        ahead, self._ahead = self._ahead, None
+        row = self._find() if ahead is None else ahead.row
         if row is not None and not self._is_others(row):
             self._check_same(row)
-            yield from self._chunks(position, row)
+            fetched = () if ahead is None else ahead.lines_from(self._start_of(position))
+            yield from self._chunks(position, row, fetched)
 
     def read_at(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Returns the lines at these (position, length) pairs; other bytes, too, as they would stand in a file.
@@ -102,13 +105,19 @@ class SqlLog(Uncopyable):
         """
         if not spans:
             return []  # a refresh that brings nothing new: no transaction for it
+        if self._ahead is not None:
+            known = [self._ahead.read_at(position, length) for position, length in spans]
+            if None not in known:
+                return known  # type: ignore[return-value]  # as just checked
         lines = self._read(lambda execute: sql_lines.select_spans(execute, self._key, spans))
         if any(len(line) < length for line, (_, length) in zip(lines, spans, strict=True)):
             self._check_not_deleted()
         return lines
 
-    def _chunks(self, position: int, row: SessionRow) -> Iterator[Chunk]:
+    def _chunks(self, position: int, row: SessionRow, fetched: Sequence[tuple[int, bytes]] = ()) -> Iterator[Chunk]:
         """Yields the lines from a position on, and then what is wrong with the row, if that was not yielded yet.
+
+        `fetched` are the lines from `_start_of` on, or a part of them.
 
         The line before the position is read again with them, so that another log in the place of this one is noticed.
 
@@ -121,9 +130,10 @@ class SqlLog(Uncopyable):
         elif tail.fits(row):
             self._fault = None
             return
-        start = min(position if tail is None else tail.position, max(0, row.last_position))
+        start = min(self._start_of(position), max(0, row.last_position))
         is_known = start < position  # the first line to come
-        for rows in self._windows(start, row):
+        is_whole = bool(fetched) and start == fetched[0][0] and Tail.of(*fetched[-1]).end == row.size
+        for rows in [list(fetched)] if is_whole else self._windows(start, row):
             if is_known:
                 is_known, before = False, Tail.of(*rows.pop(0))
                 if before.end != position or tail not in (None, before):
@@ -135,6 +145,10 @@ class SqlLog(Uncopyable):
         if is_known or (position and self._tail is None):
             raise self._replaced()
         yield from self._new_fault(row, self._tail or NO_TAIL)
+
+    def _start_of(self, position: int) -> int:
+        """Returns where to read from for the lines from a position on: with the line before them, if it is known."""
+        return self._tail.position if self._tail is not None and self._tail.end == position else position
 
     def _new_fault(self, row: SessionRow, tail: Tail) -> Iterator[Chunk]:
         fault = fault_of(row, tail)
@@ -170,17 +184,23 @@ class SqlLog(Uncopyable):
 
         return self._read(select)
 
-    def _find(self) -> SessionRow | None:
+    def _find(self, ahead: bool = False) -> SessionRow | None:
         """Returns the session's row; None if it does not exist yet. Once it was found, it must exist.
+
+        With `ahead`, reads with it what opening needs.
 
         Raises:
             SessionNotFound: it does not exist and must.
         """
-        rows = self._read(lambda execute: execute(SELECT_SESSION, {"session_id": self._id}))
+        if ahead:
+            rows, self._ahead = self._read(lambda execute: read_ahead(execute, self._id))
+        else:
+            found = self._read(lambda execute: execute(SELECT_SESSION, {"session_id": self._id}))
+            rows = [SessionRow(*row) for row in found]
         if not rows:
             self._check_may_create()
             return None
-        row = SessionRow(*rows[0])
+        row = rows[0]
         if self._mode == "a" or self._identity is None:
             self._identity = row.identity
         if self._mode == "a":
@@ -227,11 +247,11 @@ class SqlLog(Uncopyable):
         self._tail = None
         return LogReplaced(self.location)
 
-    def _read(self, query: Callable[[Execute], T]) -> T:
+    def _read(self, query: Callable[[Transaction], T]) -> T:
         """Reads in the transaction of the running append, if there is one: only that sees what it has written."""
         return query(self._transaction) if self._transaction is not None else self._database.read(query)
 
-    def reading_in(self, execute: Execute, row: SessionRow | None, work: Callable[[], T]) -> T:
+    def reading_in(self, execute: Transaction, row: SessionRow | None, work: Callable[[], T]) -> T:
         """Calls `work` while the log reads in a transaction of the caller, which holds the lock of the session's row.
 
         Raises:
@@ -243,7 +263,7 @@ class SqlLog(Uncopyable):
             self._identity = row.identity
         return self._within(execute, work)
 
-    def _within(self, execute: Execute, work: Callable[[], T]) -> T:
+    def _within(self, execute: Transaction, work: Callable[[], T]) -> T:
         def begin() -> T:
             self._transaction = execute
             return work()
@@ -264,22 +284,28 @@ class SqlLog(Uncopyable):
             raise SessionFailed(f"{self.location}: an earlier write failed; open the session again")
         if self._mode == "r":
             raise ReadOnlySession(f"{self.location}: it was opened with mode='r'; open it with another mode to write")
+        self._ahead = None
         guess = None if self._contended else _build_on_guess(build)
         unknown: Chunk | None = None
         ids_taken = False
         chunk = Chunk((), (), position)
 
-        def add(execute: Execute) -> None:
+        def add(execute: Transaction) -> None:
             nonlocal chunk
             if guess is not None:
-                chunk = self._add_guessed(execute, position, guess)
+                chunk, last = self._add_guessed(execute, position, guess)
             else:
-                chunk = self._add(execute, position, build, unknown, ids_taken)
+                chunk, last = self._add(execute, position, build, unknown, ids_taken)
+            if last is not None and not execute.commit(*last):
+                raise self._replaced() if guess is None else _StaleGuess
 
         for number in range(TRIES):
             chunk = Chunk((), (), position)
             try:
-                self._database.write(lambda execute: self._within(execute, lambda: add(execute)))
+                # a guess reads nothing
+                self._database.write(
+                    add if guess is not None else lambda execute: self._within(execute, partial(add, execute))
+                )
                 if chunk.lines:
                     self._mode, self._tail = "r+", Tail.of(chunk.positions[-1], chunk.lines[-1])
                 return chunk
@@ -302,8 +328,8 @@ class SqlLog(Uncopyable):
         self.failed = True
         raise SessionFailed(f"{self.location}: whether the last write is stored is unknown; open the session again")
 
-    def _add_guessed(self, execute: Execute, position: int, guess: LineBatch) -> Chunk:
-        """Adds lines that were built before the lock was taken.
+    def _add_guessed(self, execute: Transaction, position: int, guess: LineBatch) -> tuple[Chunk, Last]:
+        """Adds lines that were built before the lock was taken. Returns as `_add`.
 
         Raises:
             _StaleGuess: another writer was faster; the transaction must be rolled back.
@@ -311,50 +337,75 @@ class SqlLog(Uncopyable):
         if self._mode != "r+":
             if sql_lines.lock_and_advance(execute, self._id, guess) is not None:
                 raise _StaleGuess
-            return self._add_session(execute, guess)
+            return self._add_session(execute, guess), None
+        found = self._last(position, guess)
+        if found is not None:
+            return found
         row = sql_lines.lock_and_advance(execute, self._id, guess, self._after(position))
         if row is None or row.size - guess.length != position or row.identity != self._identity:
             raise _StaleGuess
-        return sql_lines.insert_lines(execute, self._id, position, guess, row)
+        return sql_lines.insert_lines(execute, self._id, position, guess, row), None
+
+    def _last(self, position: int, batch: LineBatch) -> tuple[Chunk, Last] | None:
+        """Returns lines and the statement that appends them and ends the transaction; None if it takes more than one.
+
+        It returns no row if the session is not the one that was read, or its end is not there.
+        """
+        after = self._after(position) if self._database.appends_at_once else None
+        if after is None:
+            return None
+        chunk = sql_lines.chunk_of(position, batch)
+        last = sql_lines.statement_of(self._key, chunk, batch, after)
+        return None if last is None else (chunk, last)
 
     def _after(self, position: int) -> dict[str, int] | None:
         """Returns the condition of an append after a position; None if its last line is not known."""
         return self._tail.condition if self._tail is not None and self._tail.end == position else None
 
-    def _add(self, execute: Execute, position: int, build: Build, unknown: Chunk | None, ids_taken: bool) -> Chunk:
+    def _add(
+        self, execute: Transaction, position: int, build: Build, unknown: Chunk | None, ids_taken: bool
+    ) -> tuple[Chunk, Last]:
         """Takes the lock, then builds lines on what is stored and adds them.
 
         `unknown` are the lines of an earlier try whose commit may have taken effect; if it has, returns those. After a
         try that failed because an id is in the columns (`ids_taken`), looks which: that of a lost entry, which the
         lines bring back, or of a line that a damaged log, which is being copied, has twice.
+
+        Returns the lines, and the last statement if it is still to be run.
         """
-        rows = execute(catalogue.LOCK, {"session_id": self._id})
+        start = self._start_of(position)
+        rows, fetched = execute.all(
+            (catalogue.LOCK, {"session_id": self._id}), sql_lines.range_query(self._key, start, start + _WINDOW)
+        )
         if not rows:
-            return self._add_session(execute, sql_lines.batch_of(build(iter(()))))
+            return self._add_session(execute, sql_lines.batch_of(build(iter(())))), None
         row = SessionRow(*rows[0])
         # We hold the lock of the row, so the transaction with the unknown outcome has ended.
         if unknown is not None and self._is_stored(unknown):
-            return unknown
+            return unknown, None
         if self._is_others(row):
             raise SessionExists(f"{self.location}: another process has just created this session; open it")
         if self._mode in ("a", "x"):
             self._mode, self._identity = "r+", row.identity
         self._check_same(row)
         self._contended = row.size != position
-        lines = build(self._chunks(position, row))
+        lines = build(self._chunks(position, row, sql_lines.decoded(fetched)))
         if lines.end < row.size:  # copied lines; those written here are whole
             raise ReadOnlySession(
                 f"{self.location}: the log ends within a group, because a copy was interrupted; copy it again"
             )
         batch = sql_lines.batch_of(lines)
         if not batch.lines:
-            return Chunk((), (), row.size)
+            return Chunk((), (), row.size), None
         if ids_taken:
             batch = sql_lines.take_lost_ids(execute, self._id, batch)
             batch = sql_lines.without_duplicates(batch, sql_lines.stored_ids(execute, self._id, batch))
+        found = None if row.copying_to is not None else self._last(row.size, batch)
+        if found is not None:
+            return found
         if sql_lines.lock_and_advance(execute, self._id, batch, self._after(row.size)) is None:
             raise self._replaced()
-        return sql_lines.insert_lines(execute, self._id, row.size, batch, row)
+        return sql_lines.insert_lines(execute, self._id, row.size, batch, row), None
 
     def _add_session(self, execute: Execute, batch: LineBatch) -> Chunk:
         """Adds the session and its first lines. If two processes do so, the second is rolled back and tries again."""
@@ -377,12 +428,16 @@ class SqlLog(Uncopyable):
 
     def snapshot(self) -> SnapshotFile | None:
         """Returns the newest snapshot. It stays readable until a few more were saved."""
-        newest = self._read(lambda execute: sql_snapshots.newest_snapshot(execute, self._id))
+        end = None if self._ahead is None else self._ahead.snapshot
+        if self._ahead is not None:
+            newest = None if end is None else end[:2]
+        else:
+            newest = self._read(lambda execute: sql_snapshots.newest_snapshot(execute, self._id))
         if newest is None:
             self._generation = 0
             return None
         self._generation, size = newest
-        return SnapshotFile(size, sql_snapshots.SnapshotReader(self._database, self._id, self._generation).read)
+        return SnapshotFile(size, sql_snapshots.SnapshotReader(self._database, self._id, self._generation, end).read)
 
     def save_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
         """Saves a snapshot, unless it lacks much of the log and another process has saved one since ours was read."""

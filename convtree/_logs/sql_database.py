@@ -1,8 +1,9 @@
 """A database with convtree's tables: SQLite or PostgreSQL.
 
 Knows transactions and tables. Knows nothing about sessions, nor about drivers: a file of SQLite is opened by the
-standard library (`sqlite_connections`), a server and an engine of the caller by SQLAlchemy (`sql_engine`). The idea: a
-transaction is a function that can be called again, so a transaction that the server rolls back is simply repeated.
+standard library (`sqlite_connections`), a server by psycopg (`postgres_connections`), an engine of the caller by
+SQLAlchemy (`sql_engine`). The idea: a transaction is a function that can be called again, so a transaction that the
+server rolls back is simply repeated.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from convtree._catalogue import tables as catalogue
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._engine.log import Durability
 from convtree._logs import sql_engine, sqlite_connections
-from convtree._logs.sql_distribution import check_citus, distribute
+from convtree._logs.postgres_url import read_url
+from convtree._logs.sql_distribution import CITUS_IS_THERE, check_citus, distribute
 from convtree._logs.sql_errors import RolledBack, TablesMissing, TablesOutdated, tables_missing
 from convtree._logs.sql_migration import migrate
-from convtree._logs.sql_transaction import Connections, Scope
+from convtree._logs.sql_transaction import Connections, Scope, Transaction
 from convtree._logs.sqlite_wal import truncate_wal
 from convtree._model.errors import ConvtreeError, OutcomeUnknown, SessionLocked
 from convtree._model.resources import ForkAware, Uncopyable, watch_database, watch_forks
@@ -34,6 +36,7 @@ T = TypeVar("T")
 
 TRIES = 5  # how often a transaction is run that the server rolls back
 _SELECT_VERSION = "SELECT MAX(version) FROM ct_schema"
+_SELECT_VERSION_AND_CITUS = f"SELECT MAX(version), {CITUS_IS_THERE} FROM ct_schema"
 
 
 class SqlDatabase(Uncopyable, ForkAware):
@@ -49,6 +52,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         self._connections = connections
         self.unerased: tuple[str, ...] = ()  # as `truncate_wal` returned it last
         self._checked = False  # set when the version of the tables was found to be usable
+        self.appends_at_once = False  # whether an append is one statement; set with `_checked`
         watch_forks(self)
         watch_database(self)
 
@@ -71,28 +75,28 @@ class SqlDatabase(Uncopyable, ForkAware):
             create: whether to create the file of SQLite, readable by its owner only; otherwise it must exist.
 
         Raises:
-            ImportError: SQLAlchemy or psycopg is not installed, which PostgreSQL needs.
+            ImportError: psycopg is not installed, which PostgreSQL needs.
             ValueError: `where` is not the URL of a database that convtree can use.
             FileNotFoundError: there is no file, and `create` is False.
         """
         if isinstance(where, str) and where.startswith("sqlite:"):
             return cls(sqlite_connections.connections_of(where, durability, lock_timeout_s, create=create))
-        return cls(sql_engine.connections_of(where))
+        return cls(_server_at(where) if isinstance(where, str) else sql_engine.connections_of(where))
 
     def __repr__(self) -> str:
         return f"SqlDatabase({self.location!r})"
 
     # --- transactions ---
 
-    def read(self, work: Callable[[Execute], T]) -> T:
+    def read(self, work: Callable[[Transaction], T]) -> T:
         """Calls `work` in a transaction that reads, with a function that runs statements; returns what it returns."""
         return self._call(self.reading(), work)
 
-    def write(self, work: Callable[[Execute], T]) -> T:
+    def write(self, work: Callable[[Transaction], T]) -> T:
         """Calls `work` in a transaction that writes; returns what it returns. Raises as `writing`."""
         return self._call(self.writing(), work)
 
-    def _call(self, scope: Scope, work: Callable[[Execute], T]) -> T:
+    def _call(self, scope: Scope, work: Callable[[Transaction], T]) -> T:
         try:
             with scope as execute:
                 return work(execute)
@@ -116,7 +120,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         """
         return self._connections.scope("BEGIN IMMEDIATE")
 
-    def transact(self, work: Callable[[Execute], T], landed: Callable[[Execute], T | None] | None = None) -> T:
+    def transact(self, work: Callable[[Transaction], T], landed: Callable[[Transaction], T | None] | None = None) -> T:
         """Calls `work` in a transaction that writes; again, after a pause, if the server rolls it back.
 
         If the connection is lost during the commit, asks `landed` in the next transaction. It takes the locks of
@@ -129,7 +133,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         """
         unknown: OutcomeUnknown | None = None
 
-        def attempt(execute: Execute) -> T:
+        def attempt(execute: Transaction) -> T:
             result = None if unknown is None or landed is None else landed(execute)
             return work(execute) if result is None else result
 
@@ -189,7 +193,10 @@ class SqlDatabase(Uncopyable, ForkAware):
         """
         if self._checked:
             return
-        [(version,)] = self.read(lambda execute: execute(_SELECT_VERSION))
+        is_server = self.dialect == "postgresql"
+        [(version, *has_citus)] = self.read(
+            lambda execute: execute(_SELECT_VERSION_AND_CITUS if is_server else _SELECT_VERSION)
+        )
         if version is None:
             raise tables_missing(self.location)
         if version > catalogue.VERSION:
@@ -202,6 +209,7 @@ class SqlDatabase(Uncopyable, ForkAware):
                 f"{self.location}: its tables have version {version}, this convtree needs version "
                 f"{catalogue.VERSION}; open_store(url, create=True) or `convtree upgrade` migrates them"
             )
+        self.appends_at_once = has_citus == [False]  # Citus runs two statements faster than one with both
         self._checked = True
 
     def _create_or_migrate(self, execute: Execute) -> None:
@@ -249,6 +257,17 @@ class SqlDatabase(Uncopyable, ForkAware):
         """Drops the connections in a forked child without closing them: they belong to the parent."""
         self._connections.is_inherited = True
         self._connections.after_fork()
+
+
+def _server_at(url: str) -> Connections:
+    read_url(url)  # first: another kind of database needs no driver of this one
+    try:
+        import psycopg  # noqa: F401  # for a clear error
+    except ImportError:
+        raise ImportError("PostgreSQL needs psycopg: pip install 'convtree[postgres]'") from None
+    from convtree._logs.postgres_connections import ServerConnections
+
+    return ServerConnections(url)
 
 
 def back_off(number: int) -> None:

@@ -13,6 +13,7 @@ from convtree._model.errors import ConvtreeError
 
 _VERSIONS, _SESSIONS, *_OTHERS = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", " ".join(SCHEMA["postgresql"]))
 
+CITUS_IS_THERE = "to_regclass('pg_dist_partition') IS NOT NULL"  # the table in which it keeps what is distributed
 _IS_THERE = "SELECT 1 WHERE to_regclass(:name) IS NOT NULL"
 _CITUS = {"name": "pg_dist_partition"}  # the table in which it keeps what is distributed
 #: the column, or NULL for a table that is whole on every server; no row for one that is on this server only

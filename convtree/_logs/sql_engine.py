@@ -1,4 +1,4 @@
-"""SQLAlchemy's connections: to PostgreSQL, and of an engine that the caller gives.
+"""The connections of an SQLAlchemy engine that the caller gives.
 
 Statements are compiled once and run by the driver: SQLAlchemy is the pool, and knows which connection is lost.
 """
@@ -6,11 +6,12 @@ Statements are compiled once and run by the driver: SQLAlchemy is the pool, and 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from convtree._catalogue.erasing import SECURE_DELETE
+from convtree._logs.postgres_url import EXPECTED_URLS
 from convtree._logs.sql_errors import is_bad_text, translated
 from convtree._logs.sql_lease import Lease, watch
 from convtree._logs.sql_transaction import Begin, Connections, Scope, Transaction
@@ -21,24 +22,18 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
     from sqlalchemy import Dialect as SqlalchemyDialect
 
-_DRIVERS = {
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
-    "postgresql+psycopg": "postgresql+psycopg",
-}
-_URLS = "sqlite:///file.db or postgresql://user:password@host/name"
+_inherited: list[Any] = []  # leases of a parent process: giving one back would end its transaction
 
 
 class EngineConnections(Connections):
-    """The pool of an engine. `owned`: it was made here, and is disposed of by `close`."""
+    """The pool of an engine, which the caller disposes of."""
 
-    def __init__(self, engine: Engine, *, owned: bool) -> None:
+    def __init__(self, engine: Engine) -> None:
         is_sqlite = engine.dialect.name == "sqlite"
         file = engine.url.database if is_sqlite else None
         super().__init__(
             "sqlite" if is_sqlite else "postgresql", _without_secrets(engine.url), file and os.path.abspath(file)
         )
-        self.owned = owned
         # sqlite3 would begin at the first write only, and without the lock: a scope runs BEGIN itself.
         self.engine = engine.execution_options(**({"isolation_level": "AUTOCOMMIT"} if is_sqlite else {}))
         self.compile = lru_cache(maxsize=512)(partial(_compiled, engine.dialect))
@@ -49,15 +44,10 @@ class EngineConnections(Connections):
         return _Scope(self, begin)
 
     def close(self) -> None:
-        """Disposes of the engine, unless it is the caller's."""
-        if self.owned:
-            self.is_closed = True
-            self.engine.dispose()
+        """Does nothing: they are the caller's."""
 
     def after_fork(self) -> None:
-        """Drops the connections in a forked child without closing them: they belong to the parent."""
-        if self.owned:
-            self.engine.dispose(close=False)
+        """Does nothing: what the child may do with them is for the caller to say."""
 
 
 class _Scope(Scope):
@@ -67,20 +57,19 @@ class _Scope(Scope):
 
     def __init__(self, connections: EngineConnections, begin: Begin) -> None:
         super().__init__(connections, begin)
-        self._lease = Lease(connections.engine, owned=connections.owned)
-        self._pool = connections.engine.pool
+        self._lease = Lease(connections.engine)
 
     def _start(self) -> Transaction:
         connections = self._connections
         connection = self._lease.take()
         if connections.dialect == "sqlite" and self._begin is not None:
-            if not connections.owned and self._begin != "BEGIN":
+            if self._begin != "BEGIN":
                 connection.exec_driver_sql(SECURE_DELETE)  # the connection was made by the caller
             connection.exec_driver_sql(self._begin)
-        return _Transaction(connection, connections.compile, self._lease, connections.location)
+        return _Transaction(connection, connections, self._lease)
 
     def _end(self, error: BaseException | None) -> None:
-        if error is not None and is_interrupt(error):
+        if self._connections.is_inherited or (error is not None and is_interrupt(error)):
             self.abandon()
             return
         from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -90,7 +79,6 @@ class _Scope(Scope):
             self._lease.give_back()
         except DBAPIError as failure:  # pragma: no cover  # the server is gone; the harness `proxy` does that
             error = error or failure
-        self._dispose_if_closed()
         if isinstance(error, DBAPIError):
             is_lost = error.connection_invalidated
             meaning = translated(error.orig, connections.location, connections.file, is_lost=is_lost)
@@ -100,26 +88,19 @@ class _Scope(Scope):
 
     def abandon(self) -> None:
         """Ends it after an interrupt: rolled back, and its connection closed. Does nothing if it has ended."""
-        self._lease.abandon()
-        self._dispose_if_closed()
-
-    def _dispose_if_closed(self) -> None:
-        """Closes what went back to a pool after the database was closed. Nobody else would."""
-        connections = self._connections
-        if connections.is_closed and not connections.is_inherited:
-            for each in (self._pool, connections.engine.pool):
-                each.dispose()
+        if self._connections.is_inherited:
+            _inherited.append(self._lease)
+        else:
+            self._lease.abandon()
 
 
 class _Transaction(Transaction):
     """Runs statements on a connection. If the first finds the connection dead, it is repeated on a new one."""
 
-    def __init__(
-        self, connection: Connection, compile: Callable[[str], _Statement], lease: Lease, location: str
-    ) -> None:
-        super().__init__(location)
+    def __init__(self, connection: Connection, connections: EngineConnections, lease: Lease) -> None:
+        super().__init__(connections.location)
         self._connection = connection
-        self._compile = compile
+        self._connections = connections
         self._lease = lease
         self._begun = connection.dialect.name == "sqlite"
 
@@ -127,8 +108,9 @@ class _Transaction(Transaction):
         """Runs a statement and returns its rows; with a list of values, runs it for each of them."""
         from sqlalchemy.exc import DBAPIError
 
+        self._connections.refuse_inherited()
         # Compiled once: text() would be compiled or looked up, and its values bound by name, at every execution.
-        statement, given = self._compile(sql).bound(values)
+        statement, given = self._connections.compile(sql).bound(values)
         try:
             rows = self._rows(statement, given)
         except DBAPIError as error:
@@ -189,46 +171,14 @@ def _compiled(dialect: SqlalchemyDialect, sql: str) -> _Statement:
 # --- engines ------------------------------------------------------------------------------------------------------
 
 
-def connections_of(where: str | Engine) -> EngineConnections:
-    """Returns the connections to a server by its URL, or those of an engine. Raises as `SqlDatabase.connect`."""
-    if isinstance(where, str):
-        return EngineConnections(_postgres_engine(_url_of(where)), owned=True)
-    if where.dialect.name not in ("sqlite", "postgresql", "cockroachdb"):
-        raise ValueError(f"an engine for {where.dialect.name} cannot be used; expected {_URLS}")
-    return EngineConnections(where, owned=False)
-
-
-def _import_sqlalchemy() -> Any:
-    try:
-        import sqlalchemy
-    except ImportError:
-        raise ImportError("PostgreSQL needs SQLAlchemy: pip install 'convtree[postgres]'") from None
-    return sqlalchemy
-
-
-def _url_of(where: str) -> URL:
-    sqlalchemy = _import_sqlalchemy()
-    try:
-        url: URL = sqlalchemy.make_url(where)
-    except (sqlalchemy.exc.ArgumentError, ValueError):  # its text may contain the password
-        raise ValueError(f"not the URL of a database; expected {_URLS}") from None
-    if url.drivername not in _DRIVERS:
-        raise ValueError(f"unknown kind of database {url.drivername!r}; expected {_URLS}")
-    return url.set(drivername=_DRIVERS[url.drivername])
+def connections_of(engine: Engine) -> EngineConnections:
+    """Returns the connections of an engine. Raises as `SqlDatabase.connect`."""
+    if engine.dialect.name not in ("sqlite", "postgresql", "cockroachdb"):
+        raise ValueError(f"an engine for {engine.dialect.name} cannot be used; expected {EXPECTED_URLS}")
+    return EngineConnections(engine)
 
 
 def _without_secrets(url: URL) -> str:
     """Returns a URL without its password, and without parameters other than host and port."""
     shown = {name: value for name, value in url.query.items() if name in ("host", "port")}
     return url.set(query=shown).render_as_string(hide_password=True)
-
-
-def _postgres_engine(url: URL) -> Engine:
-    try:
-        import psycopg  # noqa: F401  # for a clear error
-    except ImportError:
-        raise ImportError("PostgreSQL needs psycopg: pip install 'convtree[postgres]'") from None
-    # Prepared statements break behind a pooler that assigns connections per transaction.
-    return _import_sqlalchemy().create_engine(  # type: ignore[no-any-return]
-        url, pool_size=5, max_overflow=20, hide_parameters=True, connect_args={"prepare_threshold": None}
-    )

@@ -71,6 +71,11 @@ def is_certain(error: Any) -> bool:
     return str(_code_of(error)) in (*_ROLLED_BACK, "SQLITE_BUSY", "SQLITE_IOERR_WRITE", *_FULL)
 
 
+def ends_session(error: Any) -> bool:
+    """Returns whether a server of PostgreSQL ends the session with an error: not what became of a commit."""
+    return getattr(getattr(error, "diag", None), "severity_nonlocalized", None) in ("FATAL", "PANIC")
+
+
 def is_bad_text(error: Any) -> bool:
     """Returns whether SQLite has read a text that is not UTF-8: damage, or a change by hand."""
     return str(error).startswith("Could not decode to UTF-8")

@@ -1,8 +1,7 @@
 """One connection of an SQLAlchemy engine, for as long as a transaction needs it. Whatever interrupts, it goes back.
 
 SQLAlchemy gives a connection back when its objects are collected. An interrupt leaves them in the traceback, and with
-them a transaction and its locks. So a lease knows the connection of the driver, and closes that itself. What the pool
-has lost count of goes with the pool.
+them a transaction and its locks. So a lease knows the connection of the driver, and closes that itself.
 """
 
 from __future__ import annotations
@@ -22,12 +21,10 @@ class Lease:
 
     Args:
         engine: where the connection comes from.
-        owned: whether the pool of the engine belongs to convtree, which may replace it.
     """
 
-    def __init__(self, engine: Engine, *, owned: bool) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._owned = owned
         self._connection: Connection | None = None
         self._fairy: Any = None  # what the pool gave: knows the connection of the driver
         self._raw: Any = None  # the connection of the driver, until it is back in the pool
@@ -66,9 +63,6 @@ class Lease:
                 raw.close()
             with suppress(Exception):
                 fairy.invalidate()
-        if self._owned:
-            with suppress(Exception):
-                self._engine.dispose()  # the interrupt may have come within the pool, which then counts one too many
 
 
 def watch(engine: Engine) -> None:

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import accumulate
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from msgspec import UNSET
 
 from convtree._catalogue import tables as catalogue
-from convtree._catalogue.marks import apply_marks
+from convtree._catalogue.append_statement import append_statement
+from convtree._catalogue.marks import apply_marks, has_marks
 from convtree._catalogue.record_summary import RecordSummary, summarise_record
 from convtree._catalogue.tables import Execute
 from convtree._catalogue.texts import stored
 from convtree._engine import codec
 from convtree._engine.log import Chunk
-from convtree._model.batches import batched
+from convtree._model.batches import BATCH, batched
 from convtree._model.entries import GROUP, Header
 
 _HEADER = b'{"type":"session",'
@@ -216,16 +216,48 @@ def lock_and_advance(
 
 def insert_lines(execute: Execute, session_id: str, start: int, batch: LineBatch, row: SessionRow) -> Chunk:
     """Inserts lines from a position on, and adds their token usage to the session's. The caller holds the lock."""
-    positions = list(accumulate((len(line) + 1 for line in batch.lines), initial=start))
-    rows = []
-    for position, line, each in zip(positions, batch.lines, batch.summaries, strict=False):
-        values = catalogue.line_of(session_id, position, each, _encode(line))
-        rows.append(values if each is not None or position == 0 else {**values, "type": ""})
-    for some in batched(rows):
+    chunk = chunk_of(start, batch)
+    for some in batched(_rows_of(session_id, chunk, batch)):
         catalogue.add_lines(execute, some)
     catalogue.add_usage(execute, session_id, batch.records, row.copying_to)
-    apply_marks(execute, session_id, positions[:-1], batch.summaries)
-    return Chunk(positions[:-1], batch.lines, positions[-1])
+    apply_marks(execute, session_id, chunk.positions, batch.summaries)
+    return chunk
+
+
+def chunk_of(start: int, batch: LineBatch) -> Chunk:
+    """Returns the lines of a batch as they stand from a position on."""
+    positions, end = [], start
+    for line in batch.lines:
+        positions.append(end)
+        end += len(line) + 1
+    return Chunk(positions, batch.lines, end)
+
+
+def _rows_of(session_id: str, chunk: Chunk, batch: LineBatch) -> list[catalogue.Values]:
+    rows = []
+    for position, line, each in zip(chunk.positions, chunk.lines, batch.summaries, strict=True):
+        values = catalogue.line_of(session_id, position, each, _encode(line))
+        rows.append(values if each is not None or position == 0 else {**values, "type": ""})
+    return rows
+
+
+def statement_of(
+    key: LogKey, chunk: Chunk, batch: LineBatch, after: dict[str, int]
+) -> tuple[str, catalogue.Values] | None:
+    """Returns one statement that appends lines to the session's, with its values; None if it takes several.
+
+    It returns a row if the session is the one of `key` and the condition of `IS_AFTER` holds; else it changes nothing.
+    """
+    records = batch.records
+    if len(chunk.lines) > BATCH or has_marks(records):
+        return None
+    grown = chunk.end - chunk.positions[0]
+    changes = catalogue.update_session_row(key.session_id, records, grown, crc32(chunk.lines[-1]))
+    return append_statement(
+        {**changes, **after, **key.values},
+        _rows_of(key.session_id, chunk, batch),
+        catalogue.usage_rows(key.session_id, records),
+    )
 
 
 def write_lines(
@@ -281,7 +313,16 @@ def bytes_of(value: Any) -> bytes:
 
 def select_range(execute: Execute, key: LogKey, start: int, until: int) -> list[tuple[int, bytes]]:
     """Returns position and content of the lines that begin in a range."""
-    rows = execute(_SELECT_RANGE, key.values | {"start": start, "until": until})
+    return decoded(execute(*range_query(key, start, until)))
+
+
+def range_query(key: LogKey, start: int, until: int) -> tuple[str, dict[str, Any]]:
+    """Returns the query for the lines that begin in a range, and its values. `decoded` takes its rows."""
+    return _SELECT_RANGE, key.values | {"start": start, "until": until}
+
+
+def decoded(rows: Iterable[Any]) -> list[tuple[int, bytes]]:
+    """Returns position and content of lines."""
     return [(position, decode_line(text)) for position, text in rows]
 
 
@@ -317,8 +358,7 @@ def _select_at(execute: Execute, key: LogKey, spans: Sequence[tuple[int, int]]) 
     positions += [spans[0][0]] * ((1 << (len(spans) - 1).bit_length()) - len(spans))
     marks = ", ".join(f":p{number}" for number in range(len(positions)))
     values = {f"p{number}": position for number, position in enumerate(positions)}
-    rows = execute(f"{_SELECT_LINES} position IN ({marks})", key.values | values)
-    return [(position, decode_line(text)) for position, text in rows]
+    return decoded(execute(f"{_SELECT_LINES} position IN ({marks})", key.values | values))
 
 
 def _select_bytes(execute: Execute, key: LogKey, start: int, length: int) -> bytes:

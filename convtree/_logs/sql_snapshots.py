@@ -7,6 +7,7 @@ whose snapshot is gone reads the whole log, and by then the log has grown by a f
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from convtree._catalogue.tables import Execute
 from convtree._logs.sql_database import SqlDatabase
@@ -23,6 +24,11 @@ _KEPT = 4  # generations
 _SELECT_NEWEST = (
     "SELECT generation, size FROM ct_snapshots WHERE session_id = :session_id ORDER BY generation DESC LIMIT 1"
 )
+#: of the newest one: a reader begins there
+SELECT_LAST_PART = f"""
+SELECT generation, size, part, data FROM ct_snapshots WHERE session_id = :session_id AND generation =
+  (SELECT MAX(generation) FROM ct_snapshots WHERE session_id = :session_id) AND part = (size - 1) / {_PART_BYTES}
+"""
 _SELECT_PARTS = (
     "SELECT part, data FROM ct_snapshots WHERE session_id = :session_id AND generation = :generation "
     "AND part >= :start AND part < :until"
@@ -32,6 +38,15 @@ _INSERT_PART = (
     "VALUES (:session_id, :generation, :part, :size, :data)"
 )
 _DELETE_OLDER = "DELETE FROM ct_snapshots WHERE session_id = :session_id AND generation < :generation"
+
+
+class SnapshotEnd(NamedTuple):
+    """The number of a snapshot, its size, and the number and the bytes of its last part."""
+
+    generation: int
+    size: int
+    part: int
+    data: object
 
 
 def newest_snapshot(execute: Execute, session_id: str) -> tuple[int, int] | None:
@@ -59,9 +74,10 @@ def insert_snapshot(execute: Execute, session_id: str, generation: int, parts: S
 class SnapshotReader:
     """Reads one snapshot, a few parts at once; keeps the last of them in memory."""
 
-    def __init__(self, database: SqlDatabase, session_id: str, generation: int) -> None:
+    def __init__(self, database: SqlDatabase, session_id: str, generation: int, end: SnapshotEnd | None = None) -> None:
         self._database = database
         self._key = {"session_id": session_id, "generation": generation}
+        self._end = {} if end is None else {end.part: bytes_of(end.data)}
         self._runs: dict[int, dict[int, bytes]] = {}  # the parts of each run, by number
 
     def read(self, offset: int, length: int) -> bytes:
@@ -74,6 +90,8 @@ class SnapshotReader:
         return data[offset - first * _PART_BYTES :][:length]
 
     def _part(self, number: int) -> bytes:
+        if number in self._end:
+            return self._end[number]
         run = number // _RUN
         if run not in self._runs:
             values = {**self._key, "start": run * _RUN, "until": (run + 1) * _RUN}

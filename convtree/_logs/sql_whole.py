@@ -14,10 +14,12 @@ from convtree._catalogue.tables import Execute
 from convtree._engine import codec
 from convtree._engine.log import Log
 from convtree._logs import sql_lines
-from convtree._logs.sql import SELECT_SESSION, SqlLog
+from convtree._logs.sql import SqlLog
+from convtree._logs.sql_ahead import SELECT_SESSION
 from convtree._logs.sql_database import TRIES, SqlDatabase, back_off
 from convtree._logs.sql_errors import RolledBack, UniqueViolation
 from convtree._logs.sql_lines import SessionRow
+from convtree._logs.sql_transaction import Transaction
 from convtree._model.errors import ConvtreeError, OutcomeUnknown, SessionExists, SessionLocked
 
 T = TypeVar("T")
@@ -101,11 +103,11 @@ def rewrite_session(
     log = SqlLog(database, session_id, mode="r")
     written: list[tuple[int, bytes]] = []
 
-    def reading(execute: Execute, work: Callable[[], T]) -> T:
+    def reading(execute: Transaction, work: Callable[[], T]) -> T:
         rows = execute(catalogue.LOCK, {"session_id": session_id})
         return log.reading_in(execute, SessionRow(*rows[0]) if rows else None, work)
 
-    def rewrite(execute: Execute) -> bool:
+    def rewrite(execute: Transaction) -> bool:
         nonlocal written
         lines = reading(execute, lambda: build(log, execute))
         if lines is not None:
@@ -113,7 +115,7 @@ def rewrite_session(
             written = sql_lines.write_lines(execute, session_id, lines, is_new=False)
         return True
 
-    def landed(execute: Execute) -> bool | None:
+    def landed(execute: Transaction) -> bool | None:
         return reading(execute, lambda: _has_lines(log, written)) or None
 
     database.transact(rewrite, landed)

@@ -116,7 +116,7 @@ class _Scope(Scope):
         connection = self._connection = self._connections.take()
         if self._begin is not None:
             connection.execute(self._begin)
-        return _Transaction(connection, self._connections.location)
+        return _Transaction(connection, self._connections)
 
     def _end(self, error: BaseException | None) -> None:
         connection, connections = self._connection, self._connections
@@ -152,13 +152,15 @@ class _Scope(Scope):
 class _Transaction(Transaction):
     """Runs statements on a connection."""
 
-    def __init__(self, connection: sqlite3.Connection, location: str) -> None:
-        super().__init__(location)
+    def __init__(self, connection: sqlite3.Connection, connections: FileConnections) -> None:
+        super().__init__(connections.location)
         self._connection = connection
+        self._connections = connections
         self._execute = executing(connection)
 
     def __call__(self, sql: str, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> list[Any]:
         """Runs a statement and returns its rows; with a list of values, runs it for each of them."""
+        self._connections.refuse_inherited()
         try:
             return self._execute(sql, values)
         except sqlite3.OperationalError as error:

@@ -410,9 +410,8 @@ def held_locks(world: World) -> list[str]:
         if path.is_file() and path.stat().st_size and path.read_bytes()[:15] == b"SQLite format 3":
             held += _held_sqlite(path)
     if world.place == "postgres":
-        engine = world.store._backend._database._connections.engine
-        if out := engine.pool.checkedout():
-            held.append(f"{out} connections are not back in the pool")
+        if out := len(world.store._backend._database._connections.used):
+            held.append(f"{out} connections are in use")
         held += _held_postgres(world)
     return held
 

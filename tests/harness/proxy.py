@@ -34,6 +34,7 @@ from .sql_operations import MUTATIONS, READS, Case, Operation, begin, state, wit
 from .wire import WAYS, Plan, Proxy, proxied
 
 _WAIT_S = 5.0  # for the server to notice that a client is gone
+_COMMITS = ("COMMIT", "WITH changed AS")  # the second appends, by itself or with a COMMIT behind it
 _NOTHING = ("nothing was written", "nothing was deleted", "nothing was changed", "no longer exists")
 
 
@@ -96,7 +97,7 @@ class Arena:
             if not plan.broken:
                 return None  # the call took another way this time
             self.totals.faults += 1
-            self.totals.commits_lost += plan.requests[plan.at] == "COMMIT"
+            self.totals.commits_lost += plan.requests[plan.at] in _COMMITS
             self.await_end(case.id)
             wrong = self._judge(operation, error, state(self.direct, case.id), before, after)
             return wrong or self._repeat(operation, case, error, after) or self._goes_on(case, operation)
@@ -162,11 +163,11 @@ class Arena:
         while True:
             with self.engine.connect() as connection:
                 locks = connection.exec_driver_sql(query).scalar()
-            taken = _pool_of(self.store).checkedout()
+            taken = len(_connections_of(self.store).used)
             if not locks and not taken:
                 return
             if time.monotonic() > until:
-                self.broken.append(f"{id}: {locks} locks are held, {taken} connections are missing from the pool")
+                self.broken.append(f"{id}: {locks} locks are held, {taken} connections are in use")
                 return
             time.sleep(0.005)
 
@@ -183,9 +184,9 @@ class Arena:
         self.engine.dispose()
 
 
-def _pool_of(store: SessionStore) -> Any:
+def _connections_of(store: SessionStore) -> Any:
     backend: Any = store._backend
-    return backend._database._connections.engine.pool
+    return backend._database._connections
 
 
 def _error_of(operation: Operation, case: Case) -> Exception | None:
@@ -247,8 +248,8 @@ def sweep(arena: Arena, every: int, only: str, choose: random.Random) -> list[st
             Plan(at, way) for at in range(len(requests)) for way in WAYS if every == 1 or choose.randrange(every) == 0
         ]
         plans += [
-            Plan(at, way, "COMMIT", stays_away=away)
-            for at in range(requests.count("COMMIT"))
+            Plan(at, way, _COMMITS, stays_away=away)
+            for at in range(sum(each in _COMMITS for each in requests))
             for way in WAYS[:2]
             for away in (False, True)
         ]

@@ -317,9 +317,10 @@ def lost_commit_believed() -> None:
     """Takes a transaction for committed when the connection was lost during the commit."""
     commit = Transaction.commit
 
-    def hopeful(transaction: Transaction) -> None:
+    def hopeful(transaction: Transaction, *last: Any) -> list[Any]:
         with suppress(OutcomeUnknown):
-            commit(transaction)
+            return commit(transaction, *last)
+        return [()]
 
     _patch(Transaction, "commit", hopeful)
 
@@ -328,9 +329,9 @@ def lost_commit_repeated() -> None:
     """Takes a transaction for rolled back when the connection was lost during the commit."""
     commit = Transaction.commit
 
-    def hasty(transaction: Transaction) -> None:
+    def hasty(transaction: Transaction, *last: Any) -> list[Any]:
         try:
-            commit(transaction)
+            return commit(transaction, *last)
         except OutcomeUnknown:
             raise sql_errors.RolledBack("the connection was lost; nothing was written") from None
 

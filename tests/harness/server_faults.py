@@ -178,7 +178,7 @@ def no_room(place: Place) -> str | None:
         with open_store(guest.render_as_string(hide_password=False)) as store:
             backend: Any = store._backend
             with store.open("room") as session:
-                backend._database._connections.engine.dispose()
+                backend._database._connections.close_idle()
                 with other.connect():
                     try:
                         session.append(message("e1"))

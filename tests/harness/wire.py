@@ -30,7 +30,7 @@ class Plan:
 
     at: int = -1  # the number of the request, from 0; -1: none
     way: Way = "before"
-    among: str = ""  # counts only requests that begin so
+    among: str | tuple[str, ...] = ""  # counts only requests that begin so
     stays_away: bool = False  # afterwards, connections are refused until the next plan
     requests: list[str] = field(default_factory=list, repr=False)
     broken: int = 0

@@ -1,0 +1,146 @@
+"""An append to PostgreSQL as one statement leaves what the statements of a transaction leave, in every table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import count
+from typing import Any
+
+import pytest
+from helpers import assistant, user
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from postgres import new_database
+
+from convtree import ExtensionDataEntry, Header, Session
+from convtree._catalogue.tables import SCHEMA
+from convtree._logs.sql import SqlLog
+from convtree._logs.sql_database import SqlDatabase
+
+_TABLES = ("ct_sessions", "ct_lines", "ct_usage", "ct_copied", "ct_metadata")
+_NAMES = count()
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.sampled_from(
+    ["\0 NUL", "100% of :it", "'; COMMIT; --", "back\\slash \\u0000", "\u2028\U0001f600", '"quoted"']
+)
+MESSAGES = st.builds(user, TEXTS) | st.builds(assistant, TEXTS)
+USAGES = st.none() | st.fixed_dictionaries(
+    {"input_tokens": st.integers(0, 2**53), "cost": st.floats(0, 1e9, allow_nan=False)}
+)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), MESSAGES, USAGES),
+        st.tuples(st.just("append_many"), st.lists(MESSAGES, min_size=1, max_size=5)),
+        st.tuples(st.just("other"), MESSAGES),
+        st.tuples(st.just("custom"), TEXTS),
+        st.tuples(st.just("rename"), TEXTS.filter(str.strip)),
+        st.tuples(st.just("hide")),
+        st.tuples(st.just("label"), st.sampled_from(["a", "b"])),
+    ),
+    max_size=8,
+)
+
+
+@pytest.fixture(scope="module")
+def ways(postgres_server: str) -> Iterator[tuple[SqlDatabase, SqlDatabase]]:
+    """Two handles of one database: one that appends with one statement, and one that takes several."""
+    with (
+        new_database(postgres_server) as url,
+        closing(SqlDatabase.connect(url)) as one,
+        closing(SqlDatabase.connect(url)) as several,
+    ):
+        one.create_tables()
+        several.check_tables()
+        assert one.appends_at_once
+        several.appends_at_once = False
+        yield one, several
+
+
+def _session(database: SqlDatabase, id: str, start: int) -> Session:
+    times, ids = count(1_700_000_000_000_000_000, 1_000_000_007), count(start)
+    return Session(
+        SqlLog(database, id),
+        Header(id="s", timestamp="2026-01-01T00:00:00Z"),
+        on_stale="rebase",
+        clock=lambda: next(times),
+        id_source=lambda: f"e{next(ids)}",
+    )
+
+
+def _written(database: SqlDatabase, steps: list[tuple[Any, ...]]) -> dict[str, list[tuple[Any, ...]]]:
+    """Runs the steps, two writers in turns; returns what the tables have, without the id of the session."""
+    id = f"w{next(_NAMES)}"
+    with _session(database, id, 0) as session, _session(database, id, 1_000_000) as other:
+        session.append(user("first"))
+        for name, *given in steps:
+            if name == "append":
+                message, usage = given
+                session.append(message, usage=usage, provider="p", model="m")
+            elif name == "append_many":
+                session.append_many(given[0])
+            elif name == "other":
+                other.append(given[0])
+            elif name == "custom":
+                session.append(ExtensionDataEntry(ext_type="c", data={"text": given[0]}))
+            elif name == "rename":
+                session.rename(given[0])
+            elif name == "hide":
+                session.hide([each.id for each in session.path() if each.type == "message"][-1])
+            else:
+                session.label(session.path()[-1].id, given[0])
+
+    def select(execute: Any, table: str) -> list[tuple[Any, ...]]:
+        names = execute(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = :table AND column_name <> "
+            "'session_id' ORDER BY 1",
+            {"table": table},
+        )
+        columns = ", ".join(name for (name,) in names)
+        found = execute(f"SELECT {columns} FROM {table} WHERE session_id = :id", {"id": id})
+        return sorted((tuple(row) for row in found), key=repr)
+
+    with database.reading() as execute:
+        return {table: select(execute, table) for table in _TABLES}
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(steps=STEPS)
+def test_both_ways_leave_the_same(ways: tuple[SqlDatabase, SqlDatabase], steps: list[tuple[Any, ...]]) -> None:
+    """The same bytes, and the same columns beside them."""
+    one, several = (_written(database, steps) for database in ways)
+    assert one == several
+
+
+def test_the_tables_compared_are_all_that_an_append_writes() -> None:
+    """A table that a later version adds is compared, too."""
+    created = {each.split()[5] for each in SCHEMA["postgresql"] if "CREATE TABLE" in each}
+    assert created == {*_TABLES, "ct_schema", "ct_snapshots", "ct_ledger", "ct_gone"}
+
+
+def test_a_plain_append_is_one_request(ways: tuple[SqlDatabase, SqlDatabase], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several messages, and an answer with its usage, too. Behind another writer, two."""
+    from psycopg import ClientCursor, Cursor
+
+    requests: list[str] = []
+    execute, execute_all = Cursor.execute, ClientCursor.execute
+
+    def noted(cursor: Any, query: Any, *values: Any) -> Any:
+        requests.append(bytes(query).split()[0].decode())
+        return (execute_all if isinstance(cursor, ClientCursor) else execute)(cursor, query, *values)
+
+    monkeypatch.setattr(Cursor, "execute", noted)
+    id = f"w{next(_NAMES)}"
+    with _session(ways[0], id, 0) as session, _session(ways[0], id, 1000) as other:
+        session.append(user("first"))
+        other.append(user("second"))
+        session.append(user("third"))
+        session.append(user("fourth"))  # it has seen that nobody else writes
+        requests.clear()
+        session.append(user("a"))
+        session.append_many([user("b"), user("c")])
+        session.append(assistant("d"), usage={"output_tokens": 3}, model="m")
+        assert requests == ["WITH"] * 3
+        requests.clear()
+        other.append(user("e"))
+        assert requests == ["BEGIN;", "WITH"]  # its last append has told it that others write
