@@ -99,17 +99,19 @@ def fill(url: str, count: int, apart_ms: int) -> Figure:
     import psycopg
 
     import convtree
+    from convtree._catalogue.tables import SLOT_MS
 
     convtree.open_store(url, create=True).close()
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
         connection.execute(
             "INSERT INTO ct_sessions (session_id, cwd, name, name_words, archived, held, kind, created_ms, "
-            "active_ms, active_slot, size, last_crc, rewrites, leaf_id, entries, message_count, first_user, last_user) "
+            "active_ms, activity_slot, size, last_crc, rewrites, leaf_id, entries, message_count, first_user, "
+            "last_user) "
             "SELECT 'listed' || n, '/home/me/project' || n %% 100, 'session ' || n, ' session ' || n || ' ', 0, 0, '', "
             "1700000000000 + n::bigint * %s, 1700000000000 + n::bigint * %s, "
-            "(1700000000000 + n::bigint * %s) / 600000, 4000, 1, 0, 'e' || n, 4, 4, repeat('first ', 30), "
+            "(1700000000000 + n::bigint * %s) / %s, 4000, 1, 0, 'e' || n, 4, 4, repeat('first ', 30), "
             "repeat('last ', 30) FROM generate_series(1, %s) n",
-            [apart_ms, apart_ms, apart_ms, count],
+            [apart_ms, apart_ms, apart_ms, SLOT_MS, count],
         )
         connection.execute(
             "INSERT INTO ct_usage SELECT 'listed' || n, '', 'openai', 'gpt', 2, 100, 10, 0, 0, 0.01 "
@@ -127,7 +129,7 @@ def lists(url: str) -> Figure:
 
     import convtree
 
-    sql = "SELECT * FROM ct_sessions ORDER BY active_slot DESC, active_ms DESC, session_id DESC LIMIT 51"
+    sql = "SELECT * FROM ct_sessions ORDER BY activity_slot DESC, active_ms DESC, session_id DESC LIMIT 51"
     with convtree.open_store(url, create=True) as store, psycopg.connect(url.replace("+psycopg", "")) as connection:
         assert len(store.list()) == 50
         calls = {

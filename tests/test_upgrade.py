@@ -70,7 +70,11 @@ def as_version_4(name: str) -> str:
     """
 
 
-AS_VERSION_4 = f"""
+AS_VERSION_5 = """
+ALTER TABLE ct_sessions RENAME COLUMN activity_slot TO active_slot;
+UPDATE ct_sessions SET active_slot = active_ms / 600000; UPDATE ct_schema SET version = 5;
+"""  # of tables of today
+AS_VERSION_4 = f"""{AS_VERSION_5}
 ALTER TABLE ct_sessions RENAME COLUMN leaf_id TO leaf;
 DROP INDEX ct_sessions_by_owner; CREATE INDEX ct_sessions_by_owner ON ct_sessions (owner, active_slot);
 DROP INDEX ct_sessions_by_cwd; CREATE INDEX ct_sessions_by_cwd ON ct_sessions (cwd, active_slot);
@@ -144,7 +148,7 @@ def tables_of(url: str) -> dict[str, list[tuple[Any, ...]]]:
     """All that the tables say. Columns are in one order, whatever the layout is."""
     columns = (
         "session_id, owner, cwd, git_root, name, name_words, archived, held, kind, parent_id, parent_entry, "
-        "copying_to, arrived_ms, session_key, created_ms, active_ms, active_slot, size, last_crc, rewrites, leaf_id, "
+        "copying_to, arrived_ms, session_key, created_ms, active_ms, activity_slot, size, last_crc, rewrites, leaf_id, "
         "entries, message_count, first_user, last_user"
     )
     return {
@@ -218,7 +222,7 @@ def test_migrated_tables_are_those_of_the_same_sessions_stored_today(old: str, t
                 )
                 assert found == expected
     assert tables_of(old) == tables_of(fresh)
-    assert rows(old, "SELECT version FROM ct_schema") == [(5,)]
+    assert rows(old, "SELECT version FROM ct_schema") == [(6,)]
     if kind(old) == "sqlite":
         indexed = [rows(url, "SELECT id FROM ct_words_docsize ORDER BY id") for url in (old, fresh)]
         assert [len(each) for each in indexed] == [len(rows(old, "SELECT 1 FROM ct_lines WHERE words <> ''"))] * 2
@@ -337,10 +341,10 @@ def test_tables_of_version_2(url: str) -> None:
         "DROP TABLE ct_copied; DROP TABLE ct_gone; DROP TABLE ct_ledger; "
         "UPDATE ct_sessions SET active_ms = 1900000000000, active_slot = 3166666; UPDATE ct_schema SET version = 2;",
     )
-    with pytest.raises(TablesOutdated, match=r"version 2, .* needs version 5"):
+    with pytest.raises(TablesOutdated, match=r"version 2, .* needs version 6"):
         open_store(url, create=False)
     open_store(url, create=True).close()
-    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(5,)])
+    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(6,)])
 
 
 def test_tables_of_version_3(url: str) -> None:
@@ -358,10 +362,10 @@ def test_tables_of_version_3(url: str) -> None:
             session.append(assistant("x"), model="m", usage={"output_tokens": 4})
     before = tables_of(url)
     run(url, AS_VERSION_3)
-    with pytest.raises(TablesOutdated, match=r"version 3, .* needs version 5"):
+    with pytest.raises(TablesOutdated, match=r"version 3, .* needs version 6"):
         open_store(url, create=False)
     with open_store(url, create=True) as store:
-        assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(5,)])
+        assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(6,)])
         assert [info.id for info in store.list(metadata={"team": "red", "old": None})] == ["s"]
         assert [info.id for info in store.list(metadata={"last": True, "team": None})] == ["t"]
         assert store.sessions_with(entry.id) == ["s"]
@@ -420,7 +424,7 @@ def test_tables_of_version_4(url: str) -> None:
         "UPDATE ct_usage SET provider = 'a b', model = 'a b' WHERE session_id = 's';",
         "UPDATE ct_copied SET provider = 'a b', model = 'a b' WHERE session_id = 's-second';",
     )
-    with pytest.raises(TablesOutdated, match=r"version 4, .* needs version 5"):
+    with pytest.raises(TablesOutdated, match=r"version 4, .* needs version 6"):
         open_store(url, create=False)
     with open_store(url, create=True) as store:
         assert (tables_of(url), list(store.list(tasks=True)), store.ledger()) == before
@@ -440,6 +444,24 @@ def test_a_writer_of_version_4_that_is_still_running_fails(url: str) -> None:
     open_store(url, create=True).close()
     with pytest.raises((sqlite3.OperationalError, sqlalchemy.exc.ProgrammingError), match="leaf"):
         run(url, append + ";")
+
+
+def test_sessions_of_version_5_get_shorter_slots(url: str) -> None:
+    """Lists stay in order, and a writer of version 5 that is still running fails: its slots would be the oldest."""
+    with open_store(url, create=True) as store:
+        for id in ("a", "b"):
+            with store.create(id=id) as session:
+                session.append(user(id))
+    before = tables_of(url)
+    run(url, AS_VERSION_5)
+    append = "UPDATE ct_sessions SET active_slot = 1 WHERE session_id = 'nobody';"
+    run(url, append)
+    with pytest.raises(TablesOutdated, match=r"version 5, .* needs version 6"):
+        open_store(url, create=False)
+    open_store(url, create=True).close()
+    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(6,)])
+    with pytest.raises((sqlite3.OperationalError, sqlalchemy.exc.ProgrammingError), match="active_slot"):
+        run(url, append)
 
 
 def test_the_usage_of_copied_entries_is_found_again(old: str) -> None:
@@ -486,7 +508,7 @@ def test_several_processes_migrate_at_once(old: str) -> None:
         thread.join()
     for database in databases:
         database.close()
-    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(5,)])
+    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(6,)])
     with open_store(old) as store:
         assert [info.id for info in store.list(archived=None, tasks=True)] == EVERY
 
@@ -503,7 +525,7 @@ def test_a_migration_that_fails_changes_nothing(old: str) -> None:
 
 def test_tables_of_version_1_are_not_read_as_they_are(old: str) -> None:
     """Nor migrated by somebody who did not ask for it. The error says what to do."""
-    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 5; open_store\(url, create=True\)"):
+    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 6; open_store\(url, create=True\)"):
         open_store(old, create=False)
     if kind(old) == "postgresql":
         with pytest.raises(TablesOutdated):
@@ -553,10 +575,10 @@ def test_a_writer_of_version_1_that_is_still_running_fails(old: str) -> None:
 
 def test_tables_of_a_later_version_are_refused(old: str) -> None:
     """As earlier versions refuse those of today, by the same check."""
-    run(old, "UPDATE ct_schema SET version = 6;")
+    run(old, "UPDATE ct_schema SET version = 7;")
     calls: list[Callable[[], object]] = [lambda: open_store(old, create=True), lambda: open_store(old, create=False)]
     for call in calls:
-        with pytest.raises(ConvtreeError, match="version 6, this convtree supports up to 5"):
+        with pytest.raises(ConvtreeError, match="version 7, this convtree supports up to 6"):
             call()
 
 

@@ -119,14 +119,14 @@ def _select(
         filters = msgspec.structs.replace(filters, since_ms=ahead_of + 1, until_ms=None)
     where, values = _conditions(filters, dialect)
     if after is not None:
-        where.append("(s.active_slot, s.active_ms, s.session_id) < (:after_slot, :after_ms, :after_id)")
+        where.append("(s.activity_slot, s.active_ms, s.session_id) < (:after_slot, :after_ms, :after_id)")
         values |= {"after_slot": after.ms // SLOT_MS, "after_ms": after.ms, "after_id": after.id}
     if until_now is not None:
-        where.append("s.active_slot <= :now_slot AND s.active_ms <= :now")
+        where.append("s.activity_slot <= :now_slot AND s.active_ms <= :now")
         values |= {"now_slot": until_now // SLOT_MS, "now": until_now}
     columns = ", ".join(f"s.{name}" for name in _INFO.split(", "))
     sql = f"SELECT {columns} FROM ct_sessions s{_where(where)}"
-    sql += " ORDER BY s.active_slot DESC, s.active_ms DESC, s.session_id DESC"
+    sql += " ORDER BY s.activity_slot DESC, s.active_ms DESC, s.session_id DESC"
     if limit is not None:
         sql += " LIMIT :limit"
         values["limit"] = limit
@@ -276,7 +276,7 @@ def _conditions(filters: Filter, dialect: Dialect) -> tuple[list[str], dict[str,
             where.append(f"s.{name} = :{name}")
             values[name] = int(flag)
     if filters.since_ms is not None:
-        where.append("s.active_slot >= :since_slot AND s.active_ms >= :since")
+        where.append("s.activity_slot >= :since_slot AND s.active_ms >= :since")
         values |= {"since_slot": filters.since_ms // SLOT_MS, "since": filters.since_ms}
     if filters.until_ms is not None:
         where.append("s.active_ms < :until")

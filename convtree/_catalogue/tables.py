@@ -57,9 +57,12 @@ def executing(connection: sqlite3.Connection) -> Execute:
     return execute
 
 
-VERSION = 5  # of these tables; `migrations` has the way from the versions before
-SLOT_MS = 600_000
-"""Length of an activity slot. The index on the last activity holds slots, which change rarely, instead of times."""
+VERSION = 6  # of these tables; `migrations` has the way from the versions before
+SLOT_MS = 10_000
+"""Length of an activity slot. The index on the last activity holds slots, which change rarely, instead of times.
+
+A list reads whole slots, so a slot must be short where many sessions are active at once.
+"""
 
 VERSIONS = "CREATE TABLE IF NOT EXISTS ct_schema (version INTEGER NOT NULL PRIMARY KEY)"
 _SESSIONS = """
@@ -67,7 +70,7 @@ CREATE TABLE IF NOT EXISTS ct_sessions (
   session_id TEXT NOT NULL PRIMARY KEY, owner TEXT, cwd TEXT, git_root TEXT, name TEXT, name_words TEXT NOT NULL,
   archived INTEGER NOT NULL, held INTEGER NOT NULL,
   kind TEXT NOT NULL, parent_id TEXT, parent_entry TEXT, copying_to TEXT, arrived_ms BIGINT, session_key TEXT,
-  created_ms BIGINT, active_ms BIGINT NOT NULL, active_slot BIGINT NOT NULL, size BIGINT NOT NULL,
+  created_ms BIGINT, active_ms BIGINT NOT NULL, activity_slot BIGINT NOT NULL, size BIGINT NOT NULL,
   last_crc BIGINT NOT NULL, rewrites BIGINT NOT NULL, leaf_id TEXT,
   entries BIGINT NOT NULL, message_count BIGINT NOT NULL, first_user TEXT, last_user TEXT, header_id TEXT)
 """
@@ -134,10 +137,10 @@ CREATE TABLE IF NOT EXISTS ct_snapshots (
 SESSION_INDEXES = tuple(
     f"CREATE INDEX IF NOT EXISTS ct_sessions_by_{name} ON ct_sessions ({columns})"
     for name, columns in {
-        "activity": "active_slot",
-        "owner": f"{beginning('owner')}, active_slot",
-        "cwd": f"{beginning('cwd')}, active_slot",
-        "git_root": f"{beginning('git_root')}, active_slot",
+        "activity": "activity_slot",
+        "owner": f"{beginning('owner')}, activity_slot",
+        "cwd": f"{beginning('cwd')}, activity_slot",
+        "git_root": f"{beginning('git_root')}, activity_slot",
         "parent": beginning("parent_id"),
     }.items()
 )
@@ -184,10 +187,10 @@ class Database(Protocol):
 
 ADD_SESSION = """
 INSERT INTO ct_sessions (session_id, owner, cwd, git_root, name, name_words, archived, held, kind, parent_id,
-  parent_entry, copying_to, arrived_ms, session_key, created_ms, active_ms, active_slot, size, last_crc, rewrites,
+  parent_entry, copying_to, arrived_ms, session_key, created_ms, active_ms, activity_slot, size, last_crc, rewrites,
   leaf_id, entries, message_count, first_user, last_user, header_id)
 VALUES (:session_id, :owner, :cwd, :git_root, :name, :name_words, 0, 0, :kind, :parent_id, :parent_entry, :copying_to,
-  :arrived_ms, :session_key, :created_ms, :active_ms, :active_slot, 0, 0, 0, NULL, 0, 0, NULL, NULL,
+  :arrived_ms, :session_key, :created_ms, :active_ms, :activity_slot, 0, 0, 0, NULL, 0, 0, NULL, NULL,
   :header_id)
 """
 #: makes the row of a session as it was before its first line; its lines follow. It is the same row, because writers
@@ -196,7 +199,7 @@ _RESET_SESSION = """
 UPDATE ct_sessions SET owner = :owner, cwd = :cwd, git_root = :git_root, name = :name, name_words = :name_words,
   archived = 0, held = 0, kind = :kind, parent_id = :parent_id, parent_entry = :parent_entry, copying_to = :copying_to,
   arrived_ms = :arrived_ms, session_key = :session_key, created_ms = :created_ms, active_ms = :active_ms,
-  active_slot = :active_slot, size = 0, last_crc = 0, rewrites = rewrites + 1, leaf_id = NULL, entries = 0,
+  activity_slot = :activity_slot, size = 0, last_crc = 0, rewrites = rewrites + 1, leaf_id = NULL, entries = 0,
   message_count = 0, first_user = NULL, last_user = NULL, header_id = :header_id
 WHERE session_id = :session_id
 """
@@ -213,7 +216,7 @@ LOCK_LEDGER = "UPDATE ct_schema SET version = version RETURNING version"
 UPDATE_ROW = f"""
 UPDATE ct_sessions SET size = size + :grown, last_crc = :crc, entries = entries + :entries,
   message_count = message_count + :messages, active_ms = CASE WHEN {_LATER} THEN CAST(:ms AS BIGINT) ELSE active_ms END,
-  active_slot = CASE WHEN {_LATER} THEN CAST(:slot AS BIGINT) ELSE active_slot END,
+  activity_slot = CASE WHEN {_LATER} THEN CAST(:slot AS BIGINT) ELSE activity_slot END,
   leaf_id = CASE WHEN :moved = 1 THEN CAST(:leaf_id AS TEXT) ELSE leaf_id END,
   name = CASE WHEN :renamed = 1 THEN CAST(:name AS TEXT) ELSE name END,
   name_words = CASE WHEN :renamed = 1 THEN CAST(:name_words AS TEXT) ELSE name_words END,
@@ -295,7 +298,7 @@ def _session_values(session_id: str, header: Header) -> dict[str, Any]:
         "parent_entry": None if parent is None else stored(parent.entry_id),
         "created_ms": created,
         "active_ms": created or 0,
-        "active_slot": (created or 0) // SLOT_MS,
+        "activity_slot": (created or 0) // SLOT_MS,
     }
     return values | header_values(header)
 

@@ -37,8 +37,10 @@ def migrate(execute: Execute, dialect: Dialect, location: str) -> None:
         if distributed:
             distribute(execute, location)
 
+    for statement in migrations.LAYOUT_6:  # first, as the keys: the steps to earlier versions write to the new layout
+        execute(statement)
     for name, table in migrations.KEYED.items():
-        if table.since <= version:  # first: the steps to earlier versions write to the new layout
+        if table.since <= version < 5:
             _change_key(execute, change_layout, name, version)
     if version < 2:
         _to_version_2(execute, dialect, change_layout)
@@ -46,7 +48,8 @@ def migrate(execute: Execute, dialect: Dialect, location: str) -> None:
         _to_version_3(execute, change_layout)
     if version < 4:
         _to_version_4(execute, change_layout)
-    _to_version_5(execute, change_layout)
+    if version < 5:
+        _to_version_5(execute, change_layout)
     execute(migrations.SET_VERSION, {"version": tables.VERSION})
 
 
@@ -149,7 +152,7 @@ def _fill_activity(execute: Execute, session_id: str) -> None:
             execute(migrations.UNSAY, notes)
     times = execute(migrations.SELECT_ACTIVITY, {"session_id": session_id})[0]
     active_ms = max((time for time in times if time is not None), default=0)
-    values = {"session_id": session_id, "active_ms": active_ms, "active_slot": active_ms // tables.SLOT_MS}
+    values = {"session_id": session_id, "active_ms": active_ms, "activity_slot": active_ms // tables.SLOT_MS}
     execute(migrations.FILL_ACTIVITY, values)
 
 
