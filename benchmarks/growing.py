@@ -61,10 +61,10 @@ def write(url: str, session_id: str, entries: int, shape: str, saved: bool) -> F
     import os
 
     import convtree
-    from convtree._engine import journal
+    from convtree._engine import save_points
 
     if not saved:
-        journal._STEP_UNITS = _NEVER
+        save_points._STEP_UNITS = _NEVER
     store = convtree.open_store(url, durability="process", create=True)
     session = store.create(id=session_id)
     session.extend(islice(records(shape), entries), batch_size=_BATCH)
@@ -101,9 +101,9 @@ def warm(url: str) -> Figure:
 def append(folder: str, entries: int, durability: Any) -> Figure:
     """Times appends to a log that is saved while it grows, and to one that is not, in alternating batches."""
     import convtree
-    from convtree._engine import journal
+    from convtree._engine import save_points
 
-    steps = {"saved": journal._STEP_UNITS, "not saved": _NEVER}
+    steps = {"saved": save_points._STEP_UNITS, "not saved": _NEVER}
     sessions = {name: convtree.Session.open(Path(folder, f"{name}.jsonl"), durability=durability) for name in steps}
     whole, longest = dict.fromkeys(steps, 0.0), dict.fromkeys(steps, 0.0)
     source = messages()
@@ -112,7 +112,7 @@ def append(folder: str, entries: int, durability: Any) -> Figure:
     for _ in range(0, entries, _BATCH):
         batch = list(islice(source, _BATCH))
         for name, session in sessions.items():
-            journal._STEP_UNITS = steps[name]
+            save_points._STEP_UNITS = steps[name]
             for message in batch:
                 start = time.perf_counter()
                 session.append(message)

@@ -49,6 +49,8 @@ ROWS = {
             "sqlite3 by hand",
             "SQLiteSession",
             "AdvancedSQLiteSession",
+            "RocksDB",
+            "LMDB",
         ],
         "one append of the whole state, synced": ["SqliteSaver"],
         "one append, not synced": [
@@ -61,7 +63,8 @@ ROWS = {
             "pi-agent-harness-lc",
         ],
         "one call, synced": 5,
-        "target": 8,
+        "one call, not synced": 2,
+        "target": 10,
     },
     "contexts.py": {
         "one context": [
@@ -148,7 +151,7 @@ ROWS = {
         "target": 2,
     },
 }
-PEERS = {"SQLiteSession", "AdvancedSQLiteSession", "SqliteSaver", "pi", "pi-agent-harness-lc"}
+PEERS = {"RocksDB", "LMDB", "SQLiteSession", "AdvancedSQLiteSession", "SqliteSaver", "pi", "pi-agent-harness-lc"}
 PEERS |= {"SQLAlchemySession", "PostgresSaver"}
 
 

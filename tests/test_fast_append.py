@@ -58,6 +58,12 @@ CALL = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name":
 RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "Done."}]}
 
 
+def refused(call: Callable[[], object]) -> str:
+    with pytest.raises(StaleLeaf) as raised:
+        call()
+    return str(raised.value.actual)
+
+
 def act(session: Session, step: int, number: int) -> object:
     """One call of a history; `number` chooses among what there is."""
     known = ids(session.path()) if session.leaf_id else []
@@ -70,6 +76,9 @@ def act(session: Session, step: int, number: int) -> object:
         lambda: session.append_many([user("one"), CALL, RESULT]),
         lambda: session.append(user("below"), parent_id=some),
         lambda: session.append(user("kept"), pinned=True),
+        lambda: session.append(user("expected"), expect_leaf=session.leaf_id),
+        lambda: session.append_many(messages(number), parent_id=session.leaf_id, expect_leaf=session.leaf_id),
+        lambda: refused(lambda: session.append(user("not here"), parent_id=some, expect_leaf="x")),
         lambda: session.append(user("answer"), reply_to=some) if some else None,
         lambda: session.append(user("once"), id=f"id{number % 3}-{len(known)}"),
         lambda: session.branch(some),
@@ -96,7 +105,7 @@ def facts(session: Session) -> list[Any]:
     ]
 
 
-@given(st.lists(st.tuples(st.integers(0, 16), st.integers(0, 99)), max_size=40))
+@given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 99)), max_size=40))
 def test_both_ways_write_the_same_bytes(steps: list[tuple[int, int]]) -> None:
     """And have the same tree after each step, which is that of the log."""
     with TemporaryDirectory() as directory:
@@ -180,6 +189,23 @@ def test_another_writer_in_between(tmp_path: Path) -> None:
         session.refresh()
         session.append(user("four"))
         assert contents(session) == ["one", "two", "three", "four"]
+
+
+def test_an_expected_leaf_is_that_of_the_log(tmp_path: Path) -> None:
+    """Not the one that a message was put below: that lies elsewhere, and nothing is written."""
+    path = tmp_path / "s.jsonl"
+    with Session.open(path, durability="process") as session, Session.open(path, on_stale="rebase") as other:
+        first = session.append(user("one"))
+        last = session.append(user("two"))
+        other.refresh()
+        other.append(user("three"))
+        for _ in range(2):
+            with pytest.raises(StaleLeaf):
+                session.append(user("four"), expect_leaf=first)
+            with pytest.raises(StaleLeaf):
+                session.append(user("four"), parent_id=first, expect_leaf=last)
+        below = session.append(user("below"), parent_id=first)
+        assert session.append(user("five"), expect_leaf=below).parent_id == below.id
 
 
 def test_own_messages_are_not_news(tmp_path: Path) -> None:

@@ -195,12 +195,12 @@ def texts_first(method: F, attempt: Callable[[Client, Any], Any], kinds: Collect
     """Makes `append` or `append_many` try the fast path before its arguments are checked, if it is given no other."""
 
     @wraps(method)
-    def append(self: Appendable, item: Any, /, **options: Any) -> Any:
-        if not options and item.__class__ in kinds:
-            appended = attempt(self._client, item)
+    def append(self: Appendable, *items: Any, **options: Any) -> Any:
+        if not options and len(items) == 1 and items[0].__class__ in kinds:
+            appended = attempt(self._client, items[0])
             if appended is not None:
                 return appended
-        return method(self, item, **options)
+        return method(self, *items, **options)
 
     return cast(F, append)
 

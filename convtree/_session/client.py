@@ -13,6 +13,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 import msgspec
+from msgspec import UNSET
 
 from convtree._engine import codec
 from convtree._engine.columns import SnapshotDamaged
@@ -265,8 +266,8 @@ class Client(Uncopyable, ForkAware):
         is_nested = is_owned(lock)
         try:  # as `Unlocking` does it, without its calls
             with lock:
-                if parent_id is not None and reply_to is None and label is None and move_leaf and not expected:
-                    plain = self._append_plain(records, parent_id)
+                if parent_id is not None and reply_to is None and label is None and move_leaf:
+                    plain = self._append_plain(records, parent_id, expected)
                     if plain is not None:
                         return plain
                 seen = self.seen(on_stale, expected)
@@ -277,14 +278,19 @@ class Client(Uncopyable, ForkAware):
                 release(lock)
             raise
 
-    def _append_plain(self, records: Sequence[EncodedRecord], parent_id: str | AtLeaf) -> list[Any] | None:
+    def _append_plain(
+        self, records: Sequence[EncodedRecord], parent_id: str | AtLeaf, expected: Expected
+    ) -> list[Any] | None:
         """Appends records by the fast path; returns None if that cannot do it. The caller has the lock."""
-        if self.closed or self._refusal is not None:
+        leaf_id = expected.leaf_id if expected else self.leaf_id
+        if self.closed or self._refusal is not None or expected.revision is not UNSET or not isinstance(leaf_id, str):
             return None
-        if parent_id is LEAF or parent_id == self.leaf_id:
-            run, parent_id = self.journal.run_for(len(records)), self.leaf_id or ""
+        if parent_id is LEAF or parent_id == leaf_id:
+            run, parent_id = self.journal.run_for(len(records)), leaf_id
+        elif expected or not isinstance(parent_id, str):
+            return None
         else:
-            run = self.journal.run_below(parent_id) if isinstance(parent_id, str) else None
+            run = self.journal.run_below(parent_id)
         if run is None or not all(run.takes(each.record) for each in records):
             return None
         if len(records) == 1:
@@ -292,6 +298,8 @@ class Client(Uncopyable, ForkAware):
             placed = None if one is None else [one]
         else:
             placed = run.append_many([each.fields[1:-1] for each in records], parent_id)
+        if placed is None and parent_id != leaf_id:
+            self.journal.run = None  # the leaf is not where this run begins
         if placed is None:
             return None
         self.leaf_id = placed[-1][0]

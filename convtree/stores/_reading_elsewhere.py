@@ -38,7 +38,8 @@ class Reading(NamedTuple):
 def main() -> None:  # pragma: no cover  # in another process
     """Reads batches of logs, and sends what they add to the tables. Runs in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that writes is interrupted, and ends this one
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    with open(0, "rb", closefd=False) as asked, open(1, "wb", closefd=False) as answers:
+        serve(asked, answers)
 
 
 def serve(asked: IO[bytes], answers: IO[bytes]) -> None:
