@@ -12,24 +12,21 @@ from functools import wraps
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
-import msgspec
-from msgspec import UNSET
-
 from convtree._engine import codec
 from convtree._engine.columns import SnapshotDamaged
 from convtree._engine.expected import ANYTHING, Expected
 from convtree._engine.intents import AddMark, Append, Intent
 from convtree._engine.journal import TRIES, Journal
-from convtree._engine.json_values import dump_texts
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale, SeenLeaf
 from convtree._engine.log import LogReplaced
 from convtree._engine.log_index import Index
 from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
 from convtree._model.arguments import checked
-from convtree._model.entries import Entry, Header, LabelMark, Mark, MessageEntry, Record, SessionInfoMark
+from convtree._model.entries import Entry, Header, LabelMark, Mark, Record, SessionInfoMark
 from convtree._model.errors import CorruptLog, InvalidMessage, ReadOnlySession, SessionClosed, SessionFailed
 from convtree._model.interrupts import Unlocking, is_owned, release
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
+from convtree._session.fast_appending import append_plain
 from convtree._session.header import check_choice
 from convtree._session.view import SessionView
 
@@ -43,7 +40,6 @@ R = TypeVar("R", bound="Record | Header")
 F = TypeVar("F", bound=Callable[..., Any])
 
 ON_STALE = ("raise", "branch", "rebase")
-_SPEAKERS = ("user", "assistant")  # a text of theirs is a plain message: it is not pinned, and brings no result
 
 
 def locked(method: Callable[Concatenate[Client, P], T]) -> Callable[Concatenate[Client, P], T]:
@@ -267,7 +263,7 @@ class Client(Uncopyable, ForkAware):
         try:  # as `Unlocking` does it, without its calls
             with lock:
                 if parent_id is not None and reply_to is None and label is None and move_leaf:
-                    plain = self._append_plain(records, parent_id, expected)
+                    plain = append_plain(self, records, parent_id, expected)
                     if plain is not None:
                         return plain
                 seen = self.seen(on_stale, expected)
@@ -278,77 +274,6 @@ class Client(Uncopyable, ForkAware):
                 release(lock)
             raise
 
-    def _append_plain(
-        self, records: Sequence[EncodedRecord], parent_id: str | AtLeaf, expected: Expected
-    ) -> list[Any] | None:
-        """Appends records by the fast path; returns None if that cannot do it. The caller has the lock."""
-        leaf_id = expected.leaf_id if expected else self.leaf_id
-        if self.closed or self._refusal is not None or expected.revision is not UNSET or not isinstance(leaf_id, str):
-            return None
-        if parent_id is LEAF or parent_id == leaf_id:
-            run, parent_id = self.journal.run_for(len(records)), leaf_id
-        elif expected or not isinstance(parent_id, str):
-            return None
-        else:
-            run = self.journal.run_below(parent_id)
-        if run is None or not all(run.takes(each.record) for each in records):
-            return None
-        if len(records) == 1:
-            one = run.append(records[0].fields[1:-1], parent_id)
-            placed = None if one is None else [one]
-        else:
-            placed = run.append_many([each.fields[1:-1] for each in records], parent_id)
-        if placed is None and parent_id != leaf_id:
-            self.journal.run = None  # the leaf is not where this run begins
-        if placed is None:
-            return None
-        self.leaf_id = placed[-1][0]
-        return [
-            msgspec.structs.replace(each.record, id=id, parent_id=parent_id, timestamp=timestamp)
-            for each, (id, parent_id, timestamp) in zip(records, placed, strict=True)
-        ]
-
-    def append_text(self, message: dict[str, Any]) -> MessageEntry | None:
-        """Appends a message of a role and a text, as `append` does; returns None if that must do it.
-
-        The fast path of the call that is made most often; see `_engine.fast_append`.
-        """
-        members = _members_of_text(message)
-        if members is None or self.redact is not None or self.closed or self._refusal is not None:
-            return None
-        lock, journal = self.lock, self.journal
-        is_nested = lock._is_owned()  # type: ignore[attr-defined]
-        try:  # as in `append`
-            with lock:
-                run = journal.run or journal.begin_run()
-                placed = run.append(members, self.leaf_id) if run is not None else None
-                if placed is None:
-                    return None
-                self.leaf_id = placed[0]
-                return _entry_of_text(message, placed)
-        except BaseException:
-            if not is_nested:  # pragma: no branch
-                release(lock)
-            raise
-
-    def append_texts(self, messages: Sequence[Any]) -> list[MessageEntry] | None:
-        """Appends a chain of messages of a role and a text, as `append_text` does one."""
-        if not messages or self.redact is not None or self.closed or self._refusal is not None:
-            return None
-        each_members: list[bytes] = []
-        for message in messages:
-            members = _members_of_text(message) if message.__class__ is dict else None
-            if members is None:
-                return None
-            each_members.append(members)
-        with Unlocking(self.lock), self.lock:
-            run = self.journal.run_for(len(messages))
-            placed = run.append_many(each_members, self.leaf_id) if run is not None else None
-            if placed is None:
-                return None
-            self.leaf_id = placed[-1][0]
-        return list(map(_entry_of_text, messages, placed))
-
     def add_mark(self, mark: LabelMark | SessionInfoMark) -> None:
         """Appends a mark that does not move the leaf."""
         self.write(AddMark(self.encode(mark)))
@@ -358,9 +283,14 @@ class Client(Uncopyable, ForkAware):
         with Unlocking(self.lock), self.lock:
             return self._write(intent)
 
+    @property
+    def refuses(self) -> bool:
+        """Whether it is closed or was opened to read only. The log itself may refuse, too."""
+        return self.closed or self._refusal is not None
+
     def _write(self, intent: Intent) -> WriteBatch:
         journal = self.journal
-        if self.closed or self._refusal or journal.scanned.state.read_only:
+        if self.refuses or journal.scanned.state.read_only:
             self.check_open()
             self.check_writable()  # before the log is asked: a reader takes no lock and repairs nothing
         batch = journal.write(intent, self._header)
@@ -429,23 +359,6 @@ class Client(Uncopyable, ForkAware):
                 f"the first is {serious[0].code} in line {serious[0].line}",
                 findings=findings,
             )
-
-
-def _members_of_text(message: dict[str, Any]) -> bytes | None:
-    """Returns the fields of an entry for a message that has a role and a text and nothing else; None for any other."""
-    role, content = message.get("role"), message.get("content")
-    if len(message) != 2 or content.__class__ is not str or role.__class__ is not str or role not in _SPEAKERS:
-        return None
-    try:
-        return b'"message":' + dump_texts(message)
-    except TypeError:  # a lone surrogate
-        return None
-
-
-def _entry_of_text(message: dict[str, Any], placed: tuple[str, str, str]) -> MessageEntry:
-    """Returns the entry of such a message. Texts cannot be changed, so they are shared."""
-    id, parent_id, timestamp = placed
-    return MessageEntry(id=id, parent_id=parent_id, timestamp=timestamp, message=message.copy())
 
 
 def check_on_stale(on_stale: OnStale | None, expected: Expected) -> None:

@@ -37,7 +37,18 @@ from convtree._model.entries import (
 from convtree._model.interrupts import Unlocking
 from convtree._model.resources import Uncopyable
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
-from convtree._session import appending, branches, follow, forking, landing, marking, resolving, viewing, walking
+from convtree._session import (
+    appending,
+    branches,
+    fast_appending,
+    follow,
+    forking,
+    landing,
+    marking,
+    resolving,
+    viewing,
+    walking,
+)
 from convtree._session.client import ON_STALE, Client, method, overloaded_method, query
 from convtree._session.described import Described
 from convtree._session.header import check_choice, new_header
@@ -210,8 +221,8 @@ class Session(Described, Uncopyable):
 
     # --- writing ---
 
-    append = appending.texts_first(overloaded_method(appending.append), Client.append_text, {dict})
-    append_many = appending.texts_first(method(appending.append_many), Client.append_texts, {list, tuple})
+    append = appending.texts_first(overloaded_method(appending.append), fast_appending.append_text, {dict})
+    append_many = appending.texts_first(method(appending.append_many), fast_appending.append_texts, {list, tuple})
     set_system = method(appending.set_system)
 
     branch = method(landing.branch)
