@@ -103,7 +103,7 @@ class Journal:
 
     @property
     def scanned(self) -> Index:
-        """The index without the plain messages that were appended last; for any thread."""
+        """The index, perhaps without the plain messages that were appended last; for any thread."""
         return self._index
 
     @property
@@ -256,10 +256,7 @@ class Journal:
         return None if row is None else self.begin_run(Leaf(row, id))
 
     def begin_run(self, parent: Leaf | None = None) -> Run | None:
-        """Makes a run behind the last line that the index has; None if the next append must look at more.
-
-        Its first message is below `parent`; left out, below the leaf.
-        """
+        """Makes a run below an entry, or below the leaf; None if the next append must look at more."""
         self.run = None
         if self._append_at is None or self._unsaved_loss or self.index_is_partial:
             return None
