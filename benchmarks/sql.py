@@ -57,7 +57,8 @@ _WAYS = ("convtree", _ONE)
 _SESSIONS_EACH = 5
 _LISTED = 100_000
 _AGAIN = 9
-_MOST_EACH_SECOND = 6_000  # statements that are made before the clock starts, for a second of one writer
+#: statements that are made before the clock starts, for a second: of one writer, and of all together
+_MOST_EACH_SECOND, _MOST_OF_ALL = 6_000, 16_000
 _CALLS = 21
 
 
@@ -183,7 +184,7 @@ def write_many(url: str, way: str, seconds: float, ready: str, number: int, writ
         if way == _ONE:
             peers = [SERVER_PEERS[_ONE]() for _ in ids]
             calls = [peer.append for peer in peers]
-            most = int(_MOST_EACH_SECOND * seconds / _SESSIONS_EACH)
+            most = int(min(_MOST_EACH_SECOND, _MOST_OF_ALL / writers) * seconds / _SESSIONS_EACH)
             sources = [iter(list(islice(peer.statements(url, id), most))) for peer, id in zip(peers, ids, strict=True)]
             for peer in peers:
                 ends.callback(peer.close)
