@@ -32,7 +32,8 @@ from convtree import (
     plan_branch,
     plan_compaction,
 )
-from convtree._engine import save_points
+from convtree._engine import save_points, snapshot
+from convtree._engine.tree import COLUMN_TYPES
 from convtree.repair import repair, verify
 
 #: what a step of a random history does
@@ -686,6 +687,7 @@ def test_a_replacement_of_what_is_not_above_has_no_effect(log_path: Path) -> Non
     assert [finding.line for finding in verify(log_path).findings if finding.code == "bad_replaces"] == [4, 5, 6, 7, 8]
 
 
+@patch.object(snapshot, "_PAGED", (*COLUMN_TYPES, "slots"))
 def test_of_many_system_prompts_one_is_left(log_path: Path) -> None:
     """A context behind a compaction reads the last one; nor are the others read where nothing is compacted."""
     with Session.open(log_path, durability="process") as session:

@@ -18,6 +18,7 @@ from zlib import crc32
 
 from convtree._engine import bulk, codec
 from convtree._engine.call_places import results_in
+from convtree._engine.columns import SnapshotDamaged
 from convtree._engine.index_state import Leaf
 from convtree._engine.log import AppendAt
 from convtree._model.entries import MessageEntry, Record
@@ -175,7 +176,10 @@ class Run:
 
     def _is_taken(self, id: str) -> bool:
         """Returns whether a record has this id. Ids that are random are not looked for: they never come twice."""
-        return any(id == other for other, *_ in self._added) or self._index.is_taken(id)
+        try:
+            return any(id == other for other, *_ in self._added) or self._index.is_taken(id)
+        except SnapshotDamaged:
+            return True  # the ordinary way reads the log instead
 
     def settle(self) -> None:
         """Gives the index what it lacks. If that is interrupted, the index must be made anew."""

@@ -251,8 +251,13 @@ class Journal:
 
     def run_below(self, id: str) -> Run | None:
         """Returns a run whose first message is below an entry; None if there is no such entry, or as `run_for`."""
-        index = self.index
-        row = index.node(id)
+        row = None
+        try:
+            row = self.index.node(id) if self._append_at is not None else None
+        except LogReplaced:
+            self.read_replaced()
+        except SnapshotDamaged:
+            self.rescan()
         return None if row is None else self.begin_run(Leaf(row, id))
 
     def begin_run(self, parent: Leaf | None = None) -> Run | None:

@@ -265,7 +265,7 @@ class SqlLog(Uncopyable):
 
     def _within(self, execute: Transaction, work: Callable[[], T]) -> T:
         def begin() -> T:
-            self._transaction = execute
+            self._transaction, self._ahead = execute, None  # what is read under a lock must be as it is now
             return work()
 
         return ending(begin, self._leave)
