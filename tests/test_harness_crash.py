@@ -104,7 +104,7 @@ def test_watching() -> None:
         ("ledger_forgotten", "retention", ("--cycles", 60, "--sqlite")),
         ("vacuum_of_an_old_look", "vacuuming", ("--cycles", 20)),
         ("event_lost", "watching", ("--rounds", 1)),
-        ("folder_exchange_unseen", "watching", ("--rounds", 1)),
+        ("folder_exchange_unseen", "watching", ("--rounds", 2)),
     ],
 )
 def test_sabotage(variant: str, harness: str, sizes: tuple[object, ...]) -> None:
