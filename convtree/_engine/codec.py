@@ -75,6 +75,21 @@ def seal_line(payload: bytes, prev: int) -> tuple[bytes, int]:
     return chained + end, crc32(end, crc)
 
 
+def message_line(id: str, parent_id: str, timestamp: str, members: bytes, prev: int) -> tuple[bytes, int]:
+    """Makes the line of a message, without its newline, and returns its CRC, too: `assemble` and `seal_line` in one.
+
+    `members` are the output of `encode_fields` without the braces. The message is not the first entry of its log.
+    """
+    chained = b'%b%b,"prev":"%08x"' % (
+        f'{{"id":"{id}","parent_id":"{parent_id}","type":"message","timestamp":"{timestamp}",'.encode(),
+        members,
+        prev,
+    )
+    crc = crc32(chained)
+    end = _CRC % crc32(b"}", crc)
+    return chained + end, crc32(end, crc)
+
+
 class Seal(msgspec.Struct, frozen=True, gc=False):
     """The seal of a verified line: its `prev`, and the CRC of the whole line, which the next line repeats as `prev`."""
 

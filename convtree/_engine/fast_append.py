@@ -2,19 +2,18 @@
 
 An ordinary append plans its lines under the log's lock, because the plan depends on what others wrote (`write_batch`).
 A plain message needs no plan: it has a fresh id, refers to nothing, and its parent is known. So its line is made
-before the lock, and the log is asked to take it only if the log still ends where the last one did. Whatever is not as
-usual writes nothing, and the append goes the ordinary way. Both ways write the same bytes.
+before the lock, and the log takes it only if it still ends where the last one did. If anything is not as usual, nothing
+is written, and the append goes the ordinary way. Both ways write the same bytes.
 
 The index gets these messages later, all at once (`settle`): when somebody asks for it, or when the run is full.
 
-Every change of state here is one call of C, so an exception from a signal handler finds all of it done, or nothing.
+An append changes the state by one call of C, so an exception from a signal handler finds all of it done, or nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
-from zlib import crc32
 
 from convtree._engine import bulk, codec
 from convtree._engine.call_places import results_in
@@ -121,17 +120,10 @@ class Run:
             return None
         id = self._id_source()
         time = timestamp(self._clock)
-        chained = b'%b%b,"prev":"%08x"' % (
-            f'{{"id":"{id}","parent_id":"{parent_id}","type":"message","timestamp":"{time}",'.encode(),
-            members,
-            crc,
-        )
-        crc = crc32(chained)
-        seal = b',"crc":"%08x"}' % crc32(b"}", crc)
-        line = chained + seal + b"\n"
-        if (self._id_source is not random_id and self._is_taken(id)) or not self._append_at(start, line):
+        line, crc = codec.message_line(id, parent_id, time, members, crc)
+        if (self._id_source is not random_id and self._is_taken(id)) or not self._append_at(start, line + b"\n"):
             return None
-        added.append((id, start, len(line) - 1, crc32(seal, crc)))
+        added.append((id, start, len(line), crc))
         return id, parent_id, time
 
     def append_many(self, messages: Sequence[bytes], leaf_id: str | None) -> list[tuple[str, str, str]] | None:
@@ -155,19 +147,12 @@ class Run:
             lines.append(mark)
             start += len(mark) + 1
         for id, members in zip(ids, messages, strict=False):
-            chained = b'%b%b,"prev":"%08x"' % (
-                f'{{"id":"{id}","parent_id":"{parent_id}","type":"message","timestamp":"{time}",'.encode(),
-                members,
-                crc,
-            )
-            crc = crc32(chained)
-            seal = b',"crc":"%08x"}' % crc32(b"}", crc)
-            crc = crc32(seal, crc)
-            lines.append(chained + seal)
+            line, crc = codec.message_line(id, parent_id, time, members, crc)
+            lines.append(line)
             placed.append((id, parent_id, time))
-            length, parent_id = len(lines[-1]), id
-            new.append((id, start, length, crc))
-            start += length + 1
+            new.append((id, start, len(line), crc))
+            start += len(line) + 1
+            parent_id = id
         lines.append(b"")
         if not self._append_at(begin, b"\n".join(lines)):
             return None
@@ -175,7 +160,7 @@ class Run:
         return placed
 
     def _is_taken(self, id: str) -> bool:
-        """Returns whether a record has this id. Ids that are random are not looked for: they never come twice."""
+        """Returns whether a record has this id. Not asked for random ids: 64 random bits do not come twice."""
         try:
             return any(id == other for other, *_ in self._added) or self._index.is_taken(id)
         except SnapshotDamaged:

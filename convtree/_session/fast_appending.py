@@ -44,9 +44,9 @@ def append_plain(
         placed = None if one is None else [one]
     else:
         placed = run.append_many([each.fields[1:-1] for each in records], parent_id)
-    if placed is None and parent_id != leaf_id:
-        client.journal.run = None  # the leaf is not where this run begins
     if placed is None:
+        if parent_id != leaf_id:
+            client.journal.run = None  # the leaf is not where this run begins
         return None
     client.leaf_id = placed[-1][0]
     return [
