@@ -6,7 +6,7 @@ an id that is stored already is a retry and adds nothing, and an entry that a re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -459,10 +459,15 @@ class WriteBatch:
         return row is not None and self.index.tree.is_ancestor(row, self.row_of(end_id))
 
     def _fresh_id(self) -> str:
-        while True:
-            id = self._id_source()
-            if id not in self._parents and id not in self._marks and not self.index.is_taken(id):
-                return id
+        return fresh_id(self.index, self._id_source, self._parents, self._marks)
+
+
+def fresh_id(index: Index, id_source: IdSource, *taken: Container[str]) -> str:
+    """Returns an id that no record of a log has, or had before a vacuum, and that is in none of the containers."""
+    while True:
+        id = id_source()
+        if not any(id in each for each in taken) and not index.is_taken(id):
+            return id
 
 
 def reseal(header_payload: bytes, payloads: Iterable[bytes]) -> Iterator[bytes]:

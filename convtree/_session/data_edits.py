@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from convtree._engine import codec
 from convtree._engine.log_index import Index
-from convtree._engine.write_batch import reseal
+from convtree._engine.write_batch import fresh_id, reseal
 from convtree._model.batches import batched
 from convtree._model.entries import (
     CompactionEntry,
@@ -28,7 +28,7 @@ from convtree._model.entries import (
 )
 from convtree._model.errors import CorruptLog, EntryNotFound
 from convtree._model.sources import Clock, IdSource, timestamp
-from convtree._session.vacuuming import check_can_vacuum, context_at, fresh_id
+from convtree._session.vacuuming import check_can_vacuum, context_at
 
 
 class Edits(NamedTuple):

@@ -8,7 +8,7 @@ compared with the old one before anybody writes it: see `check_same`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,7 +20,7 @@ from convtree._engine import codec, tree
 from convtree._engine.context import Context, build_context
 from convtree._engine.dropped import encode_dropped
 from convtree._engine.log_index import Index
-from convtree._engine.write_batch import reseal
+from convtree._engine.write_batch import fresh_id, reseal
 from convtree._model.batches import batched
 from convtree._model.entries import (
     Header,
@@ -385,14 +385,6 @@ def _session_info(index: Index) -> SessionInfoMark | None:
     if state.archived:
         changed["archived"] = True
     return SessionInfoMark(**changed) if changed else None
-
-
-def fresh_id(index: Index, id_source: IdSource, taken: Container[str] = ()) -> str:
-    """Returns an id that no record of a log has, or had before a vacuum, and that is not among those `taken`."""
-    while True:
-        id = id_source()
-        if id not in taken and index.tree.find(id) is None and not index.was_dropped(id):
-            return id
 
 
 def size_of(lines: Iterable[bytes]) -> int:
