@@ -3,6 +3,8 @@
 import asyncio
 import copy
 import dataclasses
+import errno
+import fcntl
 import gc
 import os
 import pickle
@@ -165,6 +167,32 @@ def test_a_descriptor_taken_over_while_lines_are_built(tmp_path: Path) -> None:
     os.close(fds[0])
     assert (tmp_path / "mine").read_bytes() == b""
     assert (tmp_path / "a.jsonl").stat().st_size == size
+
+
+def test_the_lock_of_another_file_on_the_descriptor_is_not_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write fails, and by then the descriptor is of a file of the application, which has locked it."""
+    session = Session.open(tmp_path / "a.jsonl", durability="process")
+    session.append(user("A1"))
+    log: Any = session._journal.log
+    write, fds = os.write, list[int]()
+
+    def failing(fd: int, data: bytes) -> int:
+        if fd != log._fd or fds:
+            return write(fd, data)
+        fds.append(taken_over(log, tmp_path / "mine"))
+        fcntl.flock(fds[0], fcntl.LOCK_EX)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", failing)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        session.append(user("A2"))
+    monkeypatch.undo()
+    with (tmp_path / "mine").open() as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    session.close()
+    os.close(fds[0])
 
 
 def test_a_reused_index_descriptor_is_not_closed(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ class JsonlLog(LogFile):
                 name_file(error, self._name)
                 raise
             finally:
-                if locks:
+                if locks and self._fd == fd:  # else it was found to be closed, and the number is another file's
                     lock.held = False
                     fcntl.flock(fd, fcntl.LOCK_UN)
         except BaseException:
