@@ -17,6 +17,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from postgres import new_database
 
 from convtree import ConvtreeError, Session, SessionClosed
+from convtree._logs.sql_database import SqlDatabase
 from convtree._logs.sql_errors import TablesMissing
 from convtree.stores._open import open_store
 from convtree.stores._session_store import SessionStore
@@ -256,3 +257,28 @@ def test_a_url_needs_no_sqlalchemy(kind: str, tmp_path: Path, database_of: Calla
     done = subprocess.run([sys.executable, "-c", WITHOUT_SQLALCHEMY, url], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "hello there" in done.stdout
+
+
+@pytest.mark.parametrize("server", [False, True], ids=["sqlite", "postgres"])
+def test_a_vacuum_keeps_what_is_appended_before_it_has_the_lock(
+    server: bool, database_of: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has opened the log by then, and what an open has read is older."""
+    with open_store(database_of(tmp_path) if server else sqlite_url(tmp_path), create=True) as store:
+        with store.create(id="s") as writer:
+            first = writer.append(user("first"))
+            writer.append(user("left"))
+            writer.branch(first)
+            writer.append(user("kept"))
+            transact = SqlDatabase.transact
+
+            def after_another_append(database: SqlDatabase, *work: Any) -> Any:
+                monkeypatch.undo()
+                writer.append(user("just before"))
+                return transact(database, *work)
+
+            monkeypatch.setattr(SqlDatabase, "transact", after_another_append)
+            store.vacuum("s", dry_run=False)
+        with store.open("s", read_only=True) as session:
+            assert contents(session) == ["first", "kept", "just before"]
+            assert session.findings == ()
