@@ -143,4 +143,4 @@ def test_a_plain_append_is_one_request(ways: tuple[SqlDatabase, SqlDatabase], mo
         assert requests == ["WITH"] * 3
         requests.clear()
         other.append(user("e"))
-        assert requests == ["BEGIN;", "WITH"]  # its last append has told it that others write
+        assert requests == ["BEGIN;", "WITH"]  # its last append has seen that others write

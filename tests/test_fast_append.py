@@ -1,4 +1,4 @@
-"""The fast path of appends writes what the ordinary way writes, whatever interrupts it and whoever writes beside it."""
+"""The fast path of appends writes what the ordinary way writes, also when interrupted and beside other writers."""
 
 import os
 import shutil

@@ -467,11 +467,11 @@ def test_the_command_reports_its_work(log: Path) -> None:
 
 def test_an_export_reports_redactions(log: Path, tmp_path: Path) -> None:
     """The number of secrets by kind goes to stderr, whether the export goes to a file or to stdout."""
-    told = "3 secrets redacted\n  github_token: 1\n  openai_key: 2\n"
+    report = "3 secrets redacted\n  github_token: 1\n  openai_key: 2\n"
     code, said, errors = run("export", log, "--to", "json", "--redact")
-    assert (code, errors) == (0, told)
+    assert (code, errors) == (0, report)
     assert said.count("[REDACTED:openai_key]") == 2
-    assert run("export", log, "--to", "pi", "--redact", "-o", tmp_path / "out") == (0, "", told)
+    assert run("export", log, "--to", "pi", "--redact", "-o", tmp_path / "out") == (0, "", report)
     assert OPENAI not in (tmp_path / "out").read_text()
     assert OPENAI in run("export", log, "--to", "pi")[1]
     assert run("export", log, "--to", "pi", "--email")[0] == 2

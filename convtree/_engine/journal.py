@@ -225,8 +225,8 @@ class Journal:
     def _try_write(self, intent: Intent) -> tuple[WriteBatch, Chunk] | None:
         """Plans an intent without the lock, and writes its lines if the log still ends where the index does.
 
-        Returns None if nothing was written: then it is planned under the lock. So are errors of a plan: the log may
-        have more lines by now.
+        Returns None if nothing was written, also if the plan was refused: the log may have more lines by now. Then the
+        intent is planned under the lock.
         """
         index, state = self._index, self._index.state
         if self._append_at is None or not state.lines or state.findings or state.read_only is not None:

@@ -7,7 +7,7 @@ before `changed` is called is in its answer.
 In doubt, the answer is that any file may have changed: at first, after the queue was full, when another folder is at
 the path, after a fork, on file systems that others than this kernel may write to, and where no watch is to be had. A
 write through a memory map gives an event only when the file is closed. One through a hard link in another folder gives
-none: whoever looks at a file with several links looks at it every time.
+none, so the caller looks at a file with several links every time.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class FolderWatch(Uncopyable):
         self._fd, self._identity = -1, UNKNOWN
 
     def _begin(self, folder: int) -> None:
-        """Watches an open folder. Does nothing if that cannot be done, or would not be told of all changes."""
+        """Watches an open folder. Does nothing if that cannot be done, or would miss changes."""
         system = _system()
         if system is None or system.file_system(folder) not in _LOCAL:
             return

@@ -47,7 +47,7 @@ class WholeLog(NamedTuple):
 
 
 class _Statements:
-    """Keeps statements that add a session to tables that do not have it, and answers for the row of that session."""
+    """Keeps statements that add a session to tables that do not have it. Returns the row that `ADVANCE` would."""
 
     def __init__(self) -> None:
         self.kept: list[Statement] = []
@@ -76,7 +76,7 @@ def open_reader(log: Log) -> Session:
 
 @cache
 def _no_header() -> Header:
-    """Returns the header of a log that is not there, which is asked for in vain."""
+    """Returns a header to open a session with. A log that exists has its own."""
     return new_header("none")
 
 

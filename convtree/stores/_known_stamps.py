@@ -20,7 +20,7 @@ _SELECT_STATE = "SELECT generation, removed, seen, seen_at FROM ct_state"
 _SELECT_STAMPS = "SELECT session_id, size, mtime_ns, inode FROM ct_files WHERE generation"
 #: unless another process has changed the tables since
 _NOTE_SEEN = "UPDATE ct_state SET seen = :digest, seen_at = generation + 1 WHERE generation = :loaded"
-#: with this transaction. Who has loaded stamps of an earlier generation loads all of them again.
+#: with this transaction. A process with stamps of an earlier generation loads all of them again.
 NOTE_REMOVED = "UPDATE ct_state SET removed = generation + 1"
 
 
@@ -47,7 +47,7 @@ class KnownStamps:
 
     def note_written(self, generation: int) -> None:
         """Notes a transaction of this process."""
-        # If another process wrote since the stamps were loaded, there is nothing to find out by it.
+        # If another process wrote in between, this does not say of which generation the tables are.
         self._generation = generation if generation == self._generation + 1 else -1
         if generation == self._loaded + 1:  # else what the other process wrote is loaded with this
             self._loaded = generation
@@ -88,7 +88,7 @@ class KnownStamps:
         return True
 
     def load_now(self, execute: Execute) -> None:
-        """Loads the stamps after all. What was changed after the digest was read is no part of them."""
+        """Loads the stamps after all. Changes made after the digest was read are not among them."""
         self._load_all(execute, self._loaded)
 
     def compare(self, look: Mapping[str, LogStamp], looked_at: Set[str] | None) -> bool:
