@@ -76,6 +76,20 @@ ROWS = {
         ],
         "target": 5,
     },
+    "providers.py": {
+        "for each message": [
+            "copies of the messages",
+            "openai-chat to openai-chat",
+            "openai-responses to openai-responses",
+            "anthropic to anthropic",
+            "gemini to gemini",
+            "openai-chat to openai-responses",
+            "openai-responses to anthropic",
+            "anthropic to gemini",
+            "gemini to openai-chat",
+        ],
+        "target": 8,
+    },
     "store.py": {
         "sessions": [
             "list(limit=50), nothing changed",

@@ -167,9 +167,23 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             UnknownMessage: a message or a part cannot be expressed, and `unknown` is "raise".
             ValueError: there is no such shape or choice.
         """
-        from convtree._providers import write
+        from convtree._providers import check_choices, request_as_stored, write
 
+        check_choices(shape, open_calls, unknown)
+        said = zip(self.entries, self.messages, strict=True)
+        stored = request_as_stored(said, shape, self.provider, lambda entry: self._trust(entry)[0])
+        if stored is not None:
+            return stored
         return write(self.said, shape, open_calls=open_calls, unknown=unknown, provider=self.provider)
+
+    def _trust(self, entry: Entry) -> tuple[bool, bool]:
+        """Returns whether the model of this context made a message, and whether one of its provider did."""
+        if not isinstance(entry, MessageEntry):
+            return True, True
+        provider, model = self.produced_by.get(entry.id, (entry.provider, entry.model))
+        same_provider = _is_same_name(provider, self.provider)
+        trusted = model == self.model and (same_provider or None in (provider, self.provider))
+        return trusted, same_provider and provider is not None
 
     def _source(self, entry: Entry, message: Any) -> Source:
         """Reads a message, knowing whether its model and provider are those of this context."""
@@ -179,19 +193,16 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             raise TypeError(
                 f"entry {entry.id!r} was rendered as a {type(message).__name__}; render must return a message or a text"
             )
-        if not isinstance(entry, MessageEntry):
-            source = Source(message=message, entry_id=entry.id, trusted=True, same_provider=True, summary=True)
-        else:
-            provider, model = self.produced_by.get(entry.id, (entry.provider, entry.model))
-            same_provider = _is_same_name(provider, self.provider)
-            source = Source(
-                message=message,
-                entry_id=entry.id,
-                shape=entry.shape,
-                trusted=model == self.model and (same_provider or None in (provider, self.provider)),
-                same_provider=same_provider and provider is not None,
-                interrupted=entry.status is not None,
-            )
+        trusted, same_provider = self._trust(entry)
+        source = Source(
+            message=message,
+            entry_id=entry.id,
+            shape=entry.shape if isinstance(entry, MessageEntry) else None,
+            trusted=trusted,
+            same_provider=same_provider,
+            summary=not isinstance(entry, MessageEntry),
+            interrupted=isinstance(entry, MessageEntry) and entry.status is not None,
+        )
         read_for_model(source)
         return source
 

@@ -11,10 +11,12 @@ from typing import Any, get_args
 
 from convtree._messages.matching import match
 from convtree._messages.parts import Part, Source, without_repeats
+from convtree._model.entries import Entry
 from convtree._providers import anthropic, gemini, openai_chat, openai_responses
+from convtree._providers.as_stored import IsTrusted, as_stored
 from convtree._providers.target import OnOpenCalls, OnUnknown, Request, Shape, Target
 
-__all__ = ["WRITERS", "Request", "Shape", "write"]
+__all__ = ["WRITERS", "Request", "Shape", "check_choices", "request_as_stored", "write"]
 
 #: writes parts as the conversation part of a provider's request
 Write = Callable[[Sequence[Part], Target], dict[str, Any]]
@@ -25,6 +27,25 @@ WRITERS: dict[str, Write] = {
     "anthropic": anthropic.write,
     "gemini": gemini.write,
 }
+
+
+def check_choices(shape: object, open_calls: object, unknown: object) -> None:
+    """Raises `ValueError` if there is no such shape or choice."""
+    for name, value, choices in (
+        ("shape", shape, Shape),
+        ("open_calls", open_calls, OnOpenCalls),
+        ("unknown", unknown, OnUnknown),
+    ):
+        if value not in get_args(choices):
+            raise ValueError(f"{name} is one of {', '.join(map(repr, get_args(choices)))}, not {value!r}")
+
+
+def request_as_stored(
+    said: Iterable[tuple[Entry, Any]], shape: Shape, provider: str | None, is_trusted: IsTrusted
+) -> Request | None:
+    """Returns what `write` would, if that is the messages as they are stored; None in any doubt."""
+    request = as_stored(said, shape, provider, is_trusted)
+    return None if request is None else Request(request)
 
 
 def write(
@@ -42,14 +63,9 @@ def write(
         UnknownMessage: a part cannot be expressed, and `unknown` is "raise".
         ValueError: there is no such shape or choice.
     """
-    writer = WRITERS.get(shape) if isinstance(shape, str) else None
-    if writer is None:
-        raise ValueError(f"shape is one of {', '.join(map(repr, WRITERS))}, not {shape!r}")
-    for name, value, choices in (("open_calls", open_calls, OnOpenCalls), ("unknown", unknown, OnUnknown)):
-        if value not in get_args(choices):
-            raise ValueError(f"{name} is one of {', '.join(map(repr, get_args(choices)))}, not {value!r}")
+    check_choices(shape, open_calls, unknown)
     parts = [part for source in sources for part in source.parts]
     target = Target(shape=shape, matches=match(parts), provider=provider, open_calls=open_calls, unknown=unknown)
-    request = Request(writer(without_repeats(parts), target))
+    request = Request(WRITERS[shape](without_repeats(parts), target))
     request.left_out, request.answered = tuple(target.left_out), tuple(target.answered)
     return request

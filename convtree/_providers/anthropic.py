@@ -34,7 +34,7 @@ from convtree._providers.writing import (
     without_system,
 )
 
-_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 Block = dict[str, Any]
 
 
@@ -48,7 +48,7 @@ def write(parts: Sequence[Part], target: Target) -> dict[str, Any]:
             messages.append({"role": "user", "content": OPENING})
         messages.append(verbatim(group, ANTHROPIC) or {"role": role, "content": _content(group, target)})
     if messages and messages[-1]["role"] == "assistant":
-        messages[-1] = _trimmed(messages[-1])
+        messages[-1] = trimmed(messages[-1])
     words = {"system": _system(system)} if system else {}
     return words | {"messages": with_few_marks(words.get("system"), messages)}
 
@@ -70,7 +70,7 @@ def _content(group: list[Part], target: Target) -> str | list[Block]:
 
 
 def _fits(call: Call) -> bool:
-    return _ID.fullmatch(call.id or "") is not None
+    return ID.fullmatch(call.id or "") is not None
 
 
 def _system(texts: list[Text]) -> str | list[Block]:
@@ -140,7 +140,7 @@ def _media(media: Media) -> Block:
     return {"type": media.kind, "source": {"type": "base64", "media_type": mime, "data": media.data}}
 
 
-def _trimmed(message: Block) -> Block:
+def trimmed(message: Block) -> Block:
     """Removes white space from the end of the last text: Anthropic refuses a request that ends with it."""
     if is_plain(message):
         return message | {"content": message["content"].rstrip()}

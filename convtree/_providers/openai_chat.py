@@ -27,7 +27,7 @@ from convtree._providers.writing import (
     words_of,
 )
 
-_ID_LIMIT = 40  # OpenAI's limit; ids made by the same model are not checked
+ID_LIMIT = 40  # OpenAI's limit; ids made by the same model are not checked
 _OWN_KEYS = {"role", "content", "tool_calls", "function_call", "refusal", "audio", "parsed", "images", "annotations"}
 _OWN_KEYS |= {*REASONING_KEYS}
 _RESULT_KEYS = ("role", "content", "tool_call_id", "name", "cache_control")
@@ -52,7 +52,7 @@ def write(parts: Sequence[Part], target: Target) -> Message:
 
 
 def _fits(call: Call) -> bool:
-    return (call.shape == CHAT and call.source.trusted) or len(call.id or "") <= _ID_LIMIT
+    return (call.shape == CHAT and call.source.trusted) or len(call.id or "") <= ID_LIMIT
 
 
 def _takes(part: Part, target: Target) -> bool:
@@ -60,7 +60,7 @@ def _takes(part: Part, target: Target) -> bool:
     if isinstance(part, Thinking):
         if part.shape == CHAT:
             return source.trusted or (source.same_provider and bool(part.text))
-        return _wants_reasoning(target) and source.same_provider and bool(part.text) and not part.sealed
+        return wants_reasoning(target.provider) and source.same_provider and bool(part.text) and not part.sealed
     if isinstance(part, Media):
         return part.role == "user" and _media_block(part) is not None
     if isinstance(part, Unknown):
@@ -69,8 +69,9 @@ def _takes(part: Part, target: Target) -> bool:
     return not isinstance(part, Hosted)
 
 
-def _wants_reasoning(target: Target) -> bool:
-    return "deepseek" in (target.provider or "").lower()
+def wants_reasoning(provider: str | None) -> bool:
+    """Returns whether a provider wants reasoning in every reply with calls."""
+    return "deepseek" in (provider or "").lower()
 
 
 def _assistant(group: list[Part], target: Target) -> list[Message]:
@@ -88,7 +89,7 @@ def _assistant(group: list[Part], target: Target) -> list[Message]:
         elif own:
             message = verbatim(own, CHAT) or _rebuilt(own)
             messages.append(message if "content" in message else message | {"content": None})
-    if _wants_reasoning(target):
+    if wants_reasoning(target.provider):
         messages = [{_REASONING: ""} | message if "tool_calls" in message else message for message in messages]
     return messages
 

@@ -31,7 +31,7 @@ from convtree._providers.writing import (
     words_of,
 )
 
-_ID_LIMIT = 64
+ID_LIMIT = 64
 _FREE = ("compaction", "mcp_approval_response")  # OpenAI's own items that need no id
 Item = dict[str, Any]
 
@@ -61,7 +61,7 @@ def write_items(parts: Sequence[Part], target: Target) -> tuple[list[tuple[str, 
 
 
 def _fits(call: Call) -> bool:
-    return (call.shape == RESPONSES and call.source.trusted) or len(call.id or "") <= _ID_LIMIT
+    return (call.shape == RESPONSES and call.source.trusted) or len(call.id or "") <= ID_LIMIT
 
 
 def _asked(parts: Sequence[Part]) -> set[str | None]:
