@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import Any, Generic, TypeVar
 
 from convtree import (
@@ -35,6 +35,16 @@ _AT_ONCE = 500  # entries: those above a compaction are not needed
 
 StoreLike = str | os.PathLike[str] | SessionStore
 """The folder or the URL of a store, or a store that the caller has opened and will close."""
+
+
+_Name = str | tuple[str, ...]
+
+
+class _Known(local):
+    """The sessions that a thread has appended to last, each with how it is described: naming one costs time."""
+
+    def __init__(self) -> None:
+        self.sessions: Recent[tuple[dict[str, Any], AbstractContextManager[Session]]] = Recent(100)
 
 
 class _Opened:
@@ -102,6 +112,7 @@ class Engine:
                 url = str(Path(url).expanduser().absolute())
             self.store = _opened.acquire(url)
             self._release = weakref.finalize(self, partial(_opened.release, url))
+        self._known = _Known()
         self._blocks = not self.store.location.startswith("memory")
 
     def session(self, *name: str, create: bool = True, **described: Any) -> AbstractContextManager[Session]:
@@ -122,7 +133,12 @@ class Engine:
 
         The session is given as this process knows it: an append looks at the log anyway, and does so once.
         """
-        with suppress(SessionNotFound), self.session(*name, refresh=False, **described) as log:
+        sessions = self._known.sessions
+        known = sessions.get(name)
+        if known is None or known[0] != described:
+            known = described, self.session(*name, refresh=False, **described)
+            sessions.put(name, known)
+        with suppress(SessionNotFound), known[1] as log:
             return work(log)
         with self.session(*name, **described) as log:  # it was deleted, and begins anew
             return work(log)
@@ -156,14 +172,14 @@ class Recent(Generic[T]):
     def __init__(self, size: int = 10_000) -> None:
         self._size = size
         self._lock = Lock()  # protects the values
-        self._values: OrderedDict[str, T] = OrderedDict()  # the last used last
+        self._values: OrderedDict[_Name, T] = OrderedDict()  # the last used last
 
-    def get(self, key: str) -> T | None:
+    def get(self, key: _Name) -> T | None:
         """Returns the value of a key; None if there is none, or no longer."""
         with self._lock:
             return self._values.get(key)
 
-    def put(self, key: str, value: T) -> None:
+    def put(self, key: _Name, value: T) -> None:
         """Keeps the value of a key."""
         with self._lock:
             self._values[key] = value
