@@ -78,7 +78,7 @@ class Conversation:
         """Runs a function of the session and the leaf that changes nothing."""
 
         def read() -> T:
-            with self.log() as log:
+            with self._engine.known_session(self._name) as log:
                 return work(log, self._leaf_of(log))
 
         self._check_open()
