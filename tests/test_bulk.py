@@ -29,7 +29,7 @@ from convtree._engine import bulk, codec
 from convtree._engine.columns import PAGE, Column
 from convtree._engine.id_table import IdTable
 from convtree._engine.log_index import Index
-from convtree._engine.tree import COLUMN_TYPES, COMPACTION, LINKS, MESSAGE, PINNED, Tree
+from convtree._engine.tree import COLUMN_TYPES, COMPACTION, EXTENSION_DATA, LINKS, MESSAGE, PINNED, Tree
 
 IDS = [f"{number:016x}" for number in range(12)]
 own_ids = st.sampled_from(IDS)
@@ -71,13 +71,16 @@ records: st.SearchStrategy[Entry | Mark] = st.one_of(
 
 
 @st.composite
-def chains(draw: st.DrawFn) -> list[MessageEntry]:
-    """Draws messages that mostly continue each other, as in a conversation."""
-    found: list[MessageEntry] = []
+def chains(draw: st.DrawFn) -> list[Entry]:
+    """Draws messages and extension data that mostly continue each other, as in a conversation."""
+    found: list[Entry] = []
     for id in draw(st.lists(own_ids, unique=True, max_size=8)):
         entry = draw(messages(st.just(id)))
         continues = draw(st.integers(0, 4)) > 0
         parent_id = (found[-1].id if found else None) if continues else entry.parent_id
+        if draw(st.integers(0, 3)) == 0:
+            found.append(ExtensionDataEntry(id=id, parent_id=parent_id, ext_type="x.y", data=None))
+            continue
         plain = {"visible_to": "all", "pinned": None, "model": None, "provider": None} if draw(st.booleans()) else {}
         found.append(
             MessageEntry(
@@ -221,21 +224,23 @@ class Rows:
         return {name: list(self.tree.columns[name]) for name in COLUMN_TYPES}
 
 
-@given(st.lists(st.booleans(), max_size=6), st.integers(-1, 5), st.lists(own_ids, max_size=8))
-def test_add_messages_equals_add(pinned: list[bool], parent: int, found: list[str]) -> None:
-    """Messages get the links of the row they continue, and later rows continue them correctly."""
+@given(st.lists(st.booleans(), max_size=6), st.integers(-1, 5), st.lists(st.tuples(own_ids, st.booleans()), max_size=8))
+def test_add_plain_equals_add(pinned: list[bool], parent: int, drawn: list[tuple[str, bool]]) -> None:
+    """Plain entries get the links of the row they continue, and later rows continue them correctly."""
+    found = [id for id, _ in drawn]
     fast, slow = Rows(pinned), Rows(pinned)
     start = len(pinned)
     parent = min(parent, start - 1)
     count = 0
-    for each in found:
+    for each, is_data in drawn:
         if slow.tree.find(each) is not None:
             break
-        slow.add(each, start + count - 1 if count else parent)
+        slow.add(each, start + count - 1 if count else parent, EXTENSION_DATA if is_data else MESSAGE)
         count += 1
     fast.ids += found
+    data = [number for number, (_, is_data) in enumerate(drawn) if is_data]
     offsets = [100 * (start + number) for number in range(len(found))]
-    assert bulk.add_messages(fast.tree, found, parent, offsets, [10] * len(found)) == count
+    assert bulk.add_plain(fast.tree, found, parent, offsets, [10] * len(found), data=data) == count
     del fast.ids[start + count :]
     for rows in (fast, slow):
         rows.add("next", len(rows.tree) - 1, COMPACTION)
@@ -289,7 +294,7 @@ def test_scan_of_many_lines_equals_one_by_one(found: list[Entry | Mark], more: l
 
 
 @given(chains(), st.lists(records, max_size=8))
-def test_add_written_equals_scan(chain: list[MessageEntry], others: list[Entry | Mark]) -> None:
+def test_add_written_equals_scan(chain: list[Entry], others: list[Entry | Mark]) -> None:
     """`add_written` does not parse lines, because the write batch has checked ids and references."""
     taken: set[str] = set()
     found: list[Entry | Mark] = []
@@ -309,7 +314,7 @@ def test_add_written_equals_scan(chain: list[MessageEntry], others: list[Entry |
 
 @given(chains(), st.lists(records, max_size=8), st.integers(0, 20))
 def test_an_entry_that_came_back_is_as_if_it_had_never_been_lost(
-    chain: list[MessageEntry], others: list[Entry | Mark], lost: int
+    chain: list[Entry], others: list[Entry | Mark], lost: int
 ) -> None:
     """Scanned at once, one by one, or as written here: the same index, and what every row is linked to is as before."""
     found = list({record.id: record for record in (*chain, *others)}.values())

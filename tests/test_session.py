@@ -565,6 +565,20 @@ def test_children_and_siblings_in_pages(session: Session) -> None:
     assert session.children(question, after=note) == session.siblings(last, after=last) == []
 
 
+def test_in_asks_for_the_id_of_an_entry(session: Session) -> None:
+    """A label and the id of a mark are no ids of entries."""
+    first = session.append(user("one"))
+    session.label(first.id, "start")
+    label = [record for _, record in session.records()][-1]
+    assert [each in session for each in (first.id, "start", label.id, "other", None)] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
+
+
 def test_a_page_behind_an_entry_that_is_elsewhere(session: Session) -> None:
     """It cannot be the last one of the page before."""
     question = session.append(user("q"))

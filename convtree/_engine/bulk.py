@@ -1,15 +1,15 @@
 """Bulk equals one by one: each function here does for many lines at once what another does line by line.
 
-A scan of a log spends its time on plain messages that follow each other. These are the fast ways through them; no rule
-of the format is stated here. A reader of the engine may skip this module. A change to a function in the first column
-needs the same change to its twin. `tests/test_bulk.py` states the law for each pair.
+A scan of a log spends its time on plain entries that follow each other: messages and extension data. These are the
+fast ways through them; no rule of the format is stated here. A reader of the engine may skip this module. A change to a
+function in the first column needs the same change to its twin. `tests/test_bulk.py` states the law for each pair.
 
     one by one                                  bulk
     codec.verify_seal, and prev is the last CRC verify_chain
     codec.verify_seal                           all_seals_valid
     codec.read_envelope                         read_entry_envelopes
-    Index.scan, a line that continues the leaf  message_run
-    Tree.add                                    add_messages
+    Index.scan, a line that continues the leaf  plain_run
+    Tree.add                                    add_plain
     IdTable.find and IdTable.add                add_ids
     id_table.hash_of                            hashes_of
     Index.scan                                  Index.add_written, of records that were just written
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from zlib import crc32
@@ -29,7 +30,7 @@ from convtree._engine import codec
 from convtree._engine.codec import DECODE_ERRORS
 from convtree._engine.envelope import Envelope, decode_entry_envelope
 from convtree._engine.id_table import EMPTY, IdTable, hash_of
-from convtree._engine.tree import Tree
+from convtree._engine.tree import EXTENSION_DATA, Tree
 from convtree._model.entries import HIDDEN_FROM_MODEL
 
 _SEAL = b',"prev":"00000000","crc":"00000000"}'
@@ -103,19 +104,23 @@ def read_entry_envelopes(lines: Iterable[bytes]) -> list[Envelope | None]:
     return envelopes
 
 
-def message_run(
+def plain_run(
     envelopes: Iterable[Envelope | None], leaf_id: str | None, model: tuple[str | None, str] | None
-) -> list[str]:
-    """Returns the ids of the leading messages that continue a leaf one after the other and change nothing else.
+) -> tuple[list[str], list[int]]:
+    """Returns the ids of the leading plain entries that continue a leaf one after the other.
 
-    That is, they are for the model, not pinned, and name no model but `model`, the provider and model at the leaf.
+    These are extension data, and messages for the model that are not pinned, replace nothing, and name no model but
+    `model`, the provider and model at the leaf. Returns the numbers of those that are extension data as well.
     """
     ids: list[str] = []
+    data: list[int] = []
     for each in envelopes:
-        if (
-            each is None
-            or each.parent_id != leaf_id
-            or each.type != "message"
+        if each is None or each.parent_id != leaf_id:
+            break
+        if each.type == "extension_data":
+            data.append(len(ids))
+        elif (
+            each.type != "message"
             or (each.model is not None and model != (each.provider, each.model))
             or each.pinned
             or each.visible_to in HIDDEN_FROM_MODEL
@@ -124,21 +129,23 @@ def message_run(
             break
         leaf_id = each.id
         ids.append(leaf_id)
-    return ids
+    return ids, data
 
 
-def add_messages(
+def add_plain(
     tree: Tree,
     ids: Sequence[str],
     parent: int,
     offsets: Sequence[int],
     lengths: Sequence[int],
     *,
+    data: Sequence[int] = (),
     are_new: bool = False,
 ) -> int:
-    """Adds plain messages, the first below the row `parent`, each other below the one before, while ids are new.
+    """Adds plain entries, the first below the row `parent`, each other below the one before, while ids are new.
 
-    With `are_new`, they are not looked for in the table of a snapshot. Returns how many were added.
+    `data` has the numbers of those that are extension data, in order. With `are_new`, ids are not looked for in the
+    table of a snapshot. Returns how many were added.
     """
     row = len(tree)
     links = tree.links_below(parent)
@@ -148,13 +155,30 @@ def add_messages(
     if count < len(offsets):
         del tree.offsets.tail[count - len(offsets) :], tree.lengths.tail[count - len(offsets) :]
     if count:
-        tree.kinds.tail.frombytes(bytes(count * tree.kinds.tail.itemsize))  # MESSAGE is 0
+        data = data[: bisect_left(data, count)]
+        kinds = array(tree.kinds.tail.typecode, bytes(count * tree.kinds.tail.itemsize))  # MESSAGE is 0
+        for number in data:
+            kinds[number] = EXTENSION_DATA
+        tree.kinds.tail.extend(kinds)
         tree.parents.append(parent)
         tree.parents.tail.extend(range(row, row + count - 1))
-        tree.links.tail.extend([links] * count)
+        done = 0
+        for number, new in zip(data, _add_data_links(tree, [row + number for number in data], links), strict=True):
+            tree.links.tail.extend(repeat(links, number - done))
+            links, done = new, number
+        tree.links.tail.extend(repeat(links, count - done))
         tree.newest_links = links
         tree.size = row + count
     return count
+
+
+def _add_data_links(tree: Tree, rows: Sequence[int], links: int) -> range:
+    """Adds links to rows of extension data, each below the one before and the first below `links`; returns theirs."""
+    first = len(tree.extension_data)
+    for column in (tree.compactions, tree.pins, tree.models, tree.settings, tree.faults) if rows else ():
+        column.tail.extend(repeat(column[links], len(rows)))
+    tree.extension_data.tail.extend(rows)
+    return range(first, first + len(rows))
 
 
 def add_ids(table: IdTable, ids: Sequence[str], row: int, *, are_new: bool = False) -> int:

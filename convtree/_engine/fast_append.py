@@ -172,7 +172,7 @@ class Run:
         ids, starts, lengths, crcs = map(list, zip(*added[1:], strict=True))
         ends = [state.end, *(start + length + 1 for start, length in zip(starts, lengths, strict=True))]
         groups = sum(start != end for start, end in zip(starts, ends, strict=False))  # a group mark lies in between
-        bulk.add_messages(index.tree, ids, self._parent.row, starts, lengths, are_new=True)
+        bulk.add_plain(index.tree, ids, self._parent.row, starts, lengths, are_new=True)
         index.move_leaf(Leaf(len(index.tree) - 1, ids[-1]), known_model=self._parent == state.leaf)
         self._parent = state.leaf
         state.lines += len(ids) + groups

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 from convtree._engine.columns import Column
 
@@ -148,9 +150,14 @@ def hash_of(id: str) -> int:
             return int(id, 16)
         except ValueError:
             pass
+    return int.from_bytes(_digest()(id.encode(errors="replace"), digest_size=8).digest())
+
+
+@cache
+def _digest() -> Any:
+    """Returns the function BLAKE2b. Most processes need none."""
     try:
         from _blake2 import blake2b  # as in `hashlib`, which loads OpenSSL first: that takes as long as a long scan
     except ImportError:  # pragma: no cover  # a Python without this module of its own
         from hashlib import blake2b
-
-    return int.from_bytes(blake2b(id.encode(errors="replace"), digest_size=8).digest())
+    return blake2b

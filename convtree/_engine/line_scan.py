@@ -71,10 +71,10 @@ class LineScan(LineReader, ABC):
         """Indexes an entry of a known type whose id is new."""
 
     @abstractmethod
-    def _index_message_run(
+    def _index_plain_run(
         self, first: int, positions: Sequence[int], lines: Sequence[bytes], envelopes: Sequence[Envelope | None]
     ) -> int:
-        """Indexes the plain messages from line `first` on that continue the leaf one after the other.
+        """Indexes the plain entries from line `first` on that continue the leaf one after the other.
 
         Returns how many there are. Takes as long as they do: most calls find none, whatever follows.
         """
@@ -233,7 +233,7 @@ class LineScan(LineReader, ABC):
         envelopes = bulk.read_entry_envelopes(lines[:good])
         number = 0
         while number < good:
-            number += self._index_message_run(number, positions, lines, envelopes)
+            number += self._index_plain_run(number, positions, lines, envelopes)
             if number < good:
                 envelope, line = envelopes[number], lines[number]
                 if envelope is None and self._begins_open_group(positions[number], lines, number):

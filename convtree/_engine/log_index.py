@@ -102,21 +102,21 @@ class Index(LineScan):
         state.last_crc, state.last_damaged = crc, False
         state.end = positions[-1] + len(lines[-1]) + 1
 
-    def _index_message_run(
+    def _index_plain_run(
         self, first: int, positions: Sequence[int], lines: Sequence[bytes], envelopes: Sequence[Envelope | None]
     ) -> int:
-        """Indexes the plain messages from line `first` on that continue the leaf one after the other.
+        """Indexes the plain entries from line `first` on that continue the leaf one after the other.
 
         Returns how many there are. Takes as long as they do: most calls find none, whatever follows.
         """
         state = self.state
         following = map(envelopes.__getitem__, range(first, len(envelopes)))
-        ids = bulk.message_run(following, state.leaf.id, self._leaf_model)
+        ids, data = bulk.plain_run(following, state.leaf.id, self._leaf_model)
         if not ids:
             return 0
         end = first + len(ids)
         lengths = list(map(len, lines[first:end]))
-        count = bulk.add_messages(self.tree, ids, state.leaf.row, positions[first:end], lengths)
+        count = bulk.add_plain(self.tree, ids, state.leaf.row, positions[first:end], lengths, data=data)
         if count:
             state.leaf, state.leaf_uncertain_because = Leaf(len(self.tree) - 1, ids[count - 1]), None
             state.lines += count

@@ -96,7 +96,7 @@ class Tree:
         """Adds a record below the row `parent`; returns its row.
 
         The caller has made sure that the id is new, and that the row `replaced` is above the new one.
-        `bulk.add_messages` adds many at once.
+        `bulk.add_plain` adds many at once.
         """
         row = self.size
         links = 0 if parent < 0 else self.newest_links if parent == row - 1 else self.links[parent]

@@ -106,13 +106,25 @@ class SqlLog(Uncopyable):
         if not spans:
             return []  # a refresh that brings nothing new: no transaction for it
         if self._ahead is not None:
-            known = [self._ahead.read_at(position, length) for position, length in spans]
+            ahead = self._ahead = self._ahead_from(self._ahead, spans[0][0])
+            known = [ahead.read_at(position, length) for position, length in spans]
             if None not in known:
                 return known  # type: ignore[return-value]  # as just checked
         lines = self._read(lambda execute: sql_lines.select_spans(execute, self._key, spans))
         if any(len(line) < length for line, (_, length) in zip(lines, spans, strict=True)):
             self._check_not_deleted()
         return lines
+
+    def _ahead_from(self, ahead: Ahead, position: int) -> Ahead:
+        """Returns what was read ahead, from a position on.
+
+        An open looks at the end of what its snapshot covers, and then reads what follows: one query for both.
+        """
+        if not position or not position < ahead.start <= position + _WINDOW:
+            return ahead
+        return ahead.preceded(
+            self._read(lambda execute: sql_lines.select_overlapping(execute, self._key, position, ahead.start))
+        )
 
     def _chunks(self, position: int, row: SessionRow, fetched: Sequence[tuple[int, bytes]] = ()) -> Iterator[Chunk]:
         """Yields the lines from a position on, and then what is wrong with the row, if that was not yielded yet.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from convtree._catalogue import tables as catalogue
 from convtree._logs.sql_lines import SessionRow, decoded
-from convtree._logs.sql_snapshots import SELECT_LAST_PART, SnapshotEnd
+from convtree._logs.sql_snapshots import SELECT_LAST_PARTS, SnapshotEnd
 from convtree._logs.sql_transaction import Transaction
 
 _BYTES = 2**14  # of the end of the log
@@ -36,7 +36,6 @@ class Ahead(NamedTuple):
     Attributes:
         row: of the session.
         header: the first line.
-        start: the position of the first of `lines`.
         lines: the last lines of the log, with their positions.
         text: these lines, as they stand in a file.
         snapshot: the end of the newest snapshot; None if there is none.
@@ -50,20 +49,31 @@ class Ahead(NamedTuple):
 
     def read_at(self, position: int, length: int) -> bytes | None:
         """Returns bytes of the log; None if they were not read."""
-        start = self.lines[0][0]
-        if start <= position and position + length <= start + len(self.text):
-            return self.text[position - start :][:length]
+        if self.start <= position and position + length <= self.start + len(self.text):
+            return self.text[position - self.start :][:length]
         return self.header if (position, length) == (0, len(self.header)) else None
+
+    @property
+    def start(self) -> int:
+        """The position of the first of `lines`."""
+        return self.lines[0][0]
+
+    def preceded(self, lines: list[tuple[int, bytes]]) -> Ahead:
+        """Returns it with lines that lie before its own; as it is if they do not reach up to these."""
+        text = b"".join([line + b"\n" for _, line in lines])
+        if not lines or lines[0][0] + len(text) != self.start:
+            return self
+        return self._replace(lines=lines + self.lines, text=text + self.text)
 
     def lines_from(self, position: int) -> list[tuple[int, bytes]]:
         """Returns the lines from a position on; none if the first of them was not read."""
-        return [] if position < self.lines[0][0] else [each for each in self.lines if each[0] >= position]
+        return [] if position < self.start else [each for each in self.lines if each[0] >= position]
 
 
 def read_ahead(execute: Transaction, session_id: str) -> tuple[list[SessionRow], Ahead | None]:
     """Returns the row, if there is one, and what was read with it; None if that does not fit the row."""
     values = {"session_id": session_id}
-    rows, found, parts = execute.all((SELECT_SESSION, values), (_SELECT_ENDS, values), (SELECT_LAST_PART, values))
+    rows, found, parts = execute.all((SELECT_SESSION, values), (_SELECT_ENDS, values), (SELECT_LAST_PARTS, values))
     if not rows or not found:
         return [SessionRow(*row) for row in rows], None
     row = SessionRow(*rows[0])
@@ -77,4 +87,4 @@ def read_ahead(execute: Transaction, session_id: str) -> tuple[list[SessionRow],
     text = b"".join(line + b"\n" for _, line in lines)
     if not is_same or lines[0][0] + len(text) != row.size or lines[-1][0] != row.last_position:
         return [row], None
-    return [row], Ahead(row, header, lines, text, SnapshotEnd(*parts[0]) if parts else None)
+    return [row], Ahead(row, header, lines, text, SnapshotEnd.of(parts) if parts else None)

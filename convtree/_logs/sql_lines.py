@@ -297,8 +297,9 @@ def _encode(line: bytes) -> str:
 def decode_line(text: Any) -> bytes:
     """Returns the line that is stored as this text. What nobody has stored is a damaged line."""
     if isinstance(text, str):
-        with suppress(ValueError):
-            return bytes.fromhex(text[len(_HEX) :]) if text.startswith(_HEX) else text.encode()
+        if text.startswith(_HEX):
+            with suppress(ValueError):
+                return bytes.fromhex(text[len(_HEX) :])
         return text.encode(errors="surrogateescape")
     return bytes_of(text) or b"\0"
 
@@ -361,14 +362,21 @@ def _select_at(execute: Execute, key: LogKey, spans: Sequence[tuple[int, int]]) 
     return decoded(execute(f"{_SELECT_LINES} position IN ({marks})", key.values | values))
 
 
-def _select_bytes(execute: Execute, key: LogKey, start: int, length: int) -> bytes:
-    """Fetches any bytes of the log, up to the first missing line."""
-    rows = execute(_SELECT_OVERLAPPING, key.values | {"start": start, "until": start + length})
-    first = end = rows[0][0] if rows else start
-    pieces = []
-    for position, text in rows:
+def select_overlapping(execute: Execute, key: LogKey, start: int, until: int) -> list[tuple[int, bytes]]:
+    """Returns position and content of the lines that have bytes in a range, up to the first missing line."""
+    rows = execute(_SELECT_OVERLAPPING, key.values | {"start": start, "until": until})
+    end = rows[0][0] if rows else start
+    lines = []
+    for position, line in decoded(rows):
         if position != end:
             break
-        pieces.append(decode_line(text) + b"\n")
-        end += len(pieces[-1])
-    return b"".join(pieces)[max(0, start - first) :][:length]
+        lines.append((position, line))
+        end += len(line) + 1
+    return lines
+
+
+def _select_bytes(execute: Execute, key: LogKey, start: int, length: int) -> bytes:
+    """Fetches any bytes of the log, up to the first missing line."""
+    lines = select_overlapping(execute, key, start, start + length)
+    first = lines[0][0] if lines else start
+    return b"".join([line + b"\n" for _, line in lines])[max(0, start - first) :][:length]

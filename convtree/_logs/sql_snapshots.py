@@ -7,7 +7,7 @@ whose snapshot is gone reads the whole log, and by then the log has grown by a f
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from convtree._catalogue.tables import Execute
 from convtree._logs.sql_database import SqlDatabase
@@ -24,10 +24,10 @@ _KEPT = 4  # generations
 _SELECT_NEWEST = (
     "SELECT generation, size FROM ct_snapshots WHERE session_id = :session_id ORDER BY generation DESC LIMIT 1"
 )
-#: of the newest one: a reader begins there
-SELECT_LAST_PART = f"""
+#: the last two of the newest one: a reader begins there, and the last may be short
+SELECT_LAST_PARTS = f"""
 SELECT generation, size, part, data FROM ct_snapshots WHERE session_id = :session_id AND generation =
-  (SELECT MAX(generation) FROM ct_snapshots WHERE session_id = :session_id) AND part = (size - 1) / {_PART_BYTES}
+  (SELECT MAX(generation) FROM ct_snapshots WHERE session_id = :session_id) AND part >= (size - 1) / {_PART_BYTES} - 1
 """
 _SELECT_PARTS = (
     "SELECT part, data FROM ct_snapshots WHERE session_id = :session_id AND generation = :generation "
@@ -41,12 +41,16 @@ _DELETE_OLDER = "DELETE FROM ct_snapshots WHERE session_id = :session_id AND gen
 
 
 class SnapshotEnd(NamedTuple):
-    """The number of a snapshot, its size, and the number and the bytes of its last part."""
+    """The number of a snapshot, its size, and the bytes of its last parts by their numbers."""
 
     generation: int
     size: int
-    part: int
-    data: object
+    parts: dict[int, bytes]
+
+    @classmethod
+    def of(cls, rows: Sequence[Any]) -> SnapshotEnd:
+        """Returns the end of a snapshot from the rows of `SELECT_LAST_PARTS`, at least one."""
+        return cls(rows[0][0], rows[0][1], {part: bytes_of(data) for _, _, part, data in rows})
 
 
 def newest_snapshot(execute: Execute, session_id: str) -> tuple[int, int] | None:
@@ -77,14 +81,14 @@ class SnapshotReader:
     def __init__(self, database: SqlDatabase, session_id: str, generation: int, end: SnapshotEnd | None = None) -> None:
         self._database = database
         self._key = {"session_id": session_id, "generation": generation}
-        self._end = {} if end is None else {end.part: bytes_of(end.data)}
+        self._end = {} if end is None else end.parts
         self._runs: dict[int, dict[int, bytes]] = {}  # the parts of each run, by number
 
     def read(self, offset: int, length: int) -> bytes:
         """Returns the bytes there; fewer at the end, and where a part is missing. Short bytes count as damaged."""
         first, last = offset // _PART_BYTES, (offset + length - 1) // _PART_BYTES
         try:
-            data = b"".join(map(self._part, range(first, last + 1)))
+            data = self._part(first) if first == last else b"".join(map(self._part, range(first, last + 1)))
         except (OSError, ConvtreeError):
             return b""
         return data[offset - first * _PART_BYTES :][:length]

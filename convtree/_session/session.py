@@ -387,6 +387,10 @@ class Session(Described, Uncopyable):
         """
         self._client.close()
 
+    def __contains__(self, id: object) -> bool:
+        """Returns whether the log has an entry with this id; labels do not count. Reads no line that is not needed."""
+        return isinstance(id, str) and self._client.ask(SessionView.has_entry, id)
+
     def __enter__(self) -> Self:
         return self
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import Any, Generic, TypeVar
 
 from convtree import (
@@ -35,6 +35,16 @@ _AT_ONCE = 500  # entries: those above a compaction are not needed
 
 StoreLike = str | os.PathLike[str] | SessionStore
 """The folder or the URL of a store, or a store that the caller has opened and will close."""
+
+
+class _Known(local):
+    """The sessions that a thread has used last, each with how it is described: to name one takes as long as an append.
+
+    Of each thread, because what `SessionStore.session` gives keeps its uses in a stack.
+    """
+
+    def __init__(self) -> None:
+        self.sessions: Recent[tuple[dict[str, Any], AbstractContextManager[Session]]] = Recent(100)
 
 
 class _Opened:
@@ -102,6 +112,7 @@ class Engine:
                 url = str(Path(url).expanduser().absolute())
             self.store = _opened.acquire(url)
             self._release = weakref.finalize(self, partial(_opened.release, url))
+        self._known = _Known()
         self._blocks = not self.store.location.startswith("memory")
 
     def session(self, *name: str, create: bool = True, **described: Any) -> AbstractContextManager[Session]:
@@ -117,12 +128,23 @@ class Engine:
         """
         return self.store.session(**address(*name), create=create, **described)
 
+    def known_session(
+        self, name: tuple[str, ...], *, refresh: bool = True, **described: Any
+    ) -> AbstractContextManager[Session]:
+        """Gives the same as `session`, for calls of this adapter that end in the thread that begins them."""
+        sessions = self._known.sessions
+        found = sessions.get((refresh, name))
+        if found is None or found[0] != described:
+            found = described, self.session(*name, refresh=refresh, **described)
+            sessions.put((refresh, name), found)
+        return found[1]
+
     def append(self, *name: str, work: Callable[[Session], T], **described: Any) -> T:
         """Calls a function that appends to the session of a name, and expects the leaf or revision that it has seen.
 
         The session is given as this process knows it: an append looks at the log anyway, and does so once.
         """
-        with suppress(SessionNotFound), self.session(*name, refresh=False, **described) as log:
+        with suppress(SessionNotFound), self.known_session(name, refresh=False, **described) as log:
             return work(log)
         with self.session(*name, **described) as log:  # it was deleted, and begins anew
             return work(log)
@@ -156,14 +178,14 @@ class Recent(Generic[T]):
     def __init__(self, size: int = 10_000) -> None:
         self._size = size
         self._lock = Lock()  # protects the values
-        self._values: OrderedDict[str, T] = OrderedDict()  # the last used last
+        self._values: OrderedDict[Hashable, T] = OrderedDict()  # the last used last
 
-    def get(self, key: str) -> T | None:
+    def get(self, key: Hashable) -> T | None:
         """Returns the value of a key; None if there is none, or no longer."""
         with self._lock:
             return self._values.get(key)
 
-    def put(self, key: str, value: T) -> None:
+    def put(self, key: Hashable, value: T) -> None:
         """Keeps the value of a key."""
         with self._lock:
             self._values[key] = value

@@ -21,6 +21,17 @@ T = TypeVar("T")
 Parallel = Literal["line", "branch"]
 
 
+def makes_branches(parallel: Parallel) -> bool:
+    """Returns whether objects that are used at the same time make branches.
+
+    Raises:
+        ValueError: `parallel` is another text.
+    """
+    if parallel not in ("line", "branch"):
+        raise ValueError(f"parallel is one of 'line', 'branch', not {parallel!r}")
+    return parallel == "branch"
+
+
 class Conversation:
     """A base for adapters whose object is one conversation.
 
@@ -31,10 +42,8 @@ class Conversation:
     """
 
     def __init__(self, name: tuple[str, ...], store: StoreLike, parallel: Parallel) -> None:
-        if parallel not in ("line", "branch"):
-            raise ValueError(f"parallel is one of 'line', 'branch', not {parallel!r}")
         self._name = name
-        self._has_own_leaf = parallel == "branch"
+        self._has_own_leaf = makes_branches(parallel)
         self._leaf: str | None = None  # of this object, if it has one of its own
         self._has_begun = False  # the leaf was read or set
         self._lock = Lock()  # protects the two above
@@ -78,7 +87,7 @@ class Conversation:
         """Runs a function of the session and the leaf that changes nothing."""
 
         def read() -> T:
-            with self.log() as log:
+            with self._engine.known_session(self._name) as log:
                 return work(log, self._leaf_of(log))
 
         self._check_open()

@@ -33,6 +33,7 @@ from convtree import (
 from convtree.adapters import _google_adk_events as events
 from convtree.adapters._base import Engine, Recent, StoreLike
 from convtree.adapters._cleaning import append_clean
+from convtree.adapters._conversation import Parallel, makes_branches
 from convtree.adapters._google_adk_state import APP, TYPE, USER, Name, States, as_json, change_of, state_entry
 
 T = TypeVar("T")
@@ -43,7 +44,8 @@ _MARKER = "_storage_update_marker"  # a private part of ADK's sessions: without 
 class Sessions:
     """The calls of one `ConvtreeSessionService`. Thread-safe."""
 
-    def __init__(self, store: StoreLike) -> None:
+    def __init__(self, store: StoreLike, parallel: Parallel) -> None:
+        self._makes_branches = makes_branches(parallel)
         self.engine = Engine(store)
         self.states = States(self.engine)
         # for lists, by session: when it began, its leaf, its state, and when it was changed last
@@ -110,14 +112,17 @@ class Sessions:
             raise _stale(session) from None
 
     def _append(self, log: convtree.Session, name: Name, session: Session, event: Event) -> bool:
-        leaf, marker, entry = log.leaf_id, getattr(session, _MARKER, None), events.message_entry(event)
+        marker, entry = getattr(session, _MARKER, None), events.message_entry(event)
+        has_own_leaf = self._makes_branches and marker in log
+        leaf = marker if has_own_leaf else log.leaf_id
+        expected = {} if has_own_leaf else {"expect_leaf": leaf}
         for id in events.ids_of(entry):
             stored = _found(log, id)
             if stored is None:
                 entry = replace(entry, id=id)
                 break
             if isinstance(stored, MessageEntry) and events.says_the_same(stored, entry):
-                return self._was_cut_off(log, stored, session)
+                return self._was_cut_off(log, stored, session, has_own_leaf)
         if marker != leaf and (marker is not None or not self._is_current(log, leaf, name, session)):
             raise _stale(session)
         rewound = events.rewound(log, leaf, name[0], event, entry)
@@ -128,10 +133,10 @@ class Sessions:
             state = self.states.at(log, leaf, name)["state"]
             entries.append(state_entry(state | change.session, change.shared))
         try:
-            done = append_clean(log, entries, parent_id=parent, expect_leaf=leaf)
+            done = append_clean(log, entries, parent_id=parent, **expected)
         except IdConflict:  # a mark has it
             entries[0] = replace(entries[0], id=events.second_id_of(entry))
-            done = append_clean(log, entries, parent_id=parent, expect_leaf=leaf)
+            done = append_clean(log, entries, parent_id=parent, **expected)
         self.states.put(log, done[-1].id, name, _data(done[1]) if len(done) > 1 else self.states.at(log, leaf, name))
         _mark(session, done[-1].id)
         return True
@@ -194,12 +199,12 @@ class Sessions:
         known = session.events[-1].id if session.events else None
         return known == (None if last is None else last.message["id"])
 
-    def _was_cut_off(self, log: convtree.Session, stored: MessageEntry, session: Session) -> bool:
+    def _was_cut_off(self, log: convtree.Session, stored: MessageEntry, session: Session, has_own_leaf: bool) -> bool:
         """Returns whether a stored event was the last one, and the session object has not heard of it."""
-        last = next(log.walk_up(type=MessageEntry), None)
+        last = stored if has_own_leaf else next(log.walk_up(type=MessageEntry), None)
         if last is None or last.id != stored.id or stored.parent_id != getattr(session, _MARKER, None):
             return False
-        _mark(session, log.leaf_id)
+        _mark(session, end_of(log, stored.id) if has_own_leaf else log.leaf_id)
         return True
 
 

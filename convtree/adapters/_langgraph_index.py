@@ -61,9 +61,14 @@ class Index:
 
     # --- reading the log ---
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the log was replaced since it was read. What was appended meanwhile does not count."""
+        return self._log.times_replaced != self.replaced
+
     def refresh(self) -> None:
         """Takes in what was appended, by whomever."""
-        if self._log.times_replaced != self.replaced:
+        if self.is_outdated:
             self._reset()
             return
         for row, record in self._log.records(self._top):
@@ -177,10 +182,7 @@ class Index:
 
     def has(self, entry_id: str) -> bool:
         """Returns whether the log has an entry."""
-        try:
-            return self._log.entry(entry_id).id == entry_id
-        except EntryNotFound:
-            return False
+        return entry_id in self._log
 
     def is_missing(self, key: Key) -> bool:
         """Returns whether it is known, without a look into the log, that there is no such checkpoint."""
@@ -205,11 +207,11 @@ class Index:
     def early(self, key: Key) -> list[ExtensionDataEntry]:
         """Returns the entries with writes that came before their checkpoint."""
         if key not in self._early:
-            try:
-                first = cast(ExtensionDataEntry, self._log.entry(early_entry_id(key)))
-            except EntryNotFound:
+            id = early_entry_id(key)
+            if not self.has(id):
                 return []
-            self._early[key] = [first, *chain_below(self._log, first.id, key)]
+            first = cast(ExtensionDataEntry, self._log.entry(id))
+            self._early[key] = [first, *chain_below(self._log, id, key)]
         return self._early[key]
 
     def at(self, entry_id: str) -> Saved:

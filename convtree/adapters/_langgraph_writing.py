@@ -164,16 +164,18 @@ def _append(thread: Thread, namespace: str, plan: Callable[[], _Planned], put: s
     """
     log, index = thread.log, thread.index
     with thread.lock:
-        while True:
+        if index.is_outdated:
             index.refresh()
+        while True:
             place, entries = plan()
             if not entries:
                 return
             goes_on = not namespace and (place == log.leaf_id or put > (index.newest(namespace) or ""))
             try:
                 stored = append_clean(log, entries, parent_id=place, move_leaf=goes_on, expect_revision=index.revision)
-            except StaleLeaf:
+            except StaleLeaf:  # the index does not have what others appended
                 log.refresh()
+                index.refresh()
                 continue
             index.appended(stored)
             return

@@ -22,6 +22,7 @@ from weakref import WeakValueDictionary
 import convtree
 from convtree import Branch
 from convtree.adapters._base import StoreLike
+from convtree.adapters._conversation import Parallel
 
 try:
     from google.adk.cli.service_registry import get_service_registry
@@ -53,10 +54,13 @@ class ConvtreeSessionService(BaseSessionService):
 
     Args:
         store: a folder, a URL, or a `convtree.SessionStore`, which stays the caller's.
+        parallel: what happens when session objects that were loaded from one session are appended to at the same time.
+            "line": one gets `StaleSessionError`, as with ADK's own services. "branch": each goes on behind the last
+            event that it knows, with the state there, so runs at the same time become branches.
     """
 
-    def __init__(self, store: StoreLike = "conversations") -> None:
-        self._sessions = Sessions(store)
+    def __init__(self, store: StoreLike = "conversations", *, parallel: Parallel = "line") -> None:
+        self._sessions = Sessions(store, parallel)
         self._is_closed = False
         # by session: appends follow each other, so a session object knows events in their order
         self._turns: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
@@ -106,7 +110,8 @@ class ConvtreeSessionService(BaseSessionService):
 
         Raises:
             SessionNotFoundError: there is no such session any more.
-            StaleSessionError: somebody else has written to it since `session` was loaded. Nothing was stored.
+            StaleSessionError: somebody else has written to it since `session` was loaded. Nothing was stored. Not with
+                `parallel="branch"`, unless that session was deleted and begun anew.
             InvalidMessage: the event cannot be stored, for example because it is too long.
         """
         if event.partial:

@@ -336,6 +336,54 @@ def test_a_rewind_is_a_branch(run: Callable[[Any], None]) -> None:
     run(main)
 
 
+def test_runs_at_the_same_time_can_be_branches(tmp_path: Path) -> None:
+    """Each session object has its own line and state. One of a session that was begun anew is stale."""
+
+    async def main() -> None:
+        async with adapter.ConvtreeSessionService(tmp_path, parallel="branch") as service:
+            session = await service.create_session(**ONE, state={"n": 0})
+            await service.append_event(session, says("Where to?"))
+            one, two = await service.get_session(**ONE), await service.get_session(**ONE)
+            for number, (run, text) in enumerate([(one, "Rome"), (two, "Oslo"), (one, "in May"), (two, "in July")]):
+                event = says(text, "guide")
+                event.actions.state_delta = {"n": number, "user:n": number}
+                await service.append_event(run, event)
+            assert (texts(one), one.state["n"]) == (["Where to?", "Rome", "in May"], 2)
+            assert (texts(two), two.state["n"]) == (["Where to?", "Oslo", "in July"], 3)
+            assert [branch.leaf.text for branch in await service.branches(**ONE)] == ["in May", "in July"]
+            last = await service.get_session(**ONE)
+            assert (texts(last), last.state) == (texts(two), {"n": 3, "user:n": 3})
+            await service.checkout(**ONE, entry=one.events[1].id)
+            assert (await service.get_session(**ONE)).state == {"n": 2, "user:n": 3}
+            await service.delete_session(**ONE)
+            anew = await service.create_session(**ONE)
+            await service.append_event(anew, says("Hello"))
+            with pytest.raises(adk_errors.StaleSessionError):
+                await service.append_event(one, says("too late"))
+        with pytest.raises(ValueError, match="parallel is one of 'line', 'branch', not 'both'"):
+            adapter.ConvtreeSessionService(tmp_path, parallel="both")
+
+    asyncio.run(main())
+
+
+def test_an_event_that_was_cut_off_is_known_on_its_own_branch(tmp_path: Path) -> None:
+    """The object that has not heard of its stored event goes on behind it, also if another run has written since."""
+
+    async def main() -> None:
+        async with adapter.ConvtreeSessionService(tmp_path, parallel="branch") as service:
+            session = await service.create_session(**ONE)
+            other, early, event = await service.get_session(**ONE), await service.get_session(**ONE), says("Where to?")
+            event.actions.state_delta = {"n": 1}
+            await service.append_event(session, event.model_copy(deep=True))
+            await service.append_event(other, says("Hello"))
+            await service.append_event(early, event)  # once more, by an object that has not heard of it
+            await service.append_event(early, says("Rome", "guide"))
+            assert texts(early) == ["Where to?", "Rome"]
+            assert [branch.leaf.text for branch in await service.branches(**ONE)] == ["Hello", "Rome"]
+
+    asyncio.run(main())
+
+
 def test_edit_and_regenerate_keep_the_sibling(run: Callable[[Any], None]) -> None:
     """Each branch has its own state; shared state and later sessions are as they were. Old objects are stale."""
 
