@@ -206,7 +206,10 @@ class Client(Uncopyable, ForkAware):
 
     @locked
     def _id_named(self, text: str) -> str:
-        return self.journal.index.id_named(text)
+        journal = self.journal
+        if not journal.scanned.labels.ids(text):  # the messages that it lacks have none
+            return text
+        return journal.index.id_named(text)
 
     def encode(self, record: Record) -> EncodedRecord:
         """Redacts, checks and encodes a record."""
