@@ -26,7 +26,7 @@ from convtree import (
     SessionNotFound,
     StaleLeaf,
 )
-from convtree._engine.tree import COLUMN_TYPES
+from convtree._engine.tree import CHAINS, COLUMN_TYPES
 from convtree._engine.write_batch import WriteBatch
 from convtree._logs.jsonl import JsonlLog
 
@@ -143,12 +143,17 @@ def move(session: Session, known: list[str], step: int, number: int) -> None:
         lambda: session.append(user("below"), parent_id="a label") if session.labels else None,
         lambda: session.branch("a label") if session.labels else None,
         lambda: session.branch(None) if number % 5 == 0 else None,
+        lambda: session.append(CALL),
+        lambda: session.append(RESULT),
+        lambda: session.append(RESULT, parent_id=some),
+        lambda: session.append_many([RESULT, user("then")]),
     ]
     made = acts[step % len(acts)]()
     known += ids(made) if isinstance(made, list) else [made.id] if isinstance(made, MessageEntry) else []
 
 
-@given(st.lists(st.tuples(st.integers(0, 11), st.integers(0, 99)), max_size=60))
+@given(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 99)), max_size=60))
+@example([(12, 0), (13, 0), (3, 0), (13, 0), (15, 0)])  # a result, and results whose call is on another branch
 @example([(6, 1), (7, 0)])  # the model of the leaf, below another entry
 @example([(6, 1), (3, 0), (6, 1)])  # after the leaf has moved
 @example([(6, 1), (1, 0), (8, 0), (6, 1)])  # and the index has seen it
@@ -172,12 +177,13 @@ def test_messages_at_many_places(steps: list[tuple[int, int]]) -> None:
 
 
 def columns(session: Session) -> dict[str, list[int]]:
+    """The tree of a session, without what is made when somebody asks for an ancestor."""
     found = session._journal.index.tree.columns
-    return {name: list(found[name]) for name in COLUMN_TYPES}
+    return {name: list(found[name]) for name in COLUMN_TYPES if name not in CHAINS}
 
 
 def test_most_messages_take_the_fast_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user's text, a reply with the model that is known, and blocks; the index gets them when it is asked."""
+    """A user's text, a reply with the model that is known, blocks, calls and results."""
     ordinary: list[object] = []
     monkeypatch.setattr(JsonlLog, "append", lambda *arguments: ordinary.append(arguments))
     with Session.open(tmp_path / "a.jsonl", durability="process", mode="a") as session:
@@ -189,9 +195,12 @@ def test_most_messages_take_the_fast_path(tmp_path: Path, monkeypatch: pytest.Mo
             session.append(user(f"{number}"))
             session.append(assistant(f"{number}"), model="m", provider="p", usage={"input_tokens": 1})
             session.append({"role": "user", "content": [{"type": "text", "text": "x"}]})
+            session.append(CALL)
+            session.append(RESULT)
         session.append_many([user("one"), assistant("two")])
+        session.append_many([CALL, RESULT])
         assert not ordinary
-        assert len(list(session.path())) == 19
+        assert len(list(session.path())) == 31
 
 
 def test_messages_at_other_places_take_the_fast_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

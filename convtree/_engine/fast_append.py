@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from convtree._engine import bulk, codec, tree
-from convtree._engine.call_places import results_in
 from convtree._engine.columns import SnapshotDamaged
 from convtree._engine.index_state import Leaf
 from convtree._engine.log import AppendAt
@@ -91,7 +90,6 @@ class Run:
             and not record.pinned
             and record.replaces is None
             and (record.model is None or (at_leaf and self._is_known_model(record)))
-            and not results_in(record)
         )
 
     def _is_known_model(self, record: MessageEntry) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import UNSET
 
+from convtree._engine.call_places import results_in
 from convtree._engine.expected import Expected
 from convtree._engine.json_values import dump_texts
 from convtree._engine.leaf import LEAF, AtLeaf
@@ -28,7 +29,10 @@ _SPEAKERS = ("user", "assistant")  # a text of theirs is a plain message: it is 
 def append_plain(
     client: Client, records: Sequence[EncodedRecord], parent_id: str | AtLeaf, expected: Expected
 ) -> list[Any] | None:
-    """Appends records by the fast path; returns None if that cannot do it. The caller has the lock."""
+    """Appends records by the fast path; returns None if that cannot do it. The caller has the lock.
+
+    Of a chain, only the first may go to a call on another branch.
+    """
     leaf_id = expected.leaf_id if expected else client.leaf_id
     if client.refuses or expected.revision is not UNSET or not isinstance(leaf_id, str):
         return None
@@ -38,7 +42,12 @@ def append_plain(
     if found is None:
         return None
     run, below_id, row = found
-    if not all(run.takes(each.record, row is None) for each in records):
+    results = results_in(records[0].record) if parent_id is LEAF else None
+    if (
+        not all(run.takes(each.record, row is None) for each in records)
+        or (results and client.has_call_elsewhere(results))
+        or client.journal.run is not run  # the log was replaced
+    ):
         return None
     if len(records) == 1:
         one = run.append(records[0].fields[1:-1], below_id, row)
