@@ -22,10 +22,13 @@ from convtree import (
     LeafUncertain,
     MessageEntry,
     Session,
+    SessionClosed,
     SessionFailed,
     SessionNotFound,
     StaleLeaf,
 )
+from convtree._engine.columns import SnapshotDamaged
+from convtree._engine.log import LogReplaced
 from convtree._engine.tree import CHAINS, COLUMN_TYPES
 from convtree._engine.write_batch import WriteBatch
 from convtree._logs.jsonl import JsonlLog
@@ -229,6 +232,8 @@ def test_messages_at_other_places_take_the_fast_path(tmp_path: Path, monkeypatch
         with pytest.raises(EntryNotFound):
             session.branch("x")
         assert contents(session)[-1] == "here"
+    with pytest.raises(SessionClosed):
+        session.branch(first)
 
 
 @pytest.mark.no_cover
@@ -322,6 +327,25 @@ def test_another_writer_before_a_move(tmp_path: Path) -> None:
         other.refresh()
         assert other.leaf_id == session.leaf_id
         assert facts(other)[2:] == facts(session)[2:]
+
+
+@pytest.mark.parametrize("problem", [SnapshotDamaged, LogReplaced])
+def test_a_parent_that_the_index_cannot_find(
+    problem: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is read again, and the message goes the ordinary way."""
+
+    def fails(_: str) -> int:
+        raise problem
+
+    with Session.open(tmp_path / "s.jsonl", durability="process") as session:
+        first = session.append(user("one"))
+        session.append(user("two"))
+        monkeypatch.setattr(session._journal.index, "node", fails)
+        assert session.append(user("below"), parent_id=first).parent_id == first.id
+        monkeypatch.setattr(session._journal.index, "node", fails)
+        session.branch(first)
+        assert session.append(user("here")).parent_id == first.id
 
 
 def test_an_expected_leaf_is_that_of_the_log(tmp_path: Path) -> None:

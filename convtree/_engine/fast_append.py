@@ -114,18 +114,19 @@ class Run:
         leaf_id, start, length, crc, _, _ = added[-1]
         start += length + 1
         length = len(members) + _ENVELOPE_BYTES
-        if parent_id == leaf_id:
-            row = None
-        elif row is None or parent_id is None:
-            return None
-        else:
-            self._has_moves = True
+        is_leaf = parent_id == leaf_id
         if (
-            len(added) > self._limit  # `room`, flat
+            parent_id is None
+            or (row is None and not is_leaf)
+            or len(added) > self._limit  # `room`, flat
             or start + length > self._limit_end
             or length > codec.LINE_LIMIT
         ):
             return None
+        if is_leaf:
+            row = None
+        else:
+            self._has_moves = True
         id = self._id_source()
         time = timestamp(self._clock)
         line, crc = codec.message_line(id, parent_id, time, members, crc)
@@ -157,16 +158,20 @@ class Run:
         leaf_id, start, length, crc, _, _ = added[-1]
         begin = start = start + length + 1
         longest = max(map(len, messages)) + _ENVELOPE_BYTES
-        if parent_id == leaf_id:
-            row = None
-        elif row is None or parent_id is None:
-            return None
-        else:
-            self._has_moves = True
-        if len(messages) > self.room or longest > codec.LINE_LIMIT:
+        is_leaf = parent_id == leaf_id
+        if (
+            parent_id is None
+            or (row is None and not is_leaf)
+            or len(messages) > self.room
+            or longest > codec.LINE_LIMIT
+        ):
             return None
         if start + sum(map(len, messages)) + (len(messages) + 1) * _ENVELOPE_BYTES > self._limit_end:
             return None
+        if is_leaf:
+            row = None
+        else:
+            self._has_moves = True
         time = timestamp(self._clock)
         is_group = self._marks_groups and len(messages) > 1
         ids = [self._id_source() for _ in range(len(messages) + is_group)]
