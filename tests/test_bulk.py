@@ -29,7 +29,7 @@ from convtree._engine import bulk, codec
 from convtree._engine.columns import PAGE, Column
 from convtree._engine.id_table import IdTable
 from convtree._engine.log_index import Index
-from convtree._engine.tree import COLUMN_TYPES, COMPACTION, EXTENSION_DATA, LINKS, MESSAGE, PINNED, Tree
+from convtree._engine.tree import COLUMN_TYPES, COMPACTION, EXTENSION_DATA, LINKS, MARK, MESSAGE, PINNED, ROOT, Tree
 
 IDS = [f"{number:016x}" for number in range(12)]
 own_ids = st.sampled_from(IDS)
@@ -242,6 +242,27 @@ def test_add_plain_equals_add(pinned: list[bool], parent: int, drawn: list[tuple
     offsets = [100 * (start + number) for number in range(len(found))]
     assert bulk.add_plain(fast.tree, found, parent, offsets, [10] * len(found), data=data) == count
     del fast.ids[start + count :]
+    for rows in (fast, slow):
+        rows.add("next", len(rows.tree) - 1, COMPACTION)
+        rows.add("last", len(rows.tree) - 1)
+    assert fast.columns() == slow.columns()
+
+
+@given(
+    st.lists(st.booleans(), max_size=6), st.lists(st.tuples(st.booleans(), st.integers(-1, 9)), min_size=1, max_size=8)
+)
+def test_add_new_equals_add(pinned: list[bool], added: list[tuple[bool, int]]) -> None:
+    """Also if one is below another of them, and marks lie in between."""
+    fast, slow = Rows(pinned), Rows(pinned)
+    start = len(pinned)
+    found = [f"{2**63 + number:016x}" for number in range(len(added))]
+    kinds = [MARK if is_mark else MESSAGE for is_mark, _ in added]
+    parents = [ROOT if is_mark else min(above, start + number - 1) for number, (is_mark, above) in enumerate(added)]
+    for id, parent, kind in zip(found, parents, kinds, strict=True):
+        slow.add(id, parent, kind)
+    fast.ids += found
+    offsets = [100 * (start + number) for number in range(len(found))]
+    bulk.add_new(fast.tree, found, parents, kinds, offsets, [10] * len(found))
     for rows in (fast, slow):
         rows.add("next", len(rows.tree) - 1, COMPACTION)
         rows.add("last", len(rows.tree) - 1)

@@ -11,19 +11,26 @@ from typing import Any
 import pytest
 from harness.interrupts import Tripwire
 from helpers import assistant, contents, ids, user
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from convtree import (
     CompactionEntry,
+    EntryNotFound,
     Header,
     InvalidMessage,
     LeafUncertain,
+    MessageEntry,
     Session,
+    SessionClosed,
     SessionFailed,
     SessionNotFound,
     StaleLeaf,
 )
+from convtree._engine.columns import SnapshotDamaged
+from convtree._engine.log import LogReplaced
+from convtree._engine.tree import CHAINS, COLUMN_TYPES
+from convtree._engine.write_batch import WriteBatch
 from convtree._logs.jsonl import JsonlLog
 
 
@@ -123,8 +130,63 @@ def test_both_ways_write_the_same_bytes(steps: list[tuple[int, int]]) -> None:
                     assert facts(reader) == facts(fast)
 
 
+def move(session: Session, known: list[str], step: int, number: int) -> None:
+    """One call that asks the index for little or nothing; `known` are the ids of the messages."""
+    some, last = known[number % len(known)], known[-1]
+    acts: list[Callable[[], object]] = [
+        lambda: session.append(user(f"said {number}")),
+        lambda: session.append(user(f"below {number}"), parent_id=some),
+        lambda: session.append_many(messages(number), parent_id=some),
+        lambda: session.branch(some),
+        lambda: session.branch(last),
+        lambda: session.append({"role": "user", "content": [{"type": "text", "text": "x"}]}, parent_id=last),
+        lambda: session.append(assistant("answered"), model=f"m{number % 2}", provider="p"),
+        lambda: session.append(assistant("below"), model="m1", provider="p", parent_id=session.entry(some)),
+        lambda: session.label(some, "a label"),
+        lambda: session.append(user("below"), parent_id="a label") if session.labels else None,
+        lambda: session.branch("a label") if session.labels else None,
+        lambda: session.branch(None) if number % 5 == 0 else None,
+        lambda: session.append(CALL),
+        lambda: session.append(RESULT),
+        lambda: session.append(RESULT, parent_id=some),
+        lambda: session.append_many([RESULT, user("then")]),
+    ]
+    made = acts[step % len(acts)]()
+    known += ids(made) if isinstance(made, list) else [made.id] if isinstance(made, MessageEntry) else []
+
+
+@given(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 99)), max_size=60))
+@example([(12, 0), (13, 0), (3, 0), (13, 0), (15, 0)])  # a result, and results whose call is on another branch
+@example([(6, 1), (7, 0)])  # the model of the leaf, below another entry
+@example([(6, 1), (3, 0), (6, 1)])  # after the leaf has moved
+@example([(6, 1), (1, 0), (8, 0), (6, 1)])  # and the index has seen it
+@example([(2, 3), (3, 1), (2, 5), (0, 0)])
+def test_messages_at_many_places(steps: list[tuple[int, int]]) -> None:
+    """The index gets them together, and is then that of a scan."""
+    with TemporaryDirectory() as directory:
+        fast_path, other_path = Path(directory, "fast.jsonl"), Path(directory, "other.jsonl")
+        fast, other = opened(fast_path, JsonlLog, numbered()), opened(other_path, OrdinaryLog, numbered())
+        with fast, other:
+            for session in (fast, other):
+                known = ids(session.append_many([user("one"), assistant("two"), user("three")]))
+                for step, number in steps:
+                    move(session, known, step, number)
+            assert fast_path.read_bytes() == other_path.read_bytes()
+            assert columns(fast) == columns(other)
+            assert facts(fast) == facts(other)
+            with Session.open(fast_path, mode="r", strict=True) as reader:
+                assert columns(fast) == columns(reader)
+                assert facts(fast) == facts(reader)
+
+
+def columns(session: Session) -> dict[str, list[int]]:
+    """The tree of a session, without what is made when somebody asks for an ancestor."""
+    found = session._journal.index.tree.columns
+    return {name: list(found[name]) for name in COLUMN_TYPES if name not in CHAINS}
+
+
 def test_most_messages_take_the_fast_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user's text, a reply with the model that is known, and blocks; the index gets them when it is asked."""
+    """A user's text, a reply with the model that is known, blocks, calls and results."""
     ordinary: list[object] = []
     monkeypatch.setattr(JsonlLog, "append", lambda *arguments: ordinary.append(arguments))
     with Session.open(tmp_path / "a.jsonl", durability="process", mode="a") as session:
@@ -136,9 +198,42 @@ def test_most_messages_take_the_fast_path(tmp_path: Path, monkeypatch: pytest.Mo
             session.append(user(f"{number}"))
             session.append(assistant(f"{number}"), model="m", provider="p", usage={"input_tokens": 1})
             session.append({"role": "user", "content": [{"type": "text", "text": "x"}]})
+            session.append(CALL)
+            session.append(RESULT)
         session.append_many([user("one"), assistant("two")])
+        session.append_many([CALL, RESULT])
         assert not ordinary
-        assert len(list(session.path())) == 19
+        assert len(list(session.path())) == 31
+
+
+def test_messages_at_other_places_take_the_fast_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A move of the leaf is a line of its own."""
+    with Session.open(tmp_path / "a.jsonl", durability="process") as session:
+        first, second = session.append_many([user("first"), assistant("second")])
+        session.label(first, "start")
+        session.append(user("third"))
+        monkeypatch.setattr(WriteBatch, "__init__", lambda *_: pytest.fail("planned"))
+        assert session.append(user("below"), parent_id="start").parent_id == first.id
+        for place in (first, second.id):
+            assert session.append(user("below"), parent_id=place).parent_id in (first.id, second.id)
+            session.branch(place)
+            leaf_id = session.leaf_id
+            assert leaf_id in (first.id, second.id)
+            assert session.append(user("here")).parent_id == leaf_id
+        blocks = session.append({"role": "user", "content": [{"type": "text", "text": "x"}]}, parent_id=first)
+        assert blocks.parent_id == first.id
+        chain = session.append_many([user("one"), assistant("two")], parent_id=second)
+        assert [each.parent_id for each in chain] == [second.id, chain[0].id]
+        session.branch(blocks)  # the index has it only now
+        assert session.append(user("here")).parent_id == blocks.id
+        monkeypatch.undo()
+        with pytest.raises(EntryNotFound):
+            session.append(user("nowhere"), parent_id="x")
+        with pytest.raises(EntryNotFound):
+            session.branch("x")
+        assert contents(session)[-1] == "here"
+    with pytest.raises(SessionClosed):
+        session.branch(first)
 
 
 @pytest.mark.no_cover
@@ -163,13 +258,40 @@ def test_an_append_that_is_interrupted_anywhere(within: str, error: type[BaseExc
             assert ids(session.path()) == ids(Session.open(path, mode="r", strict=True).path())
 
 
-def interruptions(act: Callable[[], object], within: str, error: type[BaseException]) -> Iterator[int]:
-    """Calls `act` and interrupts it at an instruction of a module: at every fifth that it runs."""
+@pytest.mark.no_cover
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Alarm])
+@pytest.mark.parametrize("within", ["_engine/fast_append.py", "_session/fast_appending.py"])
+def test_a_move_that_is_interrupted_anywhere(within: str, error: type[BaseException], tmp_path: Path) -> None:
+    """Wherever it is: the log stays whole, has what was returned, and the session agrees with it."""
+    path = tmp_path / "s.jsonl"
+    with Session.open(path, durability="process", on_stale="rebase") as session:
+        first, second = session.append_many([user("first"), assistant("second")])
+        returned = {first.id, second.id}
+
+        def moves() -> None:
+            returned.add(session.append(user("below"), parent_id=first).id)
+            session.branch(second)
+            returned.add(session.append(user("here")).id)
+            returned.update(ids(session.append_many([user("one"), assistant("two")], parent_id=first)))
+            session.tip(first)
+
+        for _ in interruptions(moves, within, error, each=20):
+            with Session.open(path, mode="r", strict=True) as reader:
+                assert returned <= set(ids(record for _, record in reader.records()))
+            session.append(user("after"))
+            session.refresh()  # an interrupted call may have written what the session has not seen
+            with Session.open(path, mode="r", strict=True) as reader:
+                assert facts(reader) == facts(session)
+                assert columns(reader) == columns(session)
+
+
+def interruptions(act: Callable[[], object], within: str, error: type[BaseException], each: int = 5) -> Iterator[int]:
+    """Calls `act` and interrupts it at an instruction of a module: at every fifth that it runs, or at fewer."""
     counting = Tripwire(error)
     counting.run(act)
     numbers = [seen[0] for (code, _), seen in counting.seen.items() if code.co_filename.endswith(within)]
     assert numbers
-    for number in numbers[::5]:
+    for number in numbers[::each]:
         try:
             Tripwire(error, number).run(act)
         except error:
@@ -189,6 +311,41 @@ def test_another_writer_in_between(tmp_path: Path) -> None:
         session.refresh()
         session.append(user("four"))
         assert contents(session) == ["one", "two", "three", "four"]
+
+
+def test_another_writer_before_a_move(tmp_path: Path) -> None:
+    """A move needs no leaf that was seen, so it goes the ordinary way."""
+    path = tmp_path / "s.jsonl"
+    with Session.open(path, durability="process") as session, Session.open(path, on_stale="rebase") as other:
+        first = session.append(user("one"))
+        session.append(user("two"))
+        other.append(user("theirs"))
+        session.branch(first)
+        assert session.append(user("here")).parent_id == first.id
+        other.append(user("theirs"))
+        assert session.append(user("below"), parent_id=first).parent_id == first.id
+        other.refresh()
+        assert other.leaf_id == session.leaf_id
+        assert facts(other)[2:] == facts(session)[2:]
+
+
+@pytest.mark.parametrize("problem", [SnapshotDamaged, LogReplaced])
+def test_a_parent_that_the_index_cannot_find(
+    problem: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is read again, and the message goes the ordinary way."""
+
+    def fails(_: str) -> int:
+        raise problem
+
+    with Session.open(tmp_path / "s.jsonl", durability="process") as session:
+        first = session.append(user("one"))
+        session.append(user("two"))
+        monkeypatch.setattr(session._journal.index, "node", fails)
+        assert session.append(user("below"), parent_id=first).parent_id == first.id
+        monkeypatch.setattr(session._journal.index, "node", fails)
+        session.branch(first)
+        assert session.append(user("here")).parent_id == first.id
 
 
 def test_an_expected_leaf_is_that_of_the_log(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ function in the first column needs the same change to its twin. `tests/test_bulk
     codec.verify_seal                           all_seals_valid
     codec.read_envelope                         read_entry_envelopes
     Index.scan, a line that continues the leaf  plain_run
-    Tree.add                                    add_plain
+    Tree.add                                    add_plain, and add_new for records that were just written
     IdTable.find and IdTable.add                add_ids
     id_table.hash_of                            hashes_of
     Index.scan                                  Index.add_written, of records that were just written
@@ -140,18 +140,16 @@ def add_plain(
     lengths: Sequence[int],
     *,
     data: Sequence[int] = (),
-    are_new: bool = False,
 ) -> int:
     """Adds plain entries, the first below the row `parent`, each other below the one before, while ids are new.
 
-    `data` has the numbers of those that are extension data, in order. With `are_new`, ids are not looked for in the
-    table of a snapshot. Returns how many were added.
+    `data` has the numbers of those that are extension data, in order. Returns how many were added.
     """
     row = len(tree)
     links = tree.links_below(parent)
     tree.offsets.tail.extend(offsets)  # before the ids: if one comes twice, `same_id` reads the first one's line
     tree.lengths.tail.extend(lengths)
-    count = add_ids(tree.ids, ids, row, are_new=are_new)
+    count = add_ids(tree.ids, ids, row)
     if count < len(offsets):
         del tree.offsets.tail[count - len(offsets) :], tree.lengths.tail[count - len(offsets) :]
     if count:
@@ -179,6 +177,28 @@ def _add_data_links(tree: Tree, rows: Sequence[int], links: int) -> range:
         column.tail.extend(repeat(column[links], len(rows)))
     tree.extension_data.tail.extend(rows)
     return range(first, first + len(rows))
+
+
+def add_new(
+    tree: Tree,
+    ids: Sequence[str],
+    parents: Sequence[int],
+    kinds: Sequence[int],
+    offsets: Sequence[int],
+    lengths: Sequence[int],
+) -> None:
+    """Adds plain messages and marks with new ids, which are not looked for in the table of a snapshot."""
+    row, links = len(tree), list[int]()
+    for parent in parents:
+        links.append(links[parent - row] if parent >= row else tree.links_below(parent))
+    tree.offsets.tail.extend(offsets)
+    tree.lengths.tail.extend(lengths)
+    add_ids(tree.ids, ids, row, are_new=True)
+    tree.kinds.tail.extend(kinds)
+    tree.parents.tail.extend(parents)
+    tree.links.tail.extend(links)
+    tree.newest_links = links[-1]
+    tree.size = row + len(ids)
 
 
 def add_ids(table: IdTable, ids: Sequence[str], row: int, *, are_new: bool = False) -> int:

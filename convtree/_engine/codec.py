@@ -90,6 +90,11 @@ def message_line(id: str, parent_id: str, timestamp: str, members: bytes, prev: 
     return chained + end, crc32(end, crc)
 
 
+def leaf_line(id: str, target_id: str, timestamp: str, prev: int) -> tuple[bytes, int]:
+    """Makes the line of a leaf mark as `message_line` does that of a message."""
+    return seal_line(f'{{"id":"{id}","type":"leaf","timestamp":"{timestamp}","target_id":"{target_id}"'.encode(), prev)
+
+
 class Seal(msgspec.Struct, frozen=True, gc=False):
     """The seal of a verified line: its `prev`, and the CRC of the whole line, which the next line repeats as `prev`."""
 

@@ -1,11 +1,13 @@
-"""The fast path of appends: plain messages, each of which continues the one before. Pure; it calls the log.
+"""The fast path of appends: plain messages, and moves of the leaf. Pure; it calls the log.
 
 An ordinary append plans its lines under the log's lock, because the plan depends on what others wrote (`write_batch`).
 A plain message needs no plan: it has a fresh id, refers to nothing, and its parent is known. So its line is made
 before the lock, and the log takes it only if it still ends where the last one did. If anything is not as usual, nothing
 is written, and the append goes the ordinary way. Both ways write the same bytes.
 
-The index gets these messages later, all at once (`settle`): when somebody asks for it, or when the run is full.
+A plain message may also be below another entry that the index has, and a leaf mark may move the leaf to such an entry.
+
+The index gets these lines later, all at once (`settle`): when somebody asks for it, or when the run is full.
 
 An append changes the state by one call of C, so an exception from a signal handler finds all of it done, or nothing.
 """
@@ -15,8 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from convtree._engine import bulk, codec
-from convtree._engine.call_places import results_in
+from convtree._engine import bulk, codec, tree
 from convtree._engine.columns import SnapshotDamaged
 from convtree._engine.index_state import Leaf
 from convtree._engine.log import AppendAt
@@ -28,19 +29,23 @@ if TYPE_CHECKING:
 
 _ENVELOPE_BYTES = 512  # more than a line has around the fields of its message
 
-Line = tuple[str, int, int, int]
-"""A line of a log: the id of its record, its position and length, and its CRC."""
+Line = tuple[str, int, int, int, int | None, str | None]
+"""A line of a log: the leaf's id once it is written, its position and length, and its CRC.
+
+Then the row that it goes to: that of the parent of a message, or of the target of a leaf mark. None for a message that
+continues the leaf. Last the id of a leaf mark; None for a message.
+"""
 
 
 class Run:
-    """Plain messages at the end of a log whose index lacks them. The first is below `parent`, an entry of the index.
+    """Plain messages and leaf marks at the end of a log whose index lacks them.
 
     There are at most `limit` of them, and the log ends before `limit_end`.
     """
 
     __slots__ = (
-        *("_added", "_append_at", "_clock", "_id_source", "_index"),
-        *("_limit", "_limit_end", "_marks_groups", "_parent"),
+        *("_added", "_append_at", "_clock", "_has_moves", "_id_source"),
+        *("_index", "_limit", "_limit_end", "_marks_groups"),
     )
 
     def __init__(
@@ -51,7 +56,6 @@ class Run:
         clock: Clock,
         id_source: IdSource,
         *,
-        parent: Leaf,
         limit: int,
         limit_end: int,
     ) -> None:
@@ -61,15 +65,15 @@ class Run:
         self._clock = clock
         self._id_source = id_source
         state = index.state
-        #: the messages that the index lacks, behind the last line that it has
-        self._added: list[Line] = [(cast(str, parent.id), state.end - 1, 0, state.last_crc)]
-        self._parent = parent
+        #: the lines that the index lacks, behind the last line that it has
+        self._added: list[Line] = [(cast(str, state.leaf.id), state.end - 1, 0, state.last_crc, None, None)]
+        self._has_moves = False  # set before a line is written that goes to another place than the leaf
         self._limit = limit
         self._limit_end = limit_end
 
     @property
     def unsettled(self) -> int:
-        """How many messages the index lacks."""
+        """How many records the index lacks."""
         return len(self._added) - 1
 
     @property
@@ -77,29 +81,28 @@ class Run:
         """How many more messages it takes, if they are not long."""
         return self._limit - self.unsettled
 
-    def takes(self, record: Record) -> bool:
-        """Returns whether a record is a plain message: it changes nothing but the leaf, and its place is the leaf."""
+    def takes(self, record: Record, at_leaf: bool) -> bool:
+        """Returns whether a record, which goes to the leaf or elsewhere, changes nothing but the leaf."""
         return (
             isinstance(record, MessageEntry)
             and record.id == ""
             and record.visible_to == "all"
             and not record.pinned
             and record.replaces is None
-            and (record.model is None or self._is_known_model(record))
-            and not results_in(record)
+            and (record.model is None or (at_leaf and self._is_known_model(record)))
         )
 
     def _is_known_model(self, record: MessageEntry) -> bool:
-        """Returns whether the model of a message is that of its parent, so that the index need not know it."""
-        index = self._index
-        return index.is_leaf_model(record.provider, record.model) and self._parent == index.state.leaf
+        """Returns whether the model of a message is that at the leaf, so that the index need not know it."""
+        return not self._has_moves and self._index.is_leaf_model(record.provider, record.model)
 
-    def append(self, members: bytes, leaf_id: str | None) -> tuple[str, str, str] | None:
+    def append(self, members: bytes, parent_id: str | None, row: int | None = None) -> tuple[str, str, str] | None:
         """Appends a message that the run takes.
 
         Args:
             members: its fields, as `codec.encode_fields` makes them, without the braces.
-            leaf_id: the leaf that the session has seen.
+            parent_id: the entry to append below.
+            row: the row of that entry, see `Journal.row_of`; None if it must be the leaf.
 
         Returns:
             The entry's id, parent and timestamp; None if nothing was written.
@@ -108,34 +111,67 @@ class Run:
             OSError: the write failed; no line was added, or the log is failed.
         """
         added = self._added
-        parent_id, start, length, crc = added[-1]
+        leaf_id, start, length, crc, _, _ = added[-1]
         start += length + 1
         length = len(members) + _ENVELOPE_BYTES
+        is_leaf = parent_id == leaf_id
         if (
-            parent_id != leaf_id
+            parent_id is None
+            or (row is None and not is_leaf)
             or len(added) > self._limit  # `room`, flat
             or start + length > self._limit_end
             or length > codec.LINE_LIMIT
         ):
             return None
+        if is_leaf:
+            row = None
+        else:
+            self._has_moves = True
         id = self._id_source()
         time = timestamp(self._clock)
         line, crc = codec.message_line(id, parent_id, time, members, crc)
         if (self._id_source is not random_id and self._is_taken(id)) or not self._append_at(start, line + b"\n"):
             return None
-        added.append((id, start, len(line), crc))
+        added.append((id, start, len(line), crc, row, None))
         return id, parent_id, time
 
-    def append_many(self, messages: Sequence[bytes], leaf_id: str | None) -> list[tuple[str, str, str]] | None:
+    def move_leaf(self, target_id: str, row: int) -> bool:
+        """Appends a mark that the leaf is at another entry, whose row is `row`; returns whether it did."""
+        added = self._added
+        leaf_id, start, length, crc, _, _ = added[-1]
+        start += length + 1
+        if leaf_id == target_id or len(added) > self._limit or start + _ENVELOPE_BYTES > self._limit_end:
+            return False
+        self._has_moves = True
+        id = self._id_source()
+        line, crc = codec.leaf_line(id, target_id, timestamp(self._clock), crc)
+        if (self._id_source is not random_id and self._is_taken(id)) or not self._append_at(start, line + b"\n"):
+            return False
+        added.append((target_id, start, len(line), crc, row, id))
+        return True
+
+    def append_many(
+        self, messages: Sequence[bytes], parent_id: str | None, row: int | None = None
+    ) -> list[tuple[str, str, str]] | None:
         """Appends messages, at least one, as a chain with one write: see `append`."""
         added = self._added
-        parent_id, start, length, crc = added[-1]
+        leaf_id, start, length, crc, _, _ = added[-1]
         begin = start = start + length + 1
         longest = max(map(len, messages)) + _ENVELOPE_BYTES
-        if parent_id != leaf_id or len(messages) > self.room or longest > codec.LINE_LIMIT:
+        is_leaf = parent_id == leaf_id
+        if (
+            parent_id is None
+            or (row is None and not is_leaf)
+            or len(messages) > self.room
+            or longest > codec.LINE_LIMIT
+        ):
             return None
         if start + sum(map(len, messages)) + (len(messages) + 1) * _ENVELOPE_BYTES > self._limit_end:
             return None
+        if is_leaf:
+            row = None
+        else:
+            self._has_moves = True
         time = timestamp(self._clock)
         is_group = self._marks_groups and len(messages) > 1
         ids = [self._id_source() for _ in range(len(messages) + is_group)]
@@ -150,9 +186,9 @@ class Run:
             line, crc = codec.message_line(id, parent_id, time, members, crc)
             lines.append(line)
             placed.append((id, parent_id, time))
-            new.append((id, start, len(line), crc))
+            new.append((id, start, len(line), crc, row, None))
             start += len(line) + 1
-            parent_id = id
+            parent_id, row = id, None
         lines.append(b"")
         if not self._append_at(begin, b"\n".join(lines)):
             return None
@@ -162,20 +198,27 @@ class Run:
     def _is_taken(self, id: str) -> bool:
         """Returns whether a record has this id. Not asked for random ids: 64 random bits do not come twice."""
         try:
-            return any(id == other for other, *_ in self._added) or self._index.is_taken(id)
+            return any(id in (line[0], line[-1]) for line in self._added) or self._index.is_taken(id)
         except SnapshotDamaged:
             return True  # the ordinary way reads the log instead
 
     def settle(self) -> None:
         """Gives the index what it lacks. If that is interrupted, the index must be made anew."""
         index, state, added = self._index, self._index.state, self._added
-        ids, starts, lengths, crcs = map(list, zip(*added[1:], strict=True))
+        ids, starts, lengths, crcs, rows, marks = map(list, zip(*added[1:], strict=True))
         ends = [state.end, *(start + length + 1 for start, length in zip(starts, lengths, strict=True))]
         groups = sum(start != end for start, end in zip(starts, ends, strict=False))  # a group mark lies in between
-        bulk.add_plain(index.tree, ids, self._parent.row, starts, lengths, are_new=True)
-        index.move_leaf(Leaf(len(index.tree) - 1, ids[-1]), known_model=self._parent == state.leaf)
-        self._parent = state.leaf
+        leaf_row, parents, kinds = state.leaf.row, list[int](), list[int]()
+        for number, (row, mark) in enumerate(zip(rows, marks, strict=True), len(index.tree)):
+            parents.append(tree.ROOT if mark else leaf_row if row is None else row)
+            kinds.append(tree.MARK if mark else tree.MESSAGE)
+            leaf_row = row if mark else number
+        record_ids = [mark or id for mark, id in zip(marks, ids, strict=True)]
+        bulk.add_new(index.tree, record_ids, parents, kinds, starts, lengths)
+        known_model = all(row is None for row in rows)
+        index.move_leaf(Leaf(leaf_row, ids[-1]), known_model=known_model)
         state.lines += len(ids) + groups
         state.last_crc = crcs[-1]
         state.end = ends[-1]
         self._added = added[-1:]
+        self._has_moves = False

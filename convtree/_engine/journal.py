@@ -249,30 +249,33 @@ class Journal:
             return self.begin_run()
         return self.run or self.begin_run()
 
-    def run_below(self, id: str) -> Run | None:
-        """Returns a run whose first message is below an entry; None if there is no such entry, or as `run_for`."""
-        row = None
+    def row_of(self, id: str) -> int | None:
+        """Returns the row of an entry, for the run; None if there is no such entry, or the log must be looked at."""
         try:
-            row = self.index.node(id) if self._append_at is not None else None
+            row = self._index.node(id)
+            if row is None and self.run is not None and self.run.unsettled:
+                row = self.index.node(id)
+            if row is not None:
+                self._index.tree.links_below(row)  # fetched now, because `settle` must not fail
+            return row
         except LogReplaced:
             self.read_replaced()
         except SnapshotDamaged:
             self.rescan()
-        return None if row is None else self.begin_run(Leaf(row, id))
+        return None
 
-    def begin_run(self, parent: Leaf | None = None) -> Run | None:
-        """Makes a run below an entry, or below the leaf; None if the next append must look at more."""
+    def begin_run(self) -> Run | None:
+        """Makes a run; None if the next append must look at more."""
         self.run = None
         if self._append_at is None or self._unsaved_loss or self.index_is_partial:
             return None
         index, state = self._index, self._index.state
         if index.sealed_from != 0 or index.header is None or state.findings or state.read_only is not None:
             return None
-        parent = parent or state.leaf
-        if parent.id is None or state.leaf_uncertain_because is not None:
+        if state.leaf.id is None or state.leaf_uncertain_because is not None:
             return None
         try:
-            index.tree.links_below(parent.row)  # fetched now, because `settle` must not fail
+            index.tree.links_below(state.leaf.row)  # fetched now, because `settle` must not fail
         except SnapshotDamaged:
             return None
         half = save_points.units_left((len(index.tree), state.end)) // 2  # rows and bytes grow at the same time
@@ -282,7 +285,6 @@ class Journal:
             not self._append_is_atomic,
             self.clock,
             self.id_source,
-            parent=parent,
             limit=min(_LONGEST_RUN, half),
             limit_end=state.end + half * save_points.UNIT_BYTES,
         )

@@ -27,6 +27,8 @@ from convtree._session.client import Client, HasClient, check_on_stale, naming_i
 E = TypeVar("E", bound=Entry)
 F = TypeVar("F", bound=Callable[..., Any])
 
+_PLACE = {"parent_id"}
+
 
 class Appendable(HasClient, Protocol):
     """The part of a session that this module needs, and that a method of `convtree.aio` asks for."""
@@ -191,18 +193,33 @@ def append(
     )[0]
 
 
-def texts_first(method: F, attempt: Callable[[Client, Any], Any], kinds: Collection[type]) -> F:
-    """Makes `append` or `append_many` try the fast path before its arguments are checked, if it is given no other."""
+def texts_first(method: F, attempt: Callable[..., Any], kinds: Collection[type]) -> F:
+    """Makes `append` or `append_many` try the fast path before its arguments are checked.
+
+    That is, if it is given only what to append, and perhaps the parent.
+    """
 
     @wraps(method)
     def append(self: Appendable, *items: Any, **options: Any) -> Any:
-        if not options and len(items) == 1 and items[0].__class__ in kinds:
-            appended = attempt(self._client, items[0])
+        if len(items) == 1 and items[0].__class__ in kinds and (not options or options.keys() == _PLACE):
+            appended = attempt(self._client, items[0], **options)
             if appended is not None:
                 return appended
         return method(self, *items, **options)
 
     return cast(F, append)
+
+
+def move_first(method: F, attempt: Callable[[Client, Any], bool]) -> F:
+    """Makes `branch` try the fast path before its arguments are checked, if it is given only the entry."""
+
+    @wraps(method)
+    def branch(self: HasClient, *entries: Any, **options: Any) -> Any:
+        if not options and len(entries) == 1 and attempt(self._client, entries[0]):
+            return None
+        return method(self, *entries, **options)
+
+    return cast(F, branch)
 
 
 def append_many(

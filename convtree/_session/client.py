@@ -13,6 +13,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from convtree._engine import codec
+from convtree._engine.call_places import call_elsewhere
 from convtree._engine.columns import SnapshotDamaged
 from convtree._engine.expected import ANYTHING, Expected
 from convtree._engine.intents import AddMark, Append, Intent
@@ -32,6 +33,7 @@ from convtree._session.view import SessionView
 
 if TYPE_CHECKING:
     from convtree._engine.redact import Redact
+    from convtree._messages.parts import Result
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -172,6 +174,12 @@ class Client(Uncopyable, ForkAware):
         return index.record_with(id)
 
     @locked
+    def has_call_elsewhere(self, results: Sequence[Result]) -> bool:
+        """Returns whether results at the log's leaf would go to a call on another branch."""
+        index = self.journal.index
+        return call_elsewhere(index, results, index.state.leaf.row) is not None
+
+    @locked
     def last_records(self) -> list[str]:
         """Returns the ids of the last records, in log order."""
         return self.journal.last_records()
@@ -206,7 +214,10 @@ class Client(Uncopyable, ForkAware):
 
     @locked
     def _id_named(self, text: str) -> str:
-        return self.journal.index.id_named(text)
+        journal = self.journal
+        if not journal.scanned.labels.ids(text):  # the messages that it lacks have none
+            return text
+        return journal.index.id_named(text)
 
     def encode(self, record: Record) -> EncodedRecord:
         """Redacts, checks and encodes a record."""

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import UNSET
 
+from convtree._engine.call_places import results_in
 from convtree._engine.expected import Expected
 from convtree._engine.json_values import dump_texts
 from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.write_batch import EncodedRecord
-from convtree._model.entries import MessageEntry
-from convtree._model.interrupts import Unlocking, release
+from convtree._model.entries import Entry, MessageEntry
+from convtree._model.interrupts import Unlocking, is_owned, release
 
 if TYPE_CHECKING:
+    from convtree._engine.fast_append import Run
     from convtree._session.client import Client
 
 _SPEAKERS = ("user", "assistant")  # a text of theirs is a plain message: it is not pinned, and brings no result
@@ -27,26 +29,32 @@ _SPEAKERS = ("user", "assistant")  # a text of theirs is a plain message: it is 
 def append_plain(
     client: Client, records: Sequence[EncodedRecord], parent_id: str | AtLeaf, expected: Expected
 ) -> list[Any] | None:
-    """Appends records by the fast path; returns None if that cannot do it. The caller has the lock."""
+    """Appends records by the fast path; returns None if that cannot do it. The caller has the lock.
+
+    Of a chain, only the first may go to a call on another branch.
+    """
     leaf_id = expected.leaf_id if expected else client.leaf_id
     if client.refuses or expected.revision is not UNSET or not isinstance(leaf_id, str):
         return None
-    if parent_id is LEAF or parent_id == leaf_id:
-        run, parent_id = client.journal.run_for(len(records)), leaf_id
-    elif expected or not isinstance(parent_id, str):
+    if expected and parent_id is not LEAF and parent_id != leaf_id:
         return None
-    else:
-        run = client.journal.run_below(parent_id)
-    if run is None or not all(run.takes(each.record) for each in records):
+    found = _run_below(client, parent_id, len(records), leaf_id)
+    if found is None:
+        return None
+    run, below_id, row = found
+    results = results_in(records[0].record) if parent_id is LEAF else None
+    if (
+        not all(run.takes(each.record, row is None) for each in records)
+        or (results and client.has_call_elsewhere(results))
+        or client.journal.run is not run  # the log was replaced
+    ):
         return None
     if len(records) == 1:
-        one = run.append(records[0].fields[1:-1], parent_id)
+        one = run.append(records[0].fields[1:-1], below_id, row)
         placed = None if one is None else [one]
     else:
-        placed = run.append_many([each.fields[1:-1] for each in records], parent_id)
+        placed = run.append_many([each.fields[1:-1] for each in records], below_id, row)
     if placed is None:
-        if parent_id != leaf_id:
-            client.journal.run = None  # the leaf is not where this run begins
         return None
     client.leaf_id = placed[-1][0]
     return [
@@ -55,7 +63,49 @@ def append_plain(
     ]
 
 
-def append_text(client: Client, message: dict[str, Any]) -> MessageEntry | None:
+def _run_below(
+    client: Client, parent: Any, count: int, leaf_id: str | None
+) -> tuple[Run, str | None, int | None] | None:
+    """Returns a run with room for so many messages, and the id and row of the entry to append them below.
+
+    `parent` is LEAF, an entry, or perhaps the id of one. The row is None for `leaf_id`, the leaf that is expected.
+    Returns None if the append must go the ordinary way.
+    """
+    run = client.journal.run_for(count)
+    if run is None:
+        return None
+    parent_id = leaf_id if parent is LEAF else parent.id if isinstance(parent, Entry) else parent
+    if parent_id == leaf_id:
+        return run, leaf_id, None
+    row = client.journal.row_of(parent_id) if isinstance(parent_id, str) else None
+    return None if row is None else (run, parent_id, row)
+
+
+def move_leaf(client: Client, target: Any) -> bool:
+    """Moves the leaf to another entry, as `branch` does; returns False if that must do it."""
+    if client.refuses:
+        return False
+    lock = client.lock
+    is_nested = is_owned(lock)
+    try:  # as in `append`
+        with lock:
+            found = _run_below(client, target, 1, None)
+            if found is None:
+                return False
+            run, target_id, row = found
+            if target_id is None or row is None or not run.move_leaf(target_id, row):
+                return False
+            client.leaf_id = target_id
+            return True
+    except BaseException:
+        if not is_nested:  # pragma: no branch
+            release(lock)
+        raise
+
+
+def append_text(
+    client: Client, message: dict[str, Any], parent_id: str | Entry | AtLeaf | None = LEAF
+) -> MessageEntry | None:
     """Appends a message of a role and a text, as `append` does; returns None if that must do it.
 
     The fast path of the call that is made most often; see `_engine.fast_append`.
@@ -67,8 +117,12 @@ def append_text(client: Client, message: dict[str, Any]) -> MessageEntry | None:
     is_nested = lock._is_owned()  # type: ignore[attr-defined]
     try:  # as in `append`
         with lock:
-            run = journal.run or journal.begin_run()
-            placed = run.append(members, client.leaf_id) if run is not None else None
+            if parent_id is LEAF:
+                run = journal.run or journal.begin_run()
+                placed = run.append(members, client.leaf_id) if run is not None else None
+            else:
+                found = _run_below(client, parent_id, 1, client.leaf_id)
+                placed = found[0].append(members, found[1], found[2]) if found is not None else None
             if placed is None:
                 return None
             client.leaf_id = placed[0]
@@ -79,7 +133,9 @@ def append_text(client: Client, message: dict[str, Any]) -> MessageEntry | None:
         raise
 
 
-def append_texts(client: Client, messages: Sequence[Any]) -> list[MessageEntry] | None:
+def append_texts(
+    client: Client, messages: Sequence[Any], parent_id: str | Entry | AtLeaf | None = LEAF
+) -> list[MessageEntry] | None:
     """Appends a chain of messages of a role and a text, as `append_text` does one."""
     if not messages or client.redact is not None or client.refuses:
         return None
@@ -90,8 +146,8 @@ def append_texts(client: Client, messages: Sequence[Any]) -> list[MessageEntry] 
             return None
         each_members.append(members)
     with Unlocking(client.lock), client.lock:
-        run = client.journal.run_for(len(messages))
-        placed = run.append_many(each_members, client.leaf_id) if run is not None else None
+        found = _run_below(client, parent_id, len(messages), client.leaf_id)
+        placed = found[0].append_many(each_members, found[1], found[2]) if found is not None else None
         if placed is None:
             return None
         client.leaf_id = placed[-1][0]

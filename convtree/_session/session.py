@@ -225,7 +225,7 @@ class Session(Described, Uncopyable):
     append_many = appending.texts_first(method(appending.append_many), fast_appending.append_texts, {list, tuple})
     set_system = method(appending.set_system)
 
-    branch = method(landing.branch)
+    branch = appending.move_first(method(landing.branch), fast_appending.move_leaf)
     checkout = method(landing.checkout)
     compact = method(landing.compact)
     apply_compaction = method(landing.apply_compaction)
