@@ -23,6 +23,7 @@ import sys
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import repeat
+from operator import itemgetter
 from zlib import crc32
 
 from convtree._engine import codec
@@ -35,6 +36,7 @@ from convtree._model.entries import HIDDEN_FROM_MODEL
 _SEAL = b',"prev":"00000000","crc":"00000000"}'
 _PREV, _LINE_CRC = _SEAL.index(b"0"), _SEAL.rindex(b"0") - 7  # where the digits of both begin
 _CRC = b',"crc":"00000000"}'
+_BODY, _END = itemgetter(slice(None, -18)), itemgetter(slice(-18, None))  # of a line: what its CRC covers, and that CRC
 _64_BITS = 2**64 - 1
 
 
@@ -79,12 +81,12 @@ def all_seals_valid(lines: Sequence[bytes]) -> bool:
 
     Does not check the form of `prev`, so it is only for lines that a scan has verified before.
     """
-    own = list(map(crc32, repeat(b"}"), map(crc32, [line[:-18] for line in lines])))
+    own = list(map(crc32, repeat(b"}"), map(crc32, map(_BODY, lines))))  # one body in memory after the other
     ends = bytearray(_CRC * len(lines))
     digits = _digits(own)
     for place in range(8):
         ends[8 + place :: len(_CRC)] = digits[place::8]
-    return ends == b"".join([line[-18:] for line in lines])
+    return ends == b"".join(map(_END, lines))
 
 
 def read_entry_envelopes(lines: Iterable[bytes]) -> list[Envelope | None]:
