@@ -95,7 +95,13 @@ def test_a_failed_fetch_is_tried_again() -> None:
         raise LookupError
 
     column = Column("i", 5, fetch)
-    for ask in (lambda: column[0], lambda: column.take([4]), lambda: list(column), lambda: list(column.follow(2))):
+    for ask in (
+        lambda: column[0],
+        lambda: column.take([4]),
+        lambda: list(column),
+        lambda: list(column.follow(2)),
+        lambda: column.path_down(2),
+    ):
         with pytest.raises(LookupError):
             ask()
 
@@ -114,6 +120,9 @@ def test_follow_equals_repeated_lookups(persisted: int, tail: int, data: st.Data
             expected.append(at)
             at = parents[at]
         assert list(column.follow(row)) == expected
+        assert column.path_down(row) == expected[::-1]
+        for least in (max(0, row), row // 2 + 1, 1):
+            assert column.path_down(row, least) == [each for each in expected[::-1] if each >= least]
 
 
 @pytest.mark.parametrize("paged", [True, False])
@@ -123,6 +132,8 @@ def test_follow_detects_a_circle(circle: list[int], paged: bool) -> None:
     column, _ = column_of("i", circle if paged else [], [] if paged else circle)
     with pytest.raises(SnapshotDamaged):
         list(column.follow(len(circle) - 1))
+    with pytest.raises(SnapshotDamaged):
+        column.path_down(len(circle) - 1)
 
 
 # --- ids ---

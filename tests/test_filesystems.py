@@ -33,6 +33,9 @@ def test_writing_on_a_network_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         session.append({"role": "user", "content": "Hi"})
     before = log.read_bytes()
     monkeypatch.setattr(filesystems, "type_of", lambda *_: "nfs4")
+    loaded = tmp_path.parent / f"{tmp_path.name}.types"
+    loaded.write_text("nodev\tnfs4\n\text4\n")
+    monkeypatch.setattr(filesystems, "_TYPES", os.fspath(loaded))
     with pytest.raises(OSError, match="allow_network") as caught:
         Session.open(log)
     assert (caught.value.errno, log.read_bytes()) == (errno.ENOTSUP, before)
@@ -44,6 +47,37 @@ def test_writing_on_a_network_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     with Session.open(log, mode="r") as reader, Session.open(log, allow_network=True) as writer:
         assert reader.leaf_id == writer.leaf_id
         writer.append({"role": "assistant", "content": "Hello"})
+
+
+@pytest.mark.parametrize("loaded", ["nodev\tnfs4\n\text4\n", "\text4\n\tgfs2\n", None])
+@pytest.mark.parametrize("major", [0, 8])
+def test_a_mounted_network_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loaded: str | None, major: int
+) -> None:
+    """If Linux has loaded a network file system, or does not say, what is mounted decides."""
+    mounts, types = tmp_path / "mounts", tmp_path / "types"
+    mounts.write_text(f"22 1 {major}:1 / / rw - gfs2 /dev/sda1 rw\n23 1 {major}:2 / / rw - ext4 /dev/sda2 rw\n")
+    if loaded is not None:
+        types.write_text(loaded)
+    monkeypatch.setattr(filesystems, "_MOUNT_TABLE", os.fspath(mounts))
+    monkeypatch.setattr(filesystems, "_TYPES", os.fspath(types))
+    with pytest.raises(OSError, match="gfs2 is a network file system"):
+        filesystems.refuse_network(tmp_path / "log.jsonl", os.makedev(major, 1))
+    filesystems.refuse_network(tmp_path / "log.jsonl", os.makedev(major, 2))
+
+
+def test_without_loaded_networks_only_devices_without_a_disk_are_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk has a major number. `fuse` is one type with many names, on no disk."""
+    mounts, types = tmp_path / "mounts", tmp_path / "types"
+    types.write_text("nodev\tfuse\n\text4\n")
+    mounts.write_text("22 1 0:44 / / rw - fuse.sshfs host: rw\n")
+    monkeypatch.setattr(filesystems, "_MOUNT_TABLE", os.fspath(mounts))
+    monkeypatch.setattr(filesystems, "_TYPES", os.fspath(types))
+    filesystems.refuse_network(tmp_path / "log.jsonl", os.makedev(8, 1))
+    with pytest.raises(OSError, match=r"fuse\.sshfs is a network file system"):
+        filesystems.refuse_network(tmp_path / "log.jsonl", os.makedev(0, 44))
 
 
 def test_without_mountinfo_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -752,6 +752,11 @@ class Counted:
             self._looked.append(each)
             yield each
 
+    def path_down(self, row: int, least: int) -> list[int]:
+        found: list[int] = self._column.path_down(row, least)
+        self._looked += found
+        return found
+
 
 def test_a_pinned_message_below_others_can_be_replaced(session: Session) -> None:
     """The others stay pinned, on this path and on that of the message."""

@@ -24,6 +24,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import repeat
+from operator import itemgetter
 from zlib import crc32
 
 from convtree._engine import codec
@@ -36,6 +37,7 @@ from convtree._model.entries import HIDDEN_FROM_MODEL
 _SEAL = b',"prev":"00000000","crc":"00000000"}'
 _PREV, _LINE_CRC = _SEAL.index(b"0"), _SEAL.rindex(b"0") - 7  # where the digits of both begin
 _CRC = b',"crc":"00000000"}'
+_BODY, _END = itemgetter(slice(None, -18)), itemgetter(slice(-18, None))  # of a line: what its CRC covers, and that CRC
 _64_BITS = 2**64 - 1
 
 
@@ -46,8 +48,8 @@ def verify_chain(lines: Sequence[bytes], prev: int) -> tuple[int, int]:
     """
     if not lines:
         return 0, prev
-    crcs = list(map(crc32, [line[:-18] for line in lines]))
-    wholes = list(map(crc32, [line[-18:] for line in lines], crcs))
+    crcs = list(map(crc32, map(_BODY, lines)))  # one body in memory after the other
+    wholes = list(map(crc32, map(_END, lines), crcs))
     ends = [line[-36:] for line in lines]
     expected = _seals([prev, *wholes[:-1]], list(map(crc32, repeat(b"}"), crcs)))
     good = len(lines)
@@ -80,12 +82,12 @@ def all_seals_valid(lines: Sequence[bytes]) -> bool:
 
     Does not check the form of `prev`, so it is only for lines that a scan has verified before.
     """
-    own = list(map(crc32, repeat(b"}"), map(crc32, [line[:-18] for line in lines])))
+    own = list(map(crc32, repeat(b"}"), map(crc32, map(_BODY, lines))))
     ends = bytearray(_CRC * len(lines))
     digits = _digits(own)
     for place in range(8):
         ends[8 + place :: len(_CRC)] = digits[place::8]
-    return ends == b"".join([line[-18:] for line in lines])
+    return ends == b"".join(map(_END, lines))
 
 
 def read_entry_envelopes(lines: Iterable[bytes]) -> list[Envelope | None]:
@@ -99,7 +101,7 @@ def read_entry_envelopes(lines: Iterable[bytes]) -> list[Envelope | None]:
         except DECODE_ERRORS:
             envelopes.append(None)
     ids = "".join([each.id for each in envelopes if each is not None])
-    if not (ids.isalnum() and ids.isascii()):
+    if not (ids.isascii() and ids.encode().isalnum()):  # bytes are looked at faster than a text
         return [each if each is None or codec.is_own_id(each.id) else None for each in envelopes]
     return envelopes
 
@@ -114,6 +116,7 @@ def plain_run(
     """
     ids: list[str] = []
     data: list[int] = []
+    hidden = HIDDEN_FROM_MODEL
     for each in envelopes:
         if each is None or each.parent_id != leaf_id:
             break
@@ -123,7 +126,7 @@ def plain_run(
             each.type != "message"
             or (each.model is not None and model != (each.provider, each.model))
             or each.pinned
-            or each.visible_to in HIDDEN_FROM_MODEL
+            or (each.visible_to is not None and each.visible_to in hidden)
             or each.replaces is not None
         ):
             break
@@ -222,15 +225,18 @@ def _add_hashed(table: IdTable, ids: Sequence[str], hashed: array[int], first: i
     persisted = None if are_new else table.persisted
     row = first
     hashes.tail.extend(hashed)  # before the slots: if an id comes twice, its hash is looked for
+    empty, bits = EMPTY, _64_BITS
     for each in hashed:
-        slot = (each * factor & _64_BITS) >> shift
-        while (other := slots[slot]) != EMPTY:
+        slot = (each * factor & bits) >> shift
+        other = slots[slot]
+        while other != empty:
             if hashes[other] == each and table.same_id(other, ids[row - first]):
                 break
             slot = (slot + 1) % len(slots)
-        if other != EMPTY or (
+            other = slots[slot]
+        if other != empty or (
             persisted is not None
-            and table.find_persisted(persisted, each * factor & _64_BITS, each, ids[row - first]) is not None
+            and table.find_persisted(persisted, each * factor & bits, each, ids[row - first]) is not None
         ):
             del hashes.tail[row - hashes.persisted :]
             break
@@ -242,7 +248,7 @@ def _add_hashed(table: IdTable, ids: Sequence[str], hashed: array[int], first: i
 def hashes_of(ids: Sequence[str]) -> array[int]:
     """Returns the hashes of ids."""
     digits = "".join(ids)
-    if digits.isascii() and digits.isalnum() and {*map(len, ids)} == {16} and all(map(str.islower, ids)):
+    if digits.isascii() and digits.islower() and {*map(len, ids)} == {16} and digits.encode().isalnum():
         try:
             found = array("Q", bytes.fromhex(digits))
         except ValueError:
@@ -250,5 +256,9 @@ def hashes_of(ids: Sequence[str]) -> array[int]:
         else:
             if sys.byteorder == "little":
                 found.byteswap()
+            if not all(map(str.islower, ids)):  # one in 1,800 of our own ids has no letter
+                for number, id in enumerate(ids):
+                    if id.isdecimal():
+                        found[number] = hash_of(id)
             return found
     return array("Q", map(hash_of, ids))

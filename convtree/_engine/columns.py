@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Literal, cast
 
+_BLOCK = 64  # numbers that are looked at together
 PAGE = 8192  # bytes of a column that are fetched, and have a checksum, together
 
 Fetch = Callable[[int], bytes]  # a column's page by number, whole and verified, or `SnapshotDamaged`
@@ -94,6 +95,33 @@ class Column:
             if above >= row:  # a forged snapshot could make this loop endless
                 raise SnapshotDamaged(f"row {row} names row {above}")
             row = above
+
+    def path_down(self, row: int, least: int = 0) -> list[int]:
+        """Returns the rows that `follow` yields, last to first, without those below `least`.
+
+        Most rows name the one before them. So numbers are fetched in blocks, and such a block is compared as a whole.
+        """
+        blocks: list[Sequence[int]] = []
+        size = _BLOCK
+        while row >= least:
+            first = max(least, row + 1 - size)
+            numbers = self._between(first, row + 1)
+            if numbers[1:] == list(range(first, row)) and numbers[0] < first:
+                blocks.append(range(first, row + 1))
+                row = numbers[0]
+                size = 4 * _BLOCK
+                continue
+            walked: list[int] = []
+            while row >= first:
+                walked.append(row)
+                above = numbers[row - first]
+                if above >= row:  # as in `follow`
+                    raise SnapshotDamaged(f"row {row} names row {above}")
+                row = above
+            walked.reverse()
+            blocks.append(walked)
+            size = _BLOCK
+        return list(chain.from_iterable(reversed(blocks)))
 
     def load(self) -> None:
         """Fetches every page that is not in memory yet."""

@@ -31,7 +31,7 @@ class OpenGroup:
         self.spans: list[Span] = []
         self.lines: list[bytes] | None = []  # of the spans; None if they are too long to keep, or one cannot be read
         self._missing = count + 1  # with the mark itself
-        self._has_zeros = False
+        self._has_zeros = False  # in lines that are not kept
 
     def take(self, positions: Sequence[int], lines: Sequence[bytes]) -> int:
         """Takes the lines that belong to the group from the beginning of a chunk; returns how many those are."""
@@ -42,27 +42,38 @@ class OpenGroup:
         self.spans.extend(zip(positions, map(len, lines), repeat(None)))
         self._missing -= taken
         self.end = positions[-1] + len(lines[-1]) + 1
-        self._has_zeros = self._has_zeros or any(map(bytes.__contains__, lines, repeat(b"\0")))
-        if self.lines is not None:
+        if self.lines is None:
+            self._has_zeros = self._has_zeros or _have_zeros(lines)
+        else:
             self.lines.extend(lines)
             if self.end - self.start > _KEPT_BYTES:
-                self.lines = None
+                self._drop_lines()
         return taken
+
+    def _drop_lines(self) -> None:
+        self._has_zeros = self._has_zeros or _have_zeros(self.lines or ())
+        self.lines = None
 
     def take_fault(self, position: int, end: int, fault: str) -> None:
         """Takes the end of a chunk that is not a line: one that is too long, or the beginning of one."""
         if fault == "line_too_long":
             self.spans.append((position, end - position, fault))
             self._missing -= 1
-            self.lines = None
+            self._drop_lines()
         self.end = end
 
     def is_whole(self, followed: bool) -> bool:
         """Returns whether every line was read. Zeros in the last bytes of a log were never written: a power cut."""
-        return not self._missing and (followed or not self._has_zeros)
+        if self._missing:
+            return False
+        return followed or not (self._has_zeros or _have_zeros(self.lines or ()))
 
 
 def is_whole(count: int, lines: Sequence[bytes], start: int) -> bool:
     """Returns whether the lines from the index `start` on complete a group, as `OpenGroup.is_whole` does."""
     left = len(lines) - start
-    return left > count or (left == count and not any(b"\0" in line for line in lines[start:]))
+    return left > count or (left == count and not _have_zeros(lines[start:]))
+
+
+def _have_zeros(lines: Sequence[bytes]) -> bool:
+    return any(map(bytes.__contains__, lines, repeat(b"\0")))

@@ -15,6 +15,7 @@ from convtree._engine.columns import Column
 
 EMPTY = -1
 _SMALL = 2**18  # slots
+_HITS = 16
 _64_BITS = 2**64 - 1
 
 
@@ -36,8 +37,8 @@ class IdTable:
         self.shift = 64 - 6  # the slots are numbered by the upper bits of a product
         self.full = hashes.persisted + len(self.slots) // 2  # the row after which the table grows
         self._missed = ("", 0, 0)  # the last id that was not found, its hash, and the slot for it
-        #: the last id that was found, and its row: a write asks for it several times
-        self._hit: tuple[str | None, int] = (None, 0)
+        #: the ids that were found last, and their rows: a write asks for one several times, a context for its ends
+        self._hits: dict[str, int] = {}
 
     def prefetch(self, count: int) -> None:
         """Fetches the table of a snapshot in order, if looking for `count` ids would fetch most of it page by page."""
@@ -47,23 +48,26 @@ class IdTable:
 
     def find(self, id: str) -> int | None:
         """Returns the row of an id."""
-        known, row = self._hit
-        if known == id:
-            return row
+        known = self._hits.get(id)
+        if known is not None:
+            return known
         hashed = hash_of(id)
         product = hashed * self.factor & _64_BITS
         slots, hashes = self.slots, self.hashes
         slot = product >> self.shift
         while (row := slots[slot]) != EMPTY:
             if hashes[row] == hashed and self.same_id(row, id):
-                self._hit = id, row
-                return row
+                return self._remember(id, row)
             slot = (slot + 1) % len(slots)
         self._missed = id, hashed, slot
         found = None if self.persisted is None else self.find_persisted(self.persisted, product, hashed, id)
-        if found is not None:
-            self._hit = id, found
-        return found
+        return found if found is None else self._remember(id, found)
+
+    def _remember(self, id: str, row: int) -> int:
+        if len(self._hits) >= _HITS:
+            self._hits = {}
+        self._hits[id] = row
+        return row
 
     def candidate(self, id: str) -> int | None:
         """Returns a row with the hash of an id, which may be that of another id; None if there is no such row."""

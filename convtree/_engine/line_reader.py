@@ -122,10 +122,12 @@ class LineReader:
         if len(rows) == 1:
             return [self._record(rows[0])]
         kinds, lines = self.tree.kinds.take(rows), self._verified(rows)
-        decoders = [_DECODERS[kind & tree.KIND] for kind in kinds]
         records: list[Entry | Mark] = []
-        try:
-            records.extend(map(call, decoders, lines))  # up to the first that raises
+        try:  # both up to the first that raises
+            if any(kinds):
+                records.extend(map(call, [_DECODERS[kind & tree.KIND] for kind in kinds], lines))
+            else:
+                records.extend(map(_DECODERS[tree.MESSAGE], lines))
         except codec.DECODE_ERRORS:
             raise self.broken(rows[len(records)], "is not a valid record") from None
         return records

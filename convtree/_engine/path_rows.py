@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import takewhile
 from typing import Any, NamedTuple, TypeVar
 
 from convtree._engine import tree
@@ -129,16 +128,19 @@ def rows_of_path(index: Index, leaf: int, compaction: int, cache: EntryCache) ->
     if compaction == tree.NONE:
         walked = columns.path(leaf)
         return _split(index, walked, tree.NONE, _replacements(columns, walked))
-    after = list(takewhile(compaction.__lt__, columns.walk_up(leaf)))  # rows above a row are smaller
+    after = columns.path(leaf, compaction + 1)  # rows above a row are smaller
     start = _kept_from(index, compaction, cache)
-    kept = list(takewhile(start.__le__, columns.walk_up(columns.parents[compaction])))
-    replaced = _replacements(columns, (*after, *kept))
-    standings = {row: _standing(index, row, compaction) for row in _pinned_above(index, start)}
-    pinned = (row for row, standing in standings.items() if standing.stays)
+    kept = columns.path(columns.parents[compaction], start)
+    kept += after
+    pins = _pinned_above(index, start)
+    if not pins and _are_plain(index, kept):
+        return PathRows([compaction, *kept], frozenset(), {}, {}, start)
+    replaced = _replacements(columns, kept[::-1])
+    standings = {row: _standing(index, row, compaction) for row in pins}
+    pinned = [row for row, standing in standings.items() if standing.stays]
     unseen = frozenset(row for row, standing in standings.items() if not standing.seen)
-    upwards = [*after, *kept, compaction, *pinned]
-    upwards.reverse()
-    found = _split(index, upwards, compaction, replaced, unseen)
+    rows = [*reversed(pinned), compaction, *kept]
+    found = _split(index, rows, compaction, replaced, unseen)
     return found._replace(start=start, pinned=found.rows.index(compaction))
 
 
@@ -234,6 +236,12 @@ def _value_before(history: list[tuple[int, T]], row: int, own: T) -> T:
     """Returns the value that a target had when the row was added; `own` is the one without marks."""
     number = bisect_left(history, row, key=lambda each: each[0])
     return history[number - 1][1] if number else own
+
+
+def _are_plain(index: Index, rows: list[int]) -> bool:
+    """Returns whether all rows are messages that the model sees and that replace nothing, as nearly all are."""
+    state, columns = index.state, index.tree
+    return not (state.visible_to or state.pinned or any(columns.kinds.take(rows)))
 
 
 def _split(

@@ -222,11 +222,9 @@ class Tree:
             yield row
             row = self.parents[row]
 
-    def path(self, row: int) -> list[int]:
-        """Returns the rows from the first entry down to `row`."""
-        rows = list(self.walk_up(row))
-        rows.reverse()
-        return rows
+    def path(self, row: int, least: int = 0) -> list[int]:
+        """Returns the rows from the first entry down to `row`, without those below `least`."""
+        return self.parents.path_down(row, least)
 
     def is_ancestor(self, above: int, row: int) -> bool:
         """Returns whether the entry `above` is `row` or an ancestor of it."""

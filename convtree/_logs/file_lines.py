@@ -7,9 +7,11 @@ bounded: by a chunk, or by `READ_LIMIT` for one long line.
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from io import BytesIO
-from itertools import accumulate
+from itertools import accumulate, repeat
+from operator import add, eq
 from pathlib import Path
 
 from convtree._engine import codec
@@ -56,26 +58,20 @@ def skip_line(fd: int, position: int, size: int) -> Chunk:
 
 def read_spans(fd: int, spans: Sequence[tuple[int, int]]) -> list[bytes]:
     """Returns the lines at these (offset, length) pairs; reads lines that follow each other at once."""
+    if len(spans) < 2:
+        return [os.pread(fd, length, at) for at, length in spans]
+    starts, lengths = zip(*spans, strict=True)
+    ends = list(map(add, starts, lengths))
+    follow = [*map(eq, map(add, ends, repeat(1)), starts[1:]), False]  # whether the next line begins behind the newline
     lines: list[bytes] = []
-    run: list[tuple[int, int]] = []
-    start = end = -2  # of the run
-    for span in spans:
-        at, length = span
-        if at != end + 1 or at - start > CHUNK:
-            if run:
-                lines += _read_run(fd, run, start, end)
-            run, start = [], at
-        run.append(span)
-        end = at + length
-    return lines + _read_run(fd, run, start, end) if run else lines
-
-
-def _read_run(fd: int, run: Sequence[tuple[int, int]], start: int, end: int) -> list[bytes]:
-    """Returns the lines of a run, in which each begins where the one before ends."""
-    data = os.pread(fd, end - start, start)
-    if len(run) == 1:
-        return [data]
-    return [data[at - start : at - start + length] for at, length in run]
+    first = 0
+    while first < len(spans):
+        start = starts[first]
+        last = bisect_right(starts, start + CHUNK, first + 1, follow.index(False, first) + 1)
+        data = os.pread(fd, ends[last - 1] - start, start)
+        lines += [data[at - start : at - start + length] for at, length in spans[first:last]]
+        first = last
+    return lines
 
 
 def read_bytes(fd: int, start: int, length: int) -> Iterator[tuple[int, bytes]]:
