@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
+from time import sleep
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from convtree import ExtensionDataEntry, Header, Session
 from convtree._catalogue.tables import SCHEMA
 from convtree._logs.sql import SqlLog
 from convtree._logs.sql_database import SqlDatabase
+from convtree.stores._open import open_store
 
 _TABLES = ("ct_sessions", "ct_lines", "ct_usage", "ct_copied", "ct_metadata")
 _NAMES = count()
@@ -144,3 +146,24 @@ def test_a_plain_append_is_one_request(ways: tuple[SqlDatabase, SqlDatabase], mo
         requests.clear()
         other.append(user("e"))
         assert requests == ["BEGIN;", "WITH"]  # its last append has seen that others write
+
+
+def test_appends_update_the_row_in_place(postgres_server: str) -> None:
+    """The last activity is in no index. Its bound is: it changes twice in 20 s, and other appends are HOT updates."""
+    seconds = count(1_700_000_000)
+    with new_database(postgres_server) as url:
+        with open_store(url, create=True, clock=lambda: next(seconds) * 10**9) as store, store.create() as session:
+            for number in range(100):
+                session.append(user(str(number)))
+        with closing(SqlDatabase.connect(url)) as database:
+            for _ in range(200):  # the server notes it when it has ended the connection
+                [(updates, in_place)] = database.read(
+                    lambda execute: execute(
+                        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'ct_sessions'"
+                    )
+                )
+                if updates >= 100:
+                    break
+                sleep(0.01)
+    assert updates == 100
+    assert in_place >= 80
