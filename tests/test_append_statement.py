@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from postgres import new_database
 
-from convtree import ExtensionDataEntry, Header, Session
+from convtree import CompactionEntry, ExtensionDataEntry, Header, Session
 from convtree._catalogue.tables import SCHEMA
 from convtree._logs.sql import SqlLog
 from convtree._logs.sql_database import SqlDatabase
@@ -146,6 +146,35 @@ def test_a_plain_append_is_one_request(ways: tuple[SqlDatabase, SqlDatabase], mo
         requests.clear()
         other.append(user("e"))
         assert requests == ["BEGIN;", "WITH"]  # its last append has seen that others write
+
+
+def test_opening_and_the_context_are_three_requests(postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of the log and of its index come with the row. A page of the index is in two of its parts at most."""
+    from psycopg import Cursor
+
+    requests: list[str] = []
+    execute = Cursor.execute
+
+    def noted(cursor: Any, query: Any, *values: Any) -> Any:
+        requests.append(bytes(query).decode())
+        return execute(cursor, query, *values)
+
+    with new_database(postgres_server) as url, open_store(url, create=True) as store:
+        with store.create(id="s") as session:
+            ids = [each.id for each in session.append_many([user(str(number)) for number in range(3000)])]
+        with store.open("s") as session:
+            session.append(CompactionEntry(summary="so far", first_kept_entry_id=ids[-20]))
+        with monkeypatch.context() as patch:
+            patch.setattr(Cursor, "execute", noted)
+            session = store.open("s")
+            assert len(session.build_context().messages) == 21
+            assert 1 <= len(requests) <= 3
+            with store.open("s") as other:
+                other.append(user("later"))
+            requests.clear()
+            session.refresh()
+            assert len(session.build_context().messages) == 22
+            assert requests, "what others wrote is asked for"
 
 
 def test_appends_update_the_row_in_place(postgres_server: str) -> None:
