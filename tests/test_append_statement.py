@@ -18,6 +18,7 @@ from convtree import CompactionEntry, ExtensionDataEntry, Header, Session
 from convtree._catalogue.tables import SCHEMA
 from convtree._logs.sql import SqlLog
 from convtree._logs.sql_database import SqlDatabase
+from convtree._logs.sql_lines import Identity, LogKey, batch_of, chunk_of, statement_of
 from convtree.stores._open import open_store
 
 _TABLES = ("ct_sessions", "ct_lines", "ct_usage", "ct_copied", "ct_metadata")
@@ -118,6 +119,37 @@ def test_the_tables_compared_are_all_that_an_append_writes() -> None:
     """A table that a later version adds is compared, too."""
     created = {each.split()[5] for each in SCHEMA["postgresql"] if "CREATE TABLE" in each}
     assert created == {*_TABLES, "ct_schema", "ct_snapshots", "ct_ledger", "ct_gone"}
+
+
+def test_the_statement_changes_nothing_if_the_end_is_another(ways: tuple[SqlDatabase, SqlDatabase]) -> None:
+    """Size and checksum of the row, the last line, and which session it is: each alone makes it return no row."""
+    database, id = ways[0], f"w{next(_NAMES)}"
+    with _session(database, id, 0) as session:
+        session.append(user("first"))
+    sizes = "SELECT size, last_crc, created_ms, rewrites FROM ct_sessions WHERE session_id = :id"
+    lines = "SELECT position, line FROM ct_lines WHERE session_id = :id ORDER BY position"
+
+    def stored() -> list[list[tuple[Any, ...]]]:
+        with database.reading() as execute:
+            return [[tuple(row) for row in execute(sql, {"id": id})] for sql in (sizes, lines)]
+
+    def run(**others: int) -> list[Any]:
+        end = {"after_size": size, "after_crc": crc, "after_position": last} | others
+        key = LogKey(id, Identity(end.pop("created_ms", created_ms), end.pop("rewrites", rewrites)))
+        statement = statement_of(key, chunk_of(size, batch), batch, end)
+        assert statement is not None
+        with database.writing() as execute:
+            return [tuple(row) for row in execute(*statement)]
+
+    before = stored()
+    [[(size, crc, created_ms, rewrites)], [*_, (last, _)]] = before
+    batch = batch_of([b"{}"])
+    wrong = {"after_size": size + 1, "after_crc": crc + 1, "after_position": 1}
+    for name, value in (wrong | {"created_ms": created_ms + 1, "rewrites": rewrites + 1}).items():
+        assert (name, run(**{name: value})) == (name, [])
+        assert stored() == before
+    assert run() == [(1,)]
+    assert stored()[1] == [*before[1], (size, "{}")]
 
 
 def test_a_plain_append_is_one_request(ways: tuple[SqlDatabase, SqlDatabase], monkeypatch: pytest.MonkeyPatch) -> None:
