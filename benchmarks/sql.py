@@ -42,8 +42,13 @@ GROUPS = {
     "one append of the whole state": ("PostgresSaver",),
 }
 OPENERS = ("convtree", "SQLAlchemySession", "PostgresSaver")
-#: how far apart the sessions were active, in milliseconds
-SPREADS = {"a quarter of an hour apart": 900_000, "all in ten minutes": 6, "all at once": 0}
+#: how far apart the sessions were active, in milliseconds, and whether something was said twice in each, shortly after
+SPREADS = {
+    "a quarter of an hour apart": (900_000, False),
+    "all in ten minutes": (6, False),
+    "all in ten minutes, twice": (6, True),
+    "all at once": (0, False),
+}
 _LISTS = {
     "list(limit=50)": "list",
     "list(limit=50, cwd=…)": "narrowed",
@@ -95,24 +100,25 @@ def append(names: Sequence[str], url: str, calls: int) -> Figure:
         return p50s(batches, calls)
 
 
-def fill(url: str, count: int, apart_ms: int) -> Figure:
+def fill(url: str, count: int, apart_ms: int, twice: bool) -> Figure:
     """Inserts catalogue rows of many sessions, without lines."""
     import psycopg
 
     import convtree
-    from convtree._catalogue.tables import SLOT_MS
+    from convtree._catalogue.activity import SLOT_MS
 
     convtree.open_store(url, create=True).close()
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
         connection.execute(
             "INSERT INTO ct_sessions (session_id, cwd, name, name_words, archived, held, kind, created_ms, "
-            "active_ms, activity_slot, size, last_crc, rewrites, leaf_id, entries, message_count, first_user, "
+            "active_ms, activity_bound, size, last_crc, rewrites, leaf_id, entries, message_count, first_user, "
             "last_user) "
             "SELECT 'listed' || n, '/home/me/project' || n %% 100, 'session ' || n, ' session ' || n || ' ', 0, 0, '', "
-            "1700000000000 + n::bigint * %s, 1700000000000 + n::bigint * %s, "
-            "(1700000000000 + n::bigint * %s) / %s, 4000, 1, 0, 'e' || n, 4, 4, repeat('first ', 30), "
-            "repeat('last ', 30) FROM generate_series(1, %s) n",
-            [apart_ms, apart_ms, apart_ms, SLOT_MS, count],
+            "ms, ms, CASE WHEN %s THEN ms / %s * %s + %s ELSE ms END, "
+            "4000, 1, 0, 'e' || n, 4, 4, repeat('first ', 30), "
+            "repeat('last ', 30) "
+            "FROM (SELECT n, 1700000000000 + n::bigint * %s AS ms FROM generate_series(1, %s) n) times",
+            [twice, SLOT_MS, SLOT_MS, SLOT_MS, apart_ms, count],
         )
         connection.execute(
             "INSERT INTO ct_usage SELECT 'listed' || n, '', 'openai', 'gpt', 2, 100, 10, 0, 0, 0.01 "
@@ -130,7 +136,7 @@ def lists(url: str) -> Figure:
 
     import convtree
 
-    sql = "SELECT * FROM ct_sessions ORDER BY activity_slot DESC, active_ms DESC, session_id DESC LIMIT 51"
+    sql = "SELECT * FROM ct_sessions ORDER BY activity_bound DESC, session_id DESC LIMIT 51"
     with convtree.open_store(url, create=True) as store, psycopg.connect(url.replace("+psycopg", "")) as connection:
         assert len(store.list()) == 50
         calls = {
@@ -272,8 +278,9 @@ def run(results: Results, names: Sequence[str], database: Callable[[], str], dir
         results.add_each(size, found, "append")
     for (title, size), error in failed.items():
         results.note(title, f"failed at {size:,}: {error}")
-    for spread, apart_ms in SPREADS.items():
-        _list(results, database(), listed, spread, apart_ms)
+    for spread, (apart_ms, twice) in SPREADS.items():
+        measure(fill, url=(url := database()), count=listed, apart_ms=apart_ms, twice=twice)
+        _list(results, url, listed, spread)
     _crowd(results, database(), directory)
     _many_sessions(results, database(), directory)
 
@@ -300,8 +307,7 @@ def _keep(results: Results, figures: Mapping[tuple[str, int], Callable[[], Figur
         results.note(name, f"failed at {size:,}: {error}")
 
 
-def _list(results: Results, url: str, listed: int, spread: str, apart_ms: int) -> None:
-    measure(fill, url=url, count=listed, apart_ms=apart_ms)
+def _list(results: Results, url: str, listed: int, spread: str) -> None:
     found = medians(results.given.runs, {"lists": partial(measure, lists, url=url)})["lists"]
     for name, key in _LISTS.items():
         results.add(f"{name}, {spread}", listed, {"seconds": found[key]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
+from time import sleep
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from postgres import new_database
 
-from convtree import ExtensionDataEntry, Header, Session
+from convtree import CompactionEntry, ExtensionDataEntry, Header, Session
 from convtree._catalogue.tables import SCHEMA
 from convtree._logs.sql import SqlLog
 from convtree._logs.sql_database import SqlDatabase
+from convtree._logs.sql_lines import Identity, LogKey, batch_of, chunk_of, statement_of
+from convtree.stores._open import open_store
 
 _TABLES = ("ct_sessions", "ct_lines", "ct_usage", "ct_copied", "ct_metadata")
 _NAMES = count()
@@ -118,6 +121,37 @@ def test_the_tables_compared_are_all_that_an_append_writes() -> None:
     assert created == {*_TABLES, "ct_schema", "ct_snapshots", "ct_ledger", "ct_gone"}
 
 
+def test_the_statement_changes_nothing_if_the_end_is_another(ways: tuple[SqlDatabase, SqlDatabase]) -> None:
+    """Size and checksum of the row, the last line, and which session it is: each alone makes it return no row."""
+    database, id = ways[0], f"w{next(_NAMES)}"
+    with _session(database, id, 0) as session:
+        session.append(user("first"))
+    sizes = "SELECT size, last_crc, created_ms, rewrites FROM ct_sessions WHERE session_id = :id"
+    lines = "SELECT position, line FROM ct_lines WHERE session_id = :id ORDER BY position"
+
+    def stored() -> list[list[tuple[Any, ...]]]:
+        with database.reading() as execute:
+            return [[tuple(row) for row in execute(sql, {"id": id})] for sql in (sizes, lines)]
+
+    def run(**others: int) -> list[Any]:
+        end = {"after_size": size, "after_crc": crc, "after_position": last} | others
+        key = LogKey(id, Identity(end.pop("created_ms", created_ms), end.pop("rewrites", rewrites)))
+        statement = statement_of(key, chunk_of(size, batch), batch, end)
+        assert statement is not None
+        with database.writing() as execute:
+            return [tuple(row) for row in execute(*statement)]
+
+    before = stored()
+    [[(size, crc, created_ms, rewrites)], [*_, (last, _)]] = before
+    batch = batch_of([b"{}"])
+    wrong = {"after_size": size + 1, "after_crc": crc + 1, "after_position": 1}
+    for name, value in (wrong | {"created_ms": created_ms + 1, "rewrites": rewrites + 1}).items():
+        assert (name, run(**{name: value})) == (name, [])
+        assert stored() == before
+    assert run() == [(1,)]
+    assert stored()[1] == [*before[1], (size, "{}")]
+
+
 def test_a_plain_append_is_one_request(ways: tuple[SqlDatabase, SqlDatabase], monkeypatch: pytest.MonkeyPatch) -> None:
     """Several messages, and an answer with its usage, too. Behind another writer, two."""
     from psycopg import ClientCursor, Cursor
@@ -144,3 +178,53 @@ def test_a_plain_append_is_one_request(ways: tuple[SqlDatabase, SqlDatabase], mo
         requests.clear()
         other.append(user("e"))
         assert requests == ["BEGIN;", "WITH"]  # its last append has seen that others write
+
+
+def test_opening_and_the_context_are_three_requests(postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of the log and of its index come with the row. A page of the index is in two of its parts at most."""
+    from psycopg import Cursor
+
+    requests: list[str] = []
+    execute = Cursor.execute
+
+    def noted(cursor: Any, query: Any, *values: Any) -> Any:
+        requests.append(bytes(query).decode())
+        return execute(cursor, query, *values)
+
+    with new_database(postgres_server) as url, open_store(url, create=True) as store:
+        with store.create(id="s") as session:
+            ids = [each.id for each in session.append_many([user(str(number)) for number in range(3000)])]
+        with store.open("s") as session:
+            session.append(CompactionEntry(summary="so far", first_kept_entry_id=ids[-20]))
+        with monkeypatch.context() as patch:
+            patch.setattr(Cursor, "execute", noted)
+            session = store.open("s")
+            assert len(session.build_context().messages) == 21
+            assert 1 <= len(requests) <= 3
+            with store.open("s") as other:
+                other.append(user("later"))
+            requests.clear()
+            session.refresh()
+            assert len(session.build_context().messages) == 22
+            assert requests, "what others wrote is asked for"
+
+
+def test_appends_update_the_row_in_place(postgres_server: str) -> None:
+    """The last activity is in no index. Its bound is: it changes twice in 20 s, and other appends are HOT updates."""
+    seconds = count(1_700_000_000)
+    with new_database(postgres_server) as url:
+        with open_store(url, create=True, clock=lambda: next(seconds) * 10**9) as store, store.create() as session:
+            for number in range(100):
+                session.append(user(str(number)))
+        with closing(SqlDatabase.connect(url)) as database:
+            for _ in range(200):  # the server notes it when it has ended the connection
+                [(updates, in_place)] = database.read(
+                    lambda execute: execute(
+                        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'ct_sessions'"
+                    )
+                )
+                if updates >= 100:
+                    break
+                sleep(0.01)
+    assert updates == 100
+    assert in_place >= 80

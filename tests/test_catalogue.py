@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 from zlib import crc32
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from convtree._catalogue import marks, queries, tables
-from convtree._catalogue.record_summary import RecordSummary, words_of
+from convtree._catalogue.record_summary import RecordSummary, timestamp_of, words_of
 from convtree._catalogue.tables import Execute, Values
 from convtree._catalogue.types import Cursor, Filter
 from convtree._model.entries import Header, ParentSession
@@ -38,8 +39,8 @@ HOSTILE = st.text(max_size=12) | st.sampled_from(
 class Database:
     """The tables in memory."""
 
-    def __init__(self) -> None:
-        self.connection = sqlite3.connect(":memory:")
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
         for statement in tables.SCHEMA["sqlite"]:
             self.connection.execute(statement)
 
@@ -76,9 +77,8 @@ class Database:
 @pytest.fixture
 def db() -> Iterator[Database]:
     """Empty db."""
-    made = Database()
-    yield made
-    made.connection.close()
+    with closing(sqlite3.connect(":memory:")) as connection:
+        yield Database(connection)
 
 
 def message(id: str, text: str = "", **fields: Any) -> RecordSummary:
@@ -141,6 +141,50 @@ def test_activity_is_never_before_the_header(db: Database) -> None:
     db.grow("b", [message("x", ms=-5000)])
     cursors = [each.cursor for each in queries.sessions(db.execute, "sqlite", Filter())]
     assert cursors == [Cursor(10_000, "a"), Cursor(-5000, "b")]
+
+
+TIMES = st.integers(-50, 50).filter(bool).map(lambda second: second * 1000)
+
+
+@given(created=st.none() | TIMES, batches=st.lists(st.lists(TIMES, min_size=1, max_size=3), max_size=5))
+def test_the_bound_of_the_activity_follows_from_the_times(created: int | None, batches: list[list[int]]) -> None:
+    """It is the last time; or the end of its slot of 20 s, if something else was said there. No batch matters."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        db = Database(connection)
+        db.add("a", timestamp=timestamp_of(created))
+        for number, batch in enumerate(batches):
+            start = 10 * number + 1
+            db.grow("a", [message(f"n{id}", ms=ms) for id, ms in enumerate(batch, start)], start)
+        [row] = db.execute("SELECT active_ms, activity_bound FROM ct_sessions")
+    said = [ms for batch in batches for ms in batch if created is None or ms > created]
+    last = max(said, default=created or 0)
+    others = [ms for ms in said if ms != last and ms // 20_000 == last // 20_000]
+    assert row == (last, (last // 20_000 + 1) * 20_000 if others else last)
+
+
+@given(
+    sessions=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=3), max_size=12),
+    limit=st.integers(1, 4),
+    more=st.integers(0, 3),
+    many=st.integers(1, 8),
+)
+def test_pages_are_in_order(sessions: list[list[int]], limit: int, more: int, many: int) -> None:
+    """By the last time, then by id, however many sessions were active in one slot, and however few are read at once."""
+    with closing(sqlite3.connect(":memory:")) as connection, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queries, "_MORE", more)
+        patch.setattr(queries, "_MANY", many)
+        db = Database(connection)
+        for number, said in enumerate(sessions):
+            db.add(f"s{number}", timestamp="1970-01-01T00:00:01Z")
+            db.grow(f"s{number}", [message(f"n{id}", ms=2000 + 7000 * each) for id, each in enumerate(said)])
+        expected = sorted(
+            ((2000 + 7000 * max(said), f"s{number}") for number, said in enumerate(sessions)), reverse=True
+        )
+        found: list[Cursor] = []
+        while page := queries.sessions(db.execute, "sqlite", Filter(), found[-1] if found else None, limit):
+            assert len(page) == limit or len(found) + len(page) == len(sessions)
+            found += [each.cursor for each in page]
+    assert found == expected
 
 
 def test_a_session_is_removed_only_if_its_stamp_is_expected(db: Database) -> None:
@@ -208,7 +252,7 @@ def test_more_ids_than_one_query_takes(db: Database) -> None:
 @given(HOSTILE, HOSTILE, st.booleans())
 def test_text_is_never_part_of_a_statement(said: str, asked: str, named: bool) -> None:
     """A search finds the texts that have the words, whatever the text and the query contain."""
-    db = Database()
+    db = Database(sqlite3.connect(":memory:"))
     try:
         db.add("a", said, name=said if named else None, cwd=said, owner=said, git_root=said)
         db.add("b", "other")
@@ -230,12 +274,13 @@ def test_lists_use_an_index(db: Database) -> None:
     for wanted in (Filter(), Filter(cwd="/x"), Filter(owner="o"), Filter(git_root="/g"), Filter(since_ms=0)):
         asked.clear()
         queries.sessions(execute, "sqlite", wanted, Cursor(5, "a"), 50)
-        names = {"cwd": "", "owner": "", "git_root": "", "since": 0, "since_slot": 0}
-        values = names | {"after_slot": 0, "after_ms": 0, "after_id": "", "limit": 1}
-        plan = db.execute(f"EXPLAIN QUERY PLAN {asked[0]}", values)
+        names = {"cwd": "", "owner": "", "git_root": "", "since": 0}
+        values = names | {"after_bound": 0, "after_ms": 0, "after_id": "", "read": 1}
+        plan = [row[-1] for row in db.execute(f"EXPLAIN QUERY PLAN {asked[0]}", values)]
         name = next((each for each in ("cwd", "owner", "git_root") if getattr(wanted, each)), "activity")
-        assert f"USING INDEX ct_sessions_by_{name} " in plan[0][-1]
-        assert not any("USE TEMP B-TREE FOR ORDER BY" in row[-1] for row in plan)
+        assert any(f"USING INDEX ct_sessions_by_{name} " in each for each in plan)
+        assert plan[-1] == "USE TEMP B-TREE FOR ORDER BY"  # of the few sessions that were read
+        assert sum("USE TEMP B-TREE" in each for each in plan) == 1
 
 
 def test_both_dialects_have_all_tables() -> None:

@@ -114,7 +114,7 @@ SESSION_COLUMNS: dict[str, Any] = {
     "session_key": '["k"]',
     "created_ms": 5,
     "active_ms": 5,
-    "activity_slot": 5,
+    "activity_bound": 5,
     "leaf_id": "a1",
     "entries": 7,
     "message_count": 7,

@@ -159,7 +159,7 @@ def test_a_catalogue_that_lies_deletes_nothing_of_others(store: SessionStore) ->
     assert len(store.list(tasks=True)) == 4
     for change in (
         "parent_id = 'b' WHERE session_id = 't'",
-        "active_ms = 1000, activity_slot = 0, held = 0, owner = 'ann' WHERE session_id = 'b'",
+        "active_ms = 1000, activity_bound = 1000, held = 0, owner = 'ann' WHERE session_id = 'b'",
         "kind = 'task', parent_id = 't' WHERE session_id = 'b'",
     ):
         _lie(store, f"UPDATE ct_sessions SET {change}")

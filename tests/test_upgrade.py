@@ -70,7 +70,21 @@ def as_version_4(name: str) -> str:
     """
 
 
-AS_VERSION_5 = """
+BEGINNINGS = {name: f"substr({name}, 1, 512)" for name in ("owner", "cwd", "git_root")}
+AS_VERSION_6 = f"""
+ALTER TABLE ct_sessions RENAME COLUMN activity_bound TO activity_slot;
+UPDATE ct_sessions SET activity_slot = active_ms / 10000;
+DROP INDEX ct_sessions_by_activity; CREATE INDEX ct_sessions_by_activity ON ct_sessions (activity_slot);
+{"".join(f"DROP INDEX ct_sessions_by_{name};" for name in BEGINNINGS)}
+{
+    "".join(
+        f"CREATE INDEX ct_sessions_by_{name} ON ct_sessions ({beginning}, activity_slot);"
+        for name, beginning in BEGINNINGS.items()
+    )
+}
+UPDATE ct_schema SET version = 6;
+"""  # of tables of today
+AS_VERSION_5 = f"""{AS_VERSION_6}
 ALTER TABLE ct_sessions RENAME COLUMN activity_slot TO active_slot;
 UPDATE ct_sessions SET active_slot = active_ms / 600000; UPDATE ct_schema SET version = 5;
 """  # of tables of today
@@ -148,8 +162,8 @@ def tables_of(url: str) -> dict[str, list[tuple[Any, ...]]]:
     """All that the tables say. Columns are in one order, whatever the layout is."""
     columns = (
         "session_id, owner, cwd, git_root, name, name_words, archived, held, kind, parent_id, parent_entry, "
-        "copying_to, arrived_ms, session_key, created_ms, active_ms, activity_slot, size, last_crc, rewrites, leaf_id, "
-        "entries, message_count, first_user, last_user"
+        "copying_to, arrived_ms, session_key, created_ms, active_ms, activity_bound, size, last_crc, rewrites, "
+        "leaf_id, entries, message_count, first_user, last_user"
     )
     return {
         "sessions": rows(url, f"SELECT {columns} FROM ct_sessions ORDER BY session_id"),
@@ -222,7 +236,7 @@ def test_migrated_tables_are_those_of_the_same_sessions_stored_today(old: str, t
                 )
                 assert found == expected
     assert tables_of(old) == tables_of(fresh)
-    assert rows(old, "SELECT version FROM ct_schema") == [(6,)]
+    assert rows(old, "SELECT version FROM ct_schema") == [(7,)]
     if kind(old) == "sqlite":
         indexed = [rows(url, "SELECT id FROM ct_words_docsize ORDER BY id") for url in (old, fresh)]
         assert [len(each) for each in indexed] == [len(rows(old, "SELECT 1 FROM ct_lines WHERE words <> ''"))] * 2
@@ -341,10 +355,10 @@ def test_tables_of_version_2(url: str) -> None:
         "DROP TABLE ct_copied; DROP TABLE ct_gone; DROP TABLE ct_ledger; "
         "UPDATE ct_sessions SET active_ms = 1900000000000, active_slot = 3166666; UPDATE ct_schema SET version = 2;",
     )
-    with pytest.raises(TablesOutdated, match=r"version 2, .* needs version 6"):
+    with pytest.raises(TablesOutdated, match=r"version 2, .* needs version 7"):
         open_store(url, create=False)
     open_store(url, create=True).close()
-    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(6,)])
+    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(7,)])
 
 
 def test_tables_of_version_3(url: str) -> None:
@@ -362,10 +376,10 @@ def test_tables_of_version_3(url: str) -> None:
             session.append(assistant("x"), model="m", usage={"output_tokens": 4})
     before = tables_of(url)
     run(url, AS_VERSION_3)
-    with pytest.raises(TablesOutdated, match=r"version 3, .* needs version 6"):
+    with pytest.raises(TablesOutdated, match=r"version 3, .* needs version 7"):
         open_store(url, create=False)
     with open_store(url, create=True) as store:
-        assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(6,)])
+        assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(7,)])
         assert [info.id for info in store.list(metadata={"team": "red", "old": None})] == ["s"]
         assert [info.id for info in store.list(metadata={"last": True, "team": None})] == ["t"]
         assert store.sessions_with(entry.id) == ["s"]
@@ -424,7 +438,7 @@ def test_tables_of_version_4(url: str) -> None:
         "UPDATE ct_usage SET provider = 'a b', model = 'a b' WHERE session_id = 's';",
         "UPDATE ct_copied SET provider = 'a b', model = 'a b' WHERE session_id = 's-second';",
     )
-    with pytest.raises(TablesOutdated, match=r"version 4, .* needs version 6"):
+    with pytest.raises(TablesOutdated, match=r"version 4, .* needs version 7"):
         open_store(url, create=False)
     with open_store(url, create=True) as store:
         assert (tables_of(url), list(store.list(tasks=True)), store.ledger()) == before
@@ -446,21 +460,30 @@ def test_a_writer_of_version_4_that_is_still_running_fails(url: str) -> None:
         run(url, append + ";")
 
 
-def test_sessions_of_version_5_get_shorter_slots(url: str) -> None:
-    """Lists stay in order, and a writer of version 5 that is still running fails: its slots would be the oldest."""
-    with open_store(url, create=True) as store:
-        for id in ("a", "b"):
+@pytest.mark.parametrize("version", [5, 6])
+def test_sessions_with_slots_of_activity_get_bounds(url: str, version: int) -> None:
+    """Lists stay in order, and a writer of that version that is still running fails: its slots would be no bounds."""
+    slot, layout = {5: ("active_slot", AS_VERSION_5), 6: ("activity_slot", AS_VERSION_6)}[version]
+    now_s = 90
+    with open_store(url, create=True, clock=lambda: now_s * 10**9) as store:
+        for id, said in (("often", (100, 110, 119)), ("once", (101, 120)), ("twice", (120, 120)), ("begun", ())):
             with store.create(id=id) as session:
-                session.append(user(id))
+                session.set_directories(cwd="/x")
+                for now_s in said:  # noqa: B007  # the clock
+                    session.append(user("said"))
+            now_s = 90
     before = tables_of(url)
-    run(url, AS_VERSION_5)
-    append = "UPDATE ct_sessions SET active_slot = 1 WHERE session_id = 'nobody';"
+    bounds = "SELECT session_id, active_ms / 1000, activity_bound / 1000 FROM ct_sessions ORDER BY session_id"
+    expected = [("begun", 90, 90), ("often", 119, 120), ("once", 120, 120), ("twice", 120, 120)]
+    assert rows(url, bounds) == expected
+    run(url, layout)
+    append = f"UPDATE ct_sessions SET {slot} = 1 WHERE session_id = 'nobody';"
     run(url, append)
-    with pytest.raises(TablesOutdated, match=r"version 5, .* needs version 6"):
+    with pytest.raises(TablesOutdated, match=rf"version {version}, .* needs version 7"):
         open_store(url, create=False)
     open_store(url, create=True).close()
-    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(6,)])
-    with pytest.raises((sqlite3.OperationalError, sqlalchemy.exc.ProgrammingError), match="active_slot"):
+    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(7,)])
+    with pytest.raises((sqlite3.OperationalError, sqlalchemy.exc.ProgrammingError), match=slot):
         run(url, append)
 
 
@@ -508,7 +531,7 @@ def test_several_processes_migrate_at_once(old: str) -> None:
         thread.join()
     for database in databases:
         database.close()
-    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(6,)])
+    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(7,)])
     with open_store(old) as store:
         assert [info.id for info in store.list(archived=None, tasks=True)] == EVERY
 
@@ -525,7 +548,7 @@ def test_a_migration_that_fails_changes_nothing(old: str) -> None:
 
 def test_tables_of_version_1_are_not_read_as_they_are(old: str) -> None:
     """Nor migrated by somebody who did not ask for it. The error says what to do."""
-    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 6; open_store\(url, create=True\)"):
+    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 7; open_store\(url, create=True\)"):
         open_store(old, create=False)
     if kind(old) == "postgresql":
         with pytest.raises(TablesOutdated):
@@ -575,10 +598,10 @@ def test_a_writer_of_version_1_that_is_still_running_fails(old: str) -> None:
 
 def test_tables_of_a_later_version_are_refused(old: str) -> None:
     """As earlier versions refuse those of today, by the same check."""
-    run(old, "UPDATE ct_schema SET version = 7;")
+    run(old, "UPDATE ct_schema SET version = 8;")
     calls: list[Callable[[], object]] = [lambda: open_store(old, create=True), lambda: open_store(old, create=False)]
     for call in calls:
-        with pytest.raises(ConvtreeError, match="version 7, this convtree supports up to 6"):
+        with pytest.raises(ConvtreeError, match="version 8, this convtree supports up to 7"):
             call()
 
 

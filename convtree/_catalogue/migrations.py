@@ -3,16 +3,17 @@
 Version 2 knows who sees a message, what is on hold, and how a session came here. Version 3 knows when somebody last
 said something, and counts copied entries again when the session is gone that they come from. Version 4 knows how often
 the lines of a session were replaced, finds sessions by their metadata and by their entries, and tells apart the deleted
-sessions that had one id. Version 5 stores texts of any length and with any character. Version 6 has shorter slots of
-activity. The new columns and tables follow from the lines, which do not change. `sql_migration` reads them and fills in
-what is new.
+sessions that had one id. Version 5 stores texts of any length and with any character. Version 6 had shorter slots of
+activity. Version 7 has an upper bound of the last activity instead of them. The new columns and tables follow from the
+lines, which do not change. `sql_migration` reads them and fills in what is new.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from convtree._catalogue.tables import COPIED, FINDERS, GONE, LEDGER, LINKS, SESSION_INDEXES, SLOT_MS, USAGE, Dialect
+from convtree._catalogue.activity import SLOT_MS
+from convtree._catalogue.tables import COPIED, FINDERS, GONE, LEDGER, LINKS, SESSION_INDEXES, USAGE, Dialect
 
 LOCK = "UPDATE ct_schema SET version = version RETURNING version"
 """Locks the version. Of two processes that migrate at once, the second waits, and finds nothing to do."""
@@ -80,7 +81,7 @@ SELECT created_ms, (SELECT MAX(said_ms) FROM ct_lines WHERE session_id = :sessio
 WHERE session_id = :session_id
 """
 FILL_ACTIVITY = """
-UPDATE ct_sessions SET active_ms = :active_ms, activity_slot = :activity_slot WHERE session_id = :session_id
+UPDATE ct_sessions SET active_ms = :active_ms, activity_bound = :active_ms WHERE session_id = :session_id
 """
 SELECT_CHILDREN = "SELECT session_id, copying_to FROM ct_sessions WHERE parent_id IS NOT NULL ORDER BY session_id"
 SELECT_ALL_LINES = """
@@ -148,10 +149,25 @@ SELECT DISTINCT session_id FROM ct_lines WHERE line LIKE '%\u0000%' ESCAPE '!' O
 SELECT_REWRITES = "SELECT rewrites FROM ct_sessions WHERE session_id = :session_id"
 FILL_REWRITES = "UPDATE ct_sessions SET rewrites = :rewrites WHERE session_id = :session_id"
 
-# --- version 6 ----------------------------------------------------------------------------------------------------
+# --- version 7 ----------------------------------------------------------------------------------------------------
 
-LAYOUT_6 = (
-    # Renamed, so that writers of version 5 that are still running fail: their slots would be the oldest of all.
-    "ALTER TABLE ct_sessions RENAME COLUMN active_slot TO activity_slot",
-    f"UPDATE ct_sessions SET activity_slot = (active_ms - (active_ms % {SLOT_MS} + {SLOT_MS}) % {SLOT_MS}) / {SLOT_MS}",
-)
+
+def layout_7(version: int) -> tuple[str, ...]:
+    """Returns the statements that change the layout of tables of an earlier version."""
+    slot = "activity_slot" if version == 6 else "active_slot"
+    return (
+        # Renamed, so that writers of earlier versions that are still running fail: their slots are no bounds.
+        f"ALTER TABLE ct_sessions RENAME COLUMN {slot} TO activity_bound",
+        "UPDATE ct_sessions SET activity_bound = active_ms",
+        *(f"DROP INDEX IF EXISTS ct_sessions_by_{name}" for name in ("activity", "owner", "cwd", "git_root")),
+        *SESSION_INDEXES,
+    )
+
+
+_SLOT_END = f"(s.active_ms - (s.active_ms % {SLOT_MS} + {SLOT_MS}) % {SLOT_MS} + {SLOT_MS})"
+FILL_BOUNDS = f"""
+UPDATE ct_sessions AS s SET activity_bound = {_SLOT_END} WHERE active_ms <> COALESCE(created_ms, 0)
+  AND EXISTS (SELECT 1 FROM ct_lines l WHERE l.session_id = s.session_id AND l.said_ms < s.active_ms
+    AND l.said_ms >= {_SLOT_END} - {SLOT_MS} AND l.said_ms > COALESCE(s.created_ms, l.said_ms - 1))
+"""
+"""Fills in the bounds, as `activity` says."""

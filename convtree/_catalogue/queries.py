@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
+from convtree._catalogue.activity import SLOT_MS
 from convtree._catalogue.copies import counted_copies, usage_from
 from convtree._catalogue.metadata import metadata_rows
 from convtree._catalogue.record_summary import NOT_SEARCHED, timestamp_of, words_of
-from convtree._catalogue.tables import SLOT_MS, Dialect, Execute
+from convtree._catalogue.tables import Dialect, Execute
 from convtree._catalogue.texts import equals, is_one_of, one_of, restored, stored
 from convtree._catalogue.titles import first_messages, is_request, title_of
 from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, SessionInfo, StoredEntry, UsageTotal
@@ -26,6 +27,22 @@ _INFO = (
     "last_user, kind, parent_id, parent_entry, leaf_id, held, arrived_ms, session_key, size, last_crc"
 )
 _CREATED, _ACTIVE, _NAME, _FIRST = map(_INFO.split(", ").index, ("created_ms", "active_ms", "name", "first_user"))
+_COLUMNS = ", ".join(f"s.{name}" for name in _INFO.split(", "))
+_BY_BOUND, _BY_TIME = "s.activity_bound DESC, s.session_id DESC", "s.active_ms DESC, s.session_id DESC"
+#: the sessions with the latest bounds (`activity_bound`), in the order of a list
+_SELECT_LATEST = f"""
+SELECT {_COLUMNS}, s.activity_bound FROM (
+  SELECT * FROM ct_sessions s{{where}} ORDER BY {_BY_BOUND} LIMIT :read) s ORDER BY {_BY_TIME}
+"""
+#: the page of a list, from the sessions that are not before a known one; and whether all of these were read
+_SELECT_PAGE = f"""
+WITH latest AS (SELECT s.session_id, s.active_ms FROM ct_sessions s{{where}} ORDER BY {_BY_BOUND} LIMIT :read)
+SELECT {_COLUMNS}, (SELECT COUNT(*) FROM latest) < :read
+FROM (SELECT * FROM latest s ORDER BY {_BY_TIME} LIMIT :limit) page
+JOIN ct_sessions s ON s.session_id = page.session_id ORDER BY {_BY_TIME}
+"""
+_MORE = 16  # sessions that are read beside those of a page: the order of the bounds is not that of the times
+_MANY, _ALL = 10_000, 2**62  # sessions that are read if those do not do, and if these do not
 _SEARCHED = f"l.visible_to NOT IN ({', '.join(map(repr, NOT_SEARCHED))})"
 #: not a mark; and not an entry that is lost, of which only the place is there
 _IS_ENTRY = f"type NOT IN ({', '.join(map(repr, sorted({*MARK_CLASSES, 'lost'})))})"
@@ -119,18 +136,36 @@ def _select(
         filters = msgspec.structs.replace(filters, since_ms=ahead_of + 1, until_ms=None)
     where, values = _conditions(filters, dialect)
     if after is not None:
-        where.append("(s.activity_slot, s.active_ms, s.session_id) < (:after_slot, :after_ms, :after_id)")
-        values |= {"after_slot": after.ms // SLOT_MS, "after_ms": after.ms, "after_id": after.id}
+        where.append("s.activity_bound <= :after_bound AND (s.active_ms, s.session_id) < (:after_ms, :after_id)")
+        values |= {"after_bound": after.ms + SLOT_MS, "after_ms": after.ms, "after_id": after.id}
     if until_now is not None:
-        where.append("s.activity_slot <= :now_slot AND s.active_ms <= :now")
-        values |= {"now_slot": until_now // SLOT_MS, "now": until_now}
-    columns = ", ".join(f"s.{name}" for name in _INFO.split(", "))
-    sql = f"SELECT {columns} FROM ct_sessions s{_where(where)}"
-    sql += " ORDER BY s.activity_slot DESC, s.active_ms DESC, s.session_id DESC"
-    if limit is not None:
-        sql += " LIMIT :limit"
-        values["limit"] = limit
-    return execute(sql, values)
+        where.append("s.activity_bound <= :now_bound AND s.active_ms <= :now")
+        values |= {"now_bound": until_now + SLOT_MS, "now": until_now}
+    if limit is None:
+        return execute(f"SELECT {_COLUMNS} FROM ct_sessions s{_where(where)} ORDER BY {_BY_TIME}", values)
+    while True:
+        found = _page(execute, where, values, limit)
+        if found is not None:
+            return found
+
+
+def _page(execute: Execute, where: Sequence[str], values: dict[str, Any], limit: int) -> list[Any] | None:
+    """Returns the first rows by time; None if too many were deleted meanwhile."""
+    read = limit + _MORE
+    rows = execute(_SELECT_LATEST.format(where=_where(where)), values | {"read": read})
+    bounds = [row[-1] for row in rows]
+    # No other session was active after the last bound. Where all bounds are times, the order is right anyway.
+    if len(rows) < read or rows[limit - 1][_ACTIVE] > min(bounds) or bounds == [row[_ACTIVE] for row in rows]:
+        return [row[:-1] for row in rows[:limit]]
+    sql = _SELECT_PAGE.format(where=_where([*where, "(s.activity_bound, s.session_id) >= (:last_ms, :last_id)"]))
+    read, is_whole = _MANY, False
+    while not is_whole:
+        last = {"last_ms": rows[limit - 1][_ACTIVE], "last_id": rows[limit - 1][0]}
+        rows = execute(sql, values | last | {"limit": limit, "read": read})
+        if len(rows) < limit:
+            return None
+        read, is_whole = _ALL, rows[-1][-1]
+    return [row[:-1] for row in rows]
 
 
 def _may_be_ahead(rows: Sequence[Any], filters: Filter, after: Cursor | None) -> bool:
@@ -276,8 +311,8 @@ def _conditions(filters: Filter, dialect: Dialect) -> tuple[list[str], dict[str,
             where.append(f"s.{name} = :{name}")
             values[name] = int(flag)
     if filters.since_ms is not None:
-        where.append("s.activity_slot >= :since_slot AND s.active_ms >= :since")
-        values |= {"since_slot": filters.since_ms // SLOT_MS, "since": filters.since_ms}
+        where.append("s.activity_bound >= :since AND s.active_ms >= :since")
+        values["since"] = filters.since_ms
     if filters.until_ms is not None:
         where.append("s.active_ms < :until")
         values["until"] = filters.until_ms

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from convtree._catalogue import activity
 from convtree._catalogue.metadata import MetadataChange, metadata_rows
 from convtree._catalogue.record_summary import (
     HIDDEN_FROM_USER,
@@ -57,12 +58,7 @@ def executing(connection: sqlite3.Connection) -> Execute:
     return execute
 
 
-VERSION = 6  # of these tables; `migrations` has the way from the versions before
-SLOT_MS = 10_000
-"""Length of an activity slot. The index on the last activity holds slots, which change rarely, instead of times.
-
-A list reads whole slots, so a slot must be short where many sessions are active at once.
-"""
+VERSION = 7  # of these tables; `migrations` has the way from the versions before
 
 VERSIONS = "CREATE TABLE IF NOT EXISTS ct_schema (version INTEGER NOT NULL PRIMARY KEY)"
 _SESSIONS = """
@@ -70,7 +66,7 @@ CREATE TABLE IF NOT EXISTS ct_sessions (
   session_id TEXT NOT NULL PRIMARY KEY, owner TEXT, cwd TEXT, git_root TEXT, name TEXT, name_words TEXT NOT NULL,
   archived INTEGER NOT NULL, held INTEGER NOT NULL,
   kind TEXT NOT NULL, parent_id TEXT, parent_entry TEXT, copying_to TEXT, arrived_ms BIGINT, session_key TEXT,
-  created_ms BIGINT, active_ms BIGINT NOT NULL, activity_slot BIGINT NOT NULL, size BIGINT NOT NULL,
+  created_ms BIGINT, active_ms BIGINT NOT NULL, activity_bound BIGINT NOT NULL, size BIGINT NOT NULL,
   last_crc BIGINT NOT NULL, rewrites BIGINT NOT NULL, leaf_id TEXT,
   entries BIGINT NOT NULL, message_count BIGINT NOT NULL, first_user TEXT, last_user TEXT, header_id TEXT)
 """
@@ -133,14 +129,14 @@ CREATE TABLE IF NOT EXISTS ct_snapshots (
   session_id TEXT NOT NULL, generation BIGINT NOT NULL, part INTEGER NOT NULL, size BIGINT NOT NULL,
   data {bytes} NOT NULL, PRIMARY KEY (session_id, generation, part))
 """
-# Not on active_ms: each append changes it, and PostgreSQL updates a row in place only if no index is concerned.
+# Not on active_ms, see `activity`. A list reads them from the end.
 SESSION_INDEXES = tuple(
     f"CREATE INDEX IF NOT EXISTS ct_sessions_by_{name} ON ct_sessions ({columns})"
     for name, columns in {
-        "activity": "activity_slot",
-        "owner": f"{beginning('owner')}, activity_slot",
-        "cwd": f"{beginning('cwd')}, activity_slot",
-        "git_root": f"{beginning('git_root')}, activity_slot",
+        "activity": "activity_bound, session_id",
+        "owner": f"{beginning('owner')}, activity_bound, session_id",
+        "cwd": f"{beginning('cwd')}, activity_bound, session_id",
+        "git_root": f"{beginning('git_root')}, activity_bound, session_id",
         "parent": beginning("parent_id"),
     }.items()
 )
@@ -187,10 +183,10 @@ class Database(Protocol):
 
 ADD_SESSION = """
 INSERT INTO ct_sessions (session_id, owner, cwd, git_root, name, name_words, archived, held, kind, parent_id,
-  parent_entry, copying_to, arrived_ms, session_key, created_ms, active_ms, activity_slot, size, last_crc, rewrites,
+  parent_entry, copying_to, arrived_ms, session_key, created_ms, active_ms, activity_bound, size, last_crc, rewrites,
   leaf_id, entries, message_count, first_user, last_user, header_id)
 VALUES (:session_id, :owner, :cwd, :git_root, :name, :name_words, 0, 0, :kind, :parent_id, :parent_entry, :copying_to,
-  :arrived_ms, :session_key, :created_ms, :active_ms, :activity_slot, 0, 0, 0, NULL, 0, 0, NULL, NULL,
+  :arrived_ms, :session_key, :created_ms, :active_ms, :active_ms, 0, 0, 0, NULL, 0, 0, NULL, NULL,
   :header_id)
 """
 #: makes the row of a session as it was before its first line; its lines follow. It is the same row, because writers
@@ -199,7 +195,7 @@ _RESET_SESSION = """
 UPDATE ct_sessions SET owner = :owner, cwd = :cwd, git_root = :git_root, name = :name, name_words = :name_words,
   archived = 0, held = 0, kind = :kind, parent_id = :parent_id, parent_entry = :parent_entry, copying_to = :copying_to,
   arrived_ms = :arrived_ms, session_key = :session_key, created_ms = :created_ms, active_ms = :active_ms,
-  activity_slot = :activity_slot, size = 0, last_crc = 0, rewrites = rewrites + 1, leaf_id = NULL, entries = 0,
+  activity_bound = :active_ms, size = 0, last_crc = 0, rewrites = rewrites + 1, leaf_id = NULL, entries = 0,
   message_count = 0, first_user = NULL, last_user = NULL, header_id = :header_id
 WHERE session_id = :session_id
 """
@@ -216,7 +212,7 @@ LOCK_LEDGER = "UPDATE ct_schema SET version = version RETURNING version"
 UPDATE_ROW = f"""
 UPDATE ct_sessions SET size = size + :grown, last_crc = :crc, entries = entries + :entries,
   message_count = message_count + :messages, active_ms = CASE WHEN {_LATER} THEN CAST(:ms AS BIGINT) ELSE active_ms END,
-  activity_slot = CASE WHEN {_LATER} THEN CAST(:slot AS BIGINT) ELSE activity_slot END,
+  activity_bound = {activity.BOUND},
   leaf_id = CASE WHEN :moved = 1 THEN CAST(:leaf_id AS TEXT) ELSE leaf_id END,
   name = CASE WHEN :renamed = 1 THEN CAST(:name AS TEXT) ELSE name END,
   name_words = CASE WHEN :renamed = 1 THEN CAST(:name_words AS TEXT) ELSE name_words END,
@@ -298,7 +294,6 @@ def _session_values(session_id: str, header: Header) -> dict[str, Any]:
         "parent_entry": None if parent is None else stored(parent.entry_id),
         "created_ms": created,
         "active_ms": created or 0,
-        "activity_slot": (created or 0) // SLOT_MS,
     }
     return values | header_values(header)
 
@@ -329,7 +324,8 @@ def update_session_row(session_id: str, summaries: Sequence[RecordSummary], grow
 
     `grown` is how many bytes the log grew, `crc` the checksum of its last line.
     """
-    first_user = last_user = said_ms = archived = None
+    first_user = last_user = archived = None
+    said: set[int] = set()
     leaf: str | UnsetType | None = UNSET
     name: str | UnsetType | None = UNSET
     entries = messages = 0
@@ -337,7 +333,7 @@ def update_session_row(session_id: str, summaries: Sequence[RecordSummary], grow
         if each.excerpt and each.role == "user" and each.visible_to not in HIDDEN_FROM_USER:
             first_user, last_user = first_user or each.excerpt, each.excerpt
         if each.said and each.ms is not None:
-            said_ms = each.ms if said_ms is None else max(said_ms, each.ms)
+            said.add(each.ms)
         if each.leaf is not UNSET:
             leaf = each.leaf
             entries += leaf == each.id
@@ -352,8 +348,7 @@ def update_session_row(session_id: str, summaries: Sequence[RecordSummary], grow
         "crc": crc,
         "entries": entries,
         "messages": messages,
-        "ms": said_ms,
-        "slot": None if said_ms is None else said_ms // SLOT_MS,
+        **activity.values(said),
         "moved": int(leaf is not UNSET),
         "leaf_id": None if leaf is UNSET else stored(leaf),
         "renamed": int(name is not UNSET),

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.rows import tuple_row
 
 from convtree._logs.postgres_url import read_url
 from convtree._logs.sql_errors import ends_session, is_certain, translated
@@ -47,11 +48,15 @@ class Link:
         given: dict[str, Any] = {**parameters, "autocommit": True, "prepare_threshold": None}
         self._connection = psycopg.connect(**given)
         self.pgconn = self._connection.pgconn
-        self._cursor = self._connection.cursor(binary=True)
+        self._cursor = self._new_cursor()
         self._client = psycopg.ClientCursor(self._connection)  # puts values into the text
         ready = select.poll()
         ready.register(self.pgconn.socket, select.POLLIN)
         self._look = ready.poll
+
+    def _new_cursor(self) -> psycopg.Cursor[Any]:
+        """Returns a cursor that takes `$1`: psycopg would translate each statement of many values anew."""
+        return psycopg.RawCursor(self._connection, row_factory=tuple_row)
 
     @property
     def is_lost(self) -> bool:
@@ -73,19 +78,21 @@ class Link:
         """Runs a statement and returns its rows."""
         cursor = self._cursor
         if values:
-            cursor.execute(_translated(sql), values)
+            text, names = _numbered(sql)
+            cursor.execute(text, [values[name] for name in names], binary=True)
         else:
-            cursor.execute(sql.encode())
+            cursor.execute(sql.encode(), binary=True)
         result = cursor.pgresult
         if result is None or result.status != _HAS_ROWS:
             return []
         if result.ntuples > _MANY_ROWS:
-            self._cursor = self._connection.cursor(binary=True)
+            self._cursor = self._new_cursor()
         return cursor.fetchall()
 
     def run_many(self, sql: str, values: Sequence[Mapping[str, Any]]) -> None:
         """Runs a statement for each of these values."""
-        self._cursor.executemany(_translated(sql), values)
+        text, names = _numbered(sql)
+        self._cursor.executemany(text, [[each[name] for name in names] for each in values])
 
     def run_all(self, statements: Sequence[tuple[str, Any]]) -> list[list[Any]]:
         """Runs statements one after the other in one request, and returns the rows of each."""
@@ -110,6 +117,17 @@ class Link:
         """Closes it. The server rolls back what is not committed."""
         with suppress(Exception):
             self._connection.close()
+
+
+@lru_cache(maxsize=512)
+def _numbered(sql: str) -> tuple[bytes, list[str]]:
+    """Translates `:name` parameters into numbered ones, and returns the name of each."""
+    numbers: dict[str, int] = {}
+
+    def numbered(found: re.Match[str]) -> str:
+        return f"${numbers.setdefault(found[1], len(numbers) + 1)}" if found[1] else "%"
+
+    return _PARAMETER.sub(numbered, sql).encode(), list(numbers)
 
 
 @lru_cache(maxsize=512)

@@ -75,7 +75,8 @@ class SqlLog(Uncopyable):
         self._transaction: Transaction | None = None  # of the append that is running; reads go through it
         self._contended = False  # another writer was faster the last time: do not guess
         self._generation = 0  # of the snapshot that was read or saved last; 0 if there was none
-        self._ahead: Ahead | None = None  # until the log was read once
+        self._ahead: Ahead | None = None  # until the log is read again, or written to
+        self._is_ahead_new = True  # until the log was read once
         database.check_tables()
         row = self._find(ahead=True)
         if row is not None and mode == "x":
@@ -90,7 +91,8 @@ class SqlLog(Uncopyable):
 
     def read(self, position: int = 0) -> Iterator[Chunk]:
         """Yields the lines from a position on, in queries of bounded size, and what is wrong with the session's row."""
-        ahead, self._ahead = self._ahead, None
+        ahead = self._ahead if self._is_ahead_new else None
+        self._ahead, self._is_ahead_new = ahead, False
         row = self._find() if ahead is None else ahead.row
         if row is not None and not self._is_others(row):
             self._check_same(row)
@@ -120,7 +122,7 @@ class SqlLog(Uncopyable):
 
         An open looks at the end of what its snapshot covers, and then reads what follows: one query for both.
         """
-        if not position or not position < ahead.start <= position + _WINDOW:
+        if not self._is_ahead_new or not 0 < position < ahead.start <= position + _WINDOW:
             return ahead
         return ahead.preceded(
             self._read(lambda execute: sql_lines.select_overlapping(execute, self._key, position, ahead.start))
@@ -205,14 +207,13 @@ class SqlLog(Uncopyable):
             SessionNotFound: it does not exist and must.
         """
         if ahead:
-            rows, self._ahead = self._read(lambda execute: read_ahead(execute, self._id))
+            row, self._ahead = self._read(lambda execute: read_ahead(execute, self._id))
         else:
-            found = self._read(lambda execute: execute(SELECT_SESSION, {"session_id": self._id}))
-            rows = [SessionRow(*row) for row in found]
-        if not rows:
+            rows = self._read(lambda execute: execute(SELECT_SESSION, {"session_id": self._id}))
+            row = SessionRow(*rows[0]) if rows else None
+        if row is None:
             self._check_may_create()
             return None
-        row = rows[0]
         if self._mode == "a" or self._identity is None:
             self._identity = row.identity
         if self._mode == "a":
@@ -440,8 +441,8 @@ class SqlLog(Uncopyable):
 
     def snapshot(self) -> SnapshotFile | None:
         """Returns the newest snapshot. It stays readable until a few more were saved."""
-        end = None if self._ahead is None else self._ahead.snapshot
-        if self._ahead is not None:
+        end = self._ahead.snapshot if self._ahead is not None and self._is_ahead_new else None
+        if self._ahead is not None and self._is_ahead_new:
             newest = None if end is None else end[:2]
         else:
             newest = self._read(lambda execute: sql_snapshots.newest_snapshot(execute, self._id))

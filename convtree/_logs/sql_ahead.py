@@ -1,7 +1,7 @@
 """What opening a session in a database reads, in one request: its row, both ends of its log, the end of its snapshot.
 
-Opening needs them one after the other, and would ask a server for each. They are dropped when the log was read once:
-from then on, what is read is what is stored at that moment.
+Opening needs them one after the other, and would ask a server for each. Row and snapshot are for the first read only.
+The lines stay for the context that follows; they are dropped when the log is read again, or written to.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from convtree._catalogue import tables as catalogue
+from convtree._catalogue.tables import Execute
 from convtree._logs.sql_lines import SessionRow, decoded
-from convtree._logs.sql_snapshots import SELECT_LAST_PARTS, SnapshotEnd
-from convtree._logs.sql_transaction import Transaction
+from convtree._logs.sql_snapshots import LAST_PARTS, SnapshotEnd, end_of
 
-_BYTES = 2**14  # of the end of the log
+_BYTES = 2**16  # of the end of the log
 
 #: row and last line in one statement: both are as they were at one moment
 SELECT_SESSION = (
@@ -21,13 +21,19 @@ SELECT_SESSION = (
     "FROM ct_sessions WHERE session_id = :session_id"
 )
 _SELECT_LINES = """
-SELECT l.position, l.line, COALESCE(s.created_ms, -1), s.rewrites FROM ct_sessions s
+SELECT 1, l.position, NULL, NULL, NULL, NULL, l.line, NULL FROM ct_sessions s
 JOIN ct_lines l ON l.session_id = s.session_id AND {place} WHERE s.session_id = :session_id
 """
-_SELECT_ENDS = (
-    _SELECT_LINES.format(place=f"l.position >= s.size - {_BYTES}")
-    + f"UNION ALL {_SELECT_LINES.format(place=f'l.position = 0 AND s.size > {_BYTES}')}ORDER BY 1"
-)
+#: all of it in one statement, which sees one moment: the row, lines, and the last parts of the newest snapshot
+_SELECT = f"""
+SELECT 0, s.size, s.created_ms, s.rewrites, s.last_crc,
+  COALESCE((SELECT MAX(position) FROM ct_lines WHERE session_id = :session_id), -1), s.copying_to, CAST(NULL AS BYTEA)
+FROM ct_sessions s WHERE s.session_id = :session_id
+UNION ALL {_SELECT_LINES.format(place=f"l.position >= s.size - {_BYTES}")}
+UNION ALL {_SELECT_LINES.format(place=f"l.position = 0 AND s.size > {_BYTES}")}
+UNION ALL SELECT 2, part, generation, size, NULL, NULL, NULL, data FROM ct_snapshots
+WHERE session_id = :session_id AND {LAST_PARTS} ORDER BY 1, 2
+"""
 
 
 class Ahead(NamedTuple):
@@ -70,21 +76,21 @@ class Ahead(NamedTuple):
         return [] if position < self.start else [each for each in self.lines if each[0] >= position]
 
 
-def read_ahead(execute: Transaction, session_id: str) -> tuple[list[SessionRow], Ahead | None]:
+def read_ahead(execute: Execute, session_id: str) -> tuple[SessionRow | None, Ahead | None]:
     """Returns the row, if there is one, and what was read with it; None if that does not fit the row."""
-    values = {"session_id": session_id}
-    rows, found, parts = execute.all((SELECT_SESSION, values), (_SELECT_ENDS, values), (SELECT_LAST_PARTS, values))
-    if not rows or not found:
-        return [SessionRow(*row) for row in rows], None
-    row = SessionRow(*rows[0])
-    created_ms, rewrites = row.identity
-    # Each statement sees another moment.
-    is_same = {(-1 if created_ms is None else created_ms, rewrites)} == {tuple(each[2:]) for each in found}
-    lines = decoded(each[:2] for each in found)
+    found = execute(_SELECT, {"session_id": session_id})
+    if not found or found[0][0] != 0:
+        return None, None
+    _, size, created_ms, rewrites, last_crc, last_position, copying_to, _ = found[0]
+    row = SessionRow(size, created_ms, copying_to, rewrites, last_crc, last_position)
+    lines = decoded((each[1], each[6]) for each in found if each[0] == 1)
+    if not lines:
+        return row, None
     header = lines[0][1] if lines[0][0] == 0 else b""
     if len(lines) > 1 and lines[0][0] == 0 and lines[1][0] != len(header) + 1:
         del lines[0]
     text = b"".join(line + b"\n" for _, line in lines)
-    if not is_same or lines[0][0] + len(text) != row.size or lines[-1][0] != row.last_position:
-        return [row], None
-    return [row], Ahead(row, header, lines, text, SnapshotEnd.of(parts) if parts else None)
+    if lines[0][0] + len(text) != row.size or lines[-1][0] != row.last_position:
+        return row, None
+    parts = [(generation, size, part, data) for kind, part, generation, size, *_, data in found if kind == 2]
+    return row, Ahead(row, header, lines, text, end_of(parts))

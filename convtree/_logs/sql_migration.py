@@ -37,7 +37,9 @@ def migrate(execute: Execute, dialect: Dialect, location: str) -> None:
         if distributed:
             distribute(execute, location)
 
-    for statement in migrations.LAYOUT_6:  # first, as the keys: the steps to earlier versions write to the new layout
+    for statement in migrations.layout_7(
+        version
+    ):  # first, as the keys: the steps to earlier versions write to the new layout
         execute(statement)
     for name, table in migrations.KEYED.items():
         if table.since <= version < 5:
@@ -50,6 +52,7 @@ def migrate(execute: Execute, dialect: Dialect, location: str) -> None:
         _to_version_4(execute, change_layout)
     if version < 5:
         _to_version_5(execute, change_layout)
+    execute(migrations.FILL_BOUNDS)
     execute(migrations.SET_VERSION, {"version": tables.VERSION})
 
 
@@ -152,8 +155,7 @@ def _fill_activity(execute: Execute, session_id: str) -> None:
             execute(migrations.UNSAY, notes)
     times = execute(migrations.SELECT_ACTIVITY, {"session_id": session_id})[0]
     active_ms = max((time for time in times if time is not None), default=0)
-    values = {"session_id": session_id, "active_ms": active_ms, "activity_slot": active_ms // tables.SLOT_MS}
-    execute(migrations.FILL_ACTIVITY, values)
+    execute(migrations.FILL_ACTIVITY, {"session_id": session_id, "active_ms": active_ms})
 
 
 def _fill_copied(execute: Execute, session_id: str) -> None:

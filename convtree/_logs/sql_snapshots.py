@@ -16,19 +16,20 @@ from convtree._model.batches import batched
 from convtree._model.errors import ConvtreeError
 
 _PART_BYTES = 2**16  # of a snapshot in one row
-_RUN = 4  # parts that a reader fetches together: a query costs more than they do
-_CACHED_RUNS = 4  # per reader: an open goes back and forth between the columns
+_RUN = 2  # parts that a reader fetches together
+_LAST = 3  # parts that are read with the number of the snapshot
+_CACHED = 16  # parts per reader: an open goes back and forth between the columns
 _PARTS_PER_INSERT = 64
 _KEPT = 4  # generations
 
 _SELECT_NEWEST = (
     "SELECT generation, size FROM ct_snapshots WHERE session_id = :session_id ORDER BY generation DESC LIMIT 1"
 )
-#: the last two of the newest one: a reader begins there, and the last may be short
-SELECT_LAST_PARTS = f"""
-SELECT generation, size, part, data FROM ct_snapshots WHERE session_id = :session_id AND generation =
-  (SELECT MAX(generation) FROM ct_snapshots WHERE session_id = :session_id) AND part >= (size - 1) / {_PART_BYTES} - 1
-"""
+#: that a part is one of the last of the newest one: a reader begins there
+LAST_PARTS = (
+    "generation = (SELECT MAX(generation) FROM ct_snapshots WHERE session_id = :session_id) "
+    f"AND part > (size - 1) / {_PART_BYTES} - {_LAST}"
+)
 _SELECT_PARTS = (
     "SELECT part, data FROM ct_snapshots WHERE session_id = :session_id AND generation = :generation "
     "AND part >= :start AND part < :until"
@@ -41,16 +42,19 @@ _DELETE_OLDER = "DELETE FROM ct_snapshots WHERE session_id = :session_id AND gen
 
 
 class SnapshotEnd(NamedTuple):
-    """The number of a snapshot, its size, and the bytes of its last parts by their numbers."""
+    """The number of a snapshot, its size, and its last parts by number."""
 
     generation: int
     size: int
     parts: dict[int, bytes]
 
-    @classmethod
-    def of(cls, rows: Sequence[Any]) -> SnapshotEnd:
-        """Returns the end of a snapshot from the rows of `SELECT_LAST_PARTS`, at least one."""
-        return cls(rows[0][0], rows[0][1], {part: bytes_of(data) for _, _, part, data in rows})
+
+def end_of(rows: Sequence[Any]) -> SnapshotEnd | None:
+    """Returns the end of a snapshot from rows of generation, size, part and data; None if there is none."""
+    if not rows:
+        return None
+    generation, size, *_ = rows[0]
+    return SnapshotEnd(generation, size, {part: bytes_of(data) for _, _, part, data in rows})
 
 
 def newest_snapshot(execute: Execute, session_id: str) -> tuple[int, int] | None:
@@ -82,7 +86,7 @@ class SnapshotReader:
         self._database = database
         self._key = {"session_id": session_id, "generation": generation}
         self._end = {} if end is None else end.parts
-        self._runs: dict[int, dict[int, bytes]] = {}  # the parts of each run, by number
+        self._parts: dict[int, bytes] = {}
 
     def read(self, offset: int, length: int) -> bytes:
         """Returns the bytes there; fewer at the end, and where a part is missing. Short bytes count as damaged."""
@@ -94,13 +98,12 @@ class SnapshotReader:
         return data[offset - first * _PART_BYTES :][:length]
 
     def _part(self, number: int) -> bytes:
-        if number in self._end:
-            return self._end[number]
-        run = number // _RUN
-        if run not in self._runs:
-            values = {**self._key, "start": run * _RUN, "until": (run + 1) * _RUN}
-            rows = self._database.read(lambda execute: execute(_SELECT_PARTS, values))
-            if len(self._runs) >= _CACHED_RUNS:
-                del self._runs[next(iter(self._runs))]
-            self._runs[run] = {part: bytes_of(data) for part, data in rows}
-        return self._runs[run].get(number, b"")
+        found = self._end.get(number, self._parts.get(number))
+        if found is not None:
+            return found
+        values = {**self._key, "start": number, "until": number + _RUN}
+        rows = self._database.read(lambda execute: execute(_SELECT_PARTS, values))
+        if len(self._parts) >= _CACHED:
+            self._parts = {}
+        self._parts.update((part, bytes_of(data)) for part, data in rows)
+        return self._parts.get(number, b"")

@@ -214,7 +214,7 @@ def _of_another_store(path: Path) -> None:
 
 _NEVER = "INSERT INTO ct_sessions SELECT 'ghost-' || session_id, "
 _COLUMNS = """owner, cwd, git_root, name, name_words, archived, held, kind, parent_id, parent_entry, copying_to,
-arrived_ms, session_key, created_ms, active_ms, activity_slot, size, last_crc, rewrites, leaf_id, entries,
+arrived_ms, session_key, created_ms, active_ms, activity_bound, size, last_crc, rewrites, leaf_id, entries,
 message_count, first_user, last_user, header_id FROM ct_sessions"""
 PLANTED: dict[str, Callable[[Path], None]] = {
     "rows deleted": _statement("DELETE FROM ct_sessions WHERE owner = 'ann'"),
