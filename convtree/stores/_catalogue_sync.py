@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import NoReturn, TypeVar
@@ -35,11 +35,11 @@ from convtree.stores._catalogue_file import CatalogueFile, MemoryTables, Tables,
 from convtree.stores._catalogue_transaction import CatalogueTransaction
 from convtree.stores._deletions import header_checksum, lines_for
 from convtree.stores._file_copies import copies_in, shared_records
-from convtree.stores._ingesting import SeenLog, add_new, code_of, ingest, open_reader, remember
+from convtree.stores._ingesting import SeenLog, add_new, ingest, remember
 from convtree.stores._known_stamps import NOTE_REMOVED, KnownStamps
 from convtree.stores._ledger import Ledger, MemoryLedger, decode_line, last_lines, merged_lines
 from convtree.stores._reading_elsewhere import ReadersElsewhere, Reading
-from convtree.stores._reading_logs import await_append, has_record
+from convtree.stores._reading_logs import LogContents, has_record, open_reader, reading
 from convtree.stores._sql_catalogue import SqlCatalogue
 
 T = TypeVar("T")
@@ -447,16 +447,15 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         if code is not None or stamp[2] != seen[2] or stamp[0] < seen[0]:
             records = 0
         try:
-            with self._open_reader(id) as session:
-                unfinished = await_append(session)
-                if rows and not (records and has_record(session, records - 1, last_id)):
+            with self._open_contents(id) as found:
+                if rows and not (records and has_record(found, records - 1, last_id)):
                     self._remove(execute, id)
                     records, last_id = 0, None
-                unread = len(session._index.tree) - records
-                for numbered in self._ingest(execute, id, session, records):
+                unread = found.size - records
+                for numbered in self._ingest(execute, id, found, records):
                     unread -= len(numbered)
                     records, last_id = numbered[-1][0] + 1, numbered[-1][1].id
-                code = code_of(session, unread, unfinished=unfinished)
+                code = found.code_of(unread)
         except SessionNotFound:
             self._remove(execute, id)  # it was deleted after the look
             execute(NOTE_REMOVED)
@@ -471,14 +470,17 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         remember(execute, id, stamp, SeenLog(records, last_id, code), shared)
         return stamp
 
+    def _open_contents(self, id: str) -> AbstractContextManager[LogContents]:
+        return reading(self._open_log(id))
+
     def _open_reader(self, id: str) -> Session:
         return open_reader(self._open_log(id))
 
     def _ingest(
-        self, execute: Execute, id: str, session: Session, start: int
+        self, execute: Execute, id: str, found: LogContents, start: int
     ) -> Iterator[Sequence[tuple[int, Entry | Mark]]]:
         """Adds the records from number `start` to the tables, and yields each batch."""
-        return ingest(execute, id, session, start, self._shared.get(id, 0))
+        return ingest(execute, id, found, start, self._shared.get(id, 0))
 
     def _remove(self, execute: Execute, id: str) -> None:
         tables.remove_session(execute, id)
