@@ -39,6 +39,8 @@ def check(lines: list[bytes]) -> PlainLog | None:
         assert (index.state.read_only, index.state.critical_mark) == (None, None)
         assert plain.header == index.header
         assert plain.records == index.records(range(len(index.tree)))
+        assert plain.name == index.state.name
+        assert plain.path() == {index.id_of(row) for row in index.tree.path(index.state.leaf.row)}
     return plain
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -281,7 +281,13 @@ def snippet_of(text: str, words: Iterable[str], length: int = 160) -> str:
 def word_spans(text: str, words: Iterable[str]) -> Iterator[tuple[int, int]]:
     """Yields where one of these words begins and ends in a text, for every place of one."""
     wanted = set(words)
-    return (each.span() for each in _WORD.finditer(text) if not wanted.isdisjoint(words_of(each[0])))
+    return (each.span() for each in _WORD.finditer(text) if _is_one_of(each[0], wanted))
+
+
+def _is_one_of(word: str, wanted: Set[str]) -> bool:
+    if word.isascii():
+        return word.lower() in wanted  # a shortcut with the same result
+    return not wanted.isdisjoint(words_of(word))
 
 
 def excerpt_of(text: str) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from msgspec import UNSET
+
 from convtree._engine import bulk, codec
 from convtree._engine.envelope import has_unknown_needs
 from convtree._engine.groups import is_whole
@@ -44,6 +46,28 @@ class PlainLog(NamedTuple):
     def numbered(self, start: int = 0) -> Iterator[tuple[int, Entry | Mark]]:
         """Yields the records from number `start` on, with their numbers."""
         return enumerate(islice(self.records, start, None), start)
+
+    @property
+    def name(self) -> str | None:
+        """The session's name."""
+        names = (each.name for each in reversed(self.records) if isinstance(each, SessionInfoMark))
+        return next((name for name in names if name is not UNSET), self.header.name)
+
+    def path(self) -> set[str]:
+        """Returns the ids of the entries on the path to the leaf."""
+        parents: dict[str | None, str | None] = {}
+        leaf: str | None = None
+        for each in self.records:
+            if isinstance(each, Entry):
+                parents[each.id] = each.parent_id
+                leaf = each.id
+            elif isinstance(each, LeafMark):
+                leaf = each.target_id
+        found = set[str]()
+        while leaf is not None:  # ends: a parent is before its child
+            found.add(leaf)
+            leaf = parents[leaf]
+        return found
 
 
 def read_plain_log(log: Log) -> PlainLog | None:

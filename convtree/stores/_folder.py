@@ -55,6 +55,7 @@ class FolderBackend(Uncopyable):
         SessionNotFound: there is no folder, and `create` is False.
     """
 
+    logs_are_near = True  # to open one and read it costs no round trip
     keeps_original = True  # `rewrite` keeps the log as it was
 
     def __init__(
