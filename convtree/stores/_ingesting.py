@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from convtree._catalogue import tables
+from convtree._catalogue.executing import line_values
 from convtree._catalogue.marks import apply_marks
 from convtree._catalogue.record_summary import summarise_record
 from convtree._catalogue.tables import Execute
@@ -21,6 +22,8 @@ from convtree.stores._file_copies import without_shared
 from convtree.stores._reading_logs import LogContents, reading
 
 Statement = tuple[str, Any]
+
+_BATCH_BYTES = 2**24  # of the logs in one batch
 
 _REMEMBER = """
 INSERT OR REPLACE INTO ct_files VALUES (:id, :size, :mtime_ns, :inode, :records, :last_id, :code, :shared,
@@ -51,7 +54,8 @@ class _Statements:
         self._copying_to: str | None = None
 
     def __call__(self, sql: str, values: Any = ()) -> list[Any]:
-        self.kept.append((sql, values))
+        # A process sends what is kept here to another one: values alone are half as much.
+        self.kept.append((sql, line_values(values) if sql == tables.ADD_LINES else values))
         if sql == tables.ADD_SESSION:
             self._copying_to = values["copying_to"]
         elif sql == tables.END_COPYING:
@@ -90,6 +94,19 @@ def read_whole(open_log: Callable[[str], Log], id: str) -> WholeLog | None:
             records, last_id = numbered[-1][0] + 1, numbered[-1][1].id
         return WholeLog(statements.kept, SeenLog(records, last_id, found.code_of(found.size - count)))
     return None
+
+
+def batches_of(ids: Sequence[str], stamps: Mapping[str, LogStamp], most: int) -> list[list[str]]:
+    """Returns the ids of logs in batches for one transaction each, of at most so many logs, and of bounded size."""
+    batches: list[list[str]] = []
+    size = 0
+    for id in ids:
+        size += stamps[id][0]
+        if not batches or size > _BATCH_BYTES or len(batches[-1]) == most:
+            batches.append([])
+            size = stamps[id][0]
+        batches[-1].append(id)
+    return batches
 
 
 def remember(execute: Execute, id: str, stamp: LogStamp, seen: SeenLog, shared: int) -> None:
