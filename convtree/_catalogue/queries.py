@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from convtree._catalogue.tables import SLOT_MS, Dialect, Execute
 from convtree._catalogue.texts import equals, is_one_of, one_of, restored, stored
 from convtree._catalogue.titles import first_messages, is_request, title_of
 from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, SessionInfo, StoredEntry, UsageTotal
-from convtree._model.batches import batched
+from convtree._model.batches import BATCH, batched
 from convtree._model.entries import MARK_CLASSES, ParentSession
 from convtree._model.usage import Usage
 
@@ -52,13 +52,48 @@ _HAS_VALUE = "s.session_id IN (SELECT session_id FROM ct_metadata WHERE name = :
 _HAS_NOT = "NOT EXISTS (SELECT 1 FROM ct_metadata m WHERE m.session_id = s.session_id AND m.name = :key{number})"
 
 
+class LastPage:
+    """The sessions of the last lists, and what they were made of. Those that are still the same are not made again.
+
+    To make them takes half the time of a list, and of a page that is listed again and again few have changed. For one
+    thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Any, ListedSession]] = {}  # by id
+
+    def listed(
+        self, rows: Iterable[Sequence[Any]], totals: Mapping[str, list[UsageTotal]], titles: Mapping[str, str | None]
+    ) -> list[ListedSession]:
+        """Returns the sessions of some rows."""
+        known, made = self._made, dict[str, tuple[Any, ListedSession]]()
+        found = []
+        for row in rows:
+            source = row, totals.get(row[0]), titles.get(row[0])
+            each = known.get(row[0])
+            if each is None or each[0] != source:
+                each = source, _listed(*source)
+                if each[1].info.key is None:  # a key may be an object, which is the caller's
+                    made[row[0]] = each
+            found.append(each[1])
+        if made:
+            kept = known | made
+            self._made = kept if len(kept) <= BATCH else made if len(made) <= BATCH else {}
+        return found
+
+
 def sessions(
-    execute: Execute, dialect: Dialect, filters: Filter, after: Cursor | None = None, limit: int | None = None
+    execute: Execute,
+    dialect: Dialect,
+    filters: Filter,
+    after: Cursor | None = None,
+    limit: int | None = None,
+    page: LastPage | None = None,
 ) -> list[ListedSession]:
     """Returns sessions, last active first, beginning after a cursor.
 
     Of a session whose last activity is after `now_ms`, an earlier time counts, which its lines have. Such sessions are
-    rare: a clock was wrong.
+    rare: a clock was wrong. `page` knows what an earlier call has returned.
     """
     now_ms = filters.now_ms
     rows = _select(execute, dialect, filters, after, limit)
@@ -74,7 +109,7 @@ def sessions(
     for each in usage(execute, [row[0] for row in rows]):
         totals.setdefault(each.session_id, []).append(each)
     titles = _titles(execute, rows)
-    return [_listed(row, totals.get(row[0], ()), titles.get(row[0])) for row in rows]
+    return (page or LastPage()).listed(rows, totals, titles)
 
 
 def _titles(execute: Execute, rows: Iterable[Sequence[Any]]) -> dict[str, str | None]:
@@ -141,6 +176,14 @@ def _may_be_ahead(rows: Sequence[Any], filters: Filter, after: Cursor | None) ->
     if after is not None or filters.until_ms is not None:
         return True
     return bool(rows) and rows[0][_ACTIVE] > filters.now_ms
+
+
+def is_any_ahead(execute: Execute, now_ms: int | None) -> bool:
+    """Returns whether a session was active after this time, so that what a list says may change as time goes by."""
+    if now_ms is None:
+        return False
+    sql = "SELECT 1 FROM ct_sessions WHERE activity_slot >= :now_slot AND active_ms > :now LIMIT 1"
+    return bool(execute(sql, {"now_slot": now_ms // SLOT_MS, "now": now_ms}))
 
 
 def _from_lines(execute: Execute, rows: Sequence[Any], now_ms: int) -> Iterator[tuple[Any, ...]]:
@@ -323,12 +366,12 @@ def _where(conditions: Sequence[str]) -> str:
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
-def _listed(row: Sequence[Any], totals: Iterable[UsageTotal], title: str | None) -> ListedSession:
+def _listed(row: Sequence[Any], totals: Sequence[UsageTotal] | None, title: str | None) -> ListedSession:
     id, *texts = row[:5]
     archived, created, active, entries, messages, first, last, kind, *others = row[5:]
     parent_id, parent_entry, leaf, held, arrived, key, size, crc = others
     name, owner, cwd, git_root, parent_id, parent_entry, leaf = map(restored, (*texts, parent_id, parent_entry, leaf))
-    totals = list(totals)
+    totals = totals or ()
     info = SessionInfo(
         id=id,
         name=name,
