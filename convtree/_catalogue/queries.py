@@ -25,6 +25,10 @@ _INFO = (
     "session_id, name, owner, cwd, git_root, archived, created_ms, active_ms, entries, message_count, first_user, "
     "last_user, kind, parent_id, parent_entry, leaf_id, held, arrived_ms, session_key, size, last_crc"
 )
+#: the same, and whether the session has copied entries
+_COLUMNS = ", ".join(f"s.{name}" for name in _INFO.split(", ")) + (
+    ", EXISTS (SELECT 1 FROM ct_copied WHERE ct_copied.session_id = s.session_id)"
+)
 _CREATED, _ACTIVE, _NAME, _FIRST = map(_INFO.split(", ").index, ("created_ms", "active_ms", "name", "first_user"))
 _SEARCHED = f"l.visible_to NOT IN ({', '.join(map(repr, NOT_SEARCHED))})"
 #: not a mark; and not an entry that is lost, of which only the place is there
@@ -106,7 +110,7 @@ def sessions(
         rows = _select(execute, dialect, filters, after, limit, until_now=now_ms)
         rows = sorted([*rows, *ahead], key=_cursor_of, reverse=True)[:limit]
     totals: dict[str, list[UsageTotal]] = {}
-    for each in usage(execute, [row[0] for row in rows]):
+    for each in usage(execute, [row[0] for row in rows], [row[0] for row in rows if row[-1]]):
         totals.setdefault(each.session_id, []).append(each)
     titles = _titles(execute, rows)
     return (page or LastPage()).listed(rows, totals, titles)
@@ -159,8 +163,7 @@ def _select(
     if until_now is not None:
         where.append("s.activity_slot <= :now_slot AND s.active_ms <= :now")
         values |= {"now_slot": until_now // SLOT_MS, "now": until_now}
-    columns = ", ".join(f"s.{name}" for name in _INFO.split(", "))
-    sql = f"SELECT {columns} FROM ct_sessions s{_where(where)}"
+    sql = f"SELECT {_COLUMNS} FROM ct_sessions s{_where(where)}"
     sql += " ORDER BY s.activity_slot DESC, s.active_ms DESC, s.session_id DESC"
     if limit is not None:
         sql += " LIMIT :limit"
@@ -231,8 +234,11 @@ def search(execute: Execute, dialect: Dialect, text: str, filters: Filter, limit
     return [SearchMatch(*row) for row in execute(sql, values)]
 
 
-def usage(execute: Execute, ids: Sequence[str]) -> list[UsageTotal]:
-    """Returns tokens and cost of these sessions, by session and model. A copied entry counts in one session only."""
+def usage(execute: Execute, ids: Sequence[str], copiers: Sequence[str] | None = None) -> list[UsageTotal]:
+    """Returns tokens and cost of these sessions, by session and model. A copied entry counts in one session only.
+
+    `copiers` are those of them that have copied entries; None if the caller does not know.
+    """
     totals: dict[tuple[str, str, str], tuple[int, Usage]] = {}
     for chunk in batched(ids):
         marks, values = one_of(chunk)
@@ -243,7 +249,7 @@ def usage(execute: Execute, ids: Sequence[str]) -> list[UsageTotal]:
         )
         for id, provider, model, answers, *numbers in rows:
             totals[id, restored(provider), restored(model)] = answers, usage_from(numbers)
-    for session_id, _, provider, model, count, used in counted_copies(execute, ids):
+    for session_id, _, provider, model, count, used in counted_copies(execute, ids if copiers is None else copiers):
         answers, total = totals.get((session_id, provider, model), (0, Usage()))
         totals[session_id, provider, model] = answers + count, total + used
     ordered = sorted(totals.items(), key=lambda each: (each[0][0], -each[1][0], *each[0][1:]))
@@ -369,7 +375,7 @@ def _where(conditions: Sequence[str]) -> str:
 def _listed(row: Sequence[Any], totals: Sequence[UsageTotal] | None, title: str | None) -> ListedSession:
     id, *texts = row[:5]
     archived, created, active, entries, messages, first, last, kind, *others = row[5:]
-    parent_id, parent_entry, leaf, held, arrived, key, size, crc = others
+    parent_id, parent_entry, leaf, held, arrived, key, size, crc, _ = others
     name, owner, cwd, git_root, parent_id, parent_entry, leaf = map(restored, (*texts, parent_id, parent_entry, leaf))
     totals = totals or ()
     info = SessionInfo(
