@@ -15,7 +15,6 @@ from helpers import user
 
 from convtree import SessionStore, open_store
 from convtree._catalogue.erasing import drop_deleted_words
-from convtree._session.session import Session
 from convtree.stores import _catalogue_file
 from convtree.stores._catalogue_sync import CatalogueSync
 
@@ -38,9 +37,9 @@ def ingested() -> Iterator[list[str]]:
     seen: list[str] = []
     original = CatalogueSync._ingest
 
-    def ingest(catalogue: CatalogueSync, execute: Any, id: str, session: Session, start: int) -> Any:
+    def ingest(catalogue: CatalogueSync, execute: Any, id: str, contents: Any, start: int) -> Any:
         seen.append(id)
-        return original(catalogue, execute, id, session, start)
+        return original(catalogue, execute, id, contents, start)
 
     with patch.object(CatalogueSync, "_ingest", ingest):
         yield seen

@@ -22,6 +22,7 @@ from convtree import ExtensionDataEntry, ParentSession, SessionStore, open_store
 from convtree.stores import _catalogue_sync, _reading_elsewhere
 from convtree.stores._catalogue_sync import CatalogueSync
 from convtree.stores._folder import FolderBackend, _opener
+from convtree.stores._ingesting import batches_of
 from convtree.stores._reading_elsewhere import ReadersElsewhere, Reading, serve
 
 TABLES = {
@@ -68,7 +69,7 @@ def folder(tmp_path: Path) -> Path:
 def small() -> Iterator[None]:
     """Other processes help with three new logs, two at a time."""
     with (
-        patch.multiple(_catalogue_sync, _MANY=3, _COMMIT=2, _SENT=5000),
+        patch.multiple(_catalogue_sync, _MANY=3, _COMMIT_MANY=2, _SENT=5000),
         patch.object(_reading_elsewhere, "_processors", lambda: 2),
     ):
         yield
@@ -254,3 +255,13 @@ def test_the_number_of_processors() -> None:
         assert PROCESSORS() == 3
     with patch.object(_reading_elsewhere, "os", type("os", (), {"cpu_count": staticmethod(lambda: 7)})):
         assert PROCESSORS() == 7
+
+
+def test_batches() -> None:
+    """So many logs, or so many bytes; a larger log is a batch of its own."""
+    mib = 2**20
+    stamps = {"a": (9 * mib, 0, 0), "b": (7 * mib, 0, 0), "c": (1, 0, 0), "d": (17 * mib, 0, 0), "e": (1, 0, 0)}
+    stamps |= dict.fromkeys("fgh", (1, 0, 0))
+    assert batches_of(list(stamps), stamps, 3) == [["a", "b"], ["c"], ["d"], ["e", "f", "g"], ["h"]]
+    assert batches_of([], stamps, 3) == []
+    assert batches_of(["a"], {"a": (0, 0, 0)}, 3) == [["a"]]

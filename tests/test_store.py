@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from threading import Event, Thread, Timer
 from typing import Any
@@ -98,9 +98,9 @@ def ingested() -> Iterator[list[tuple[str, int]]]:
     seen: list[tuple[str, int]] = []
     original = CatalogueSync._ingest
 
-    def ingest(catalogue: CatalogueSync, execute: Any, id: str, session: Session, start: int) -> Any:
+    def ingest(catalogue: CatalogueSync, execute: Any, id: str, contents: Any, start: int) -> Any:
         seen.append((id, 0))
-        for numbered in original(catalogue, execute, id, session, start):
+        for numbered in original(catalogue, execute, id, contents, start):
             seen[-1] = (id, numbered[-1][0] + 1 - start)
             yield numbered
 
@@ -315,15 +315,16 @@ def test_repeated_ids(store: SessionStore, folder: Path) -> None:
 def test_a_log_that_grows_while_it_is_read(store: SessionStore) -> None:
     """A record that comes too late for one list is in the next."""
     begin(store, "a", "1")
-    original = CatalogueSync._open_reader
+    original = CatalogueSync._open_contents
 
-    def late(catalogue: CatalogueSync, id: str) -> Session:
-        session = original(catalogue, id)
-        with store.open("a") as writer:
-            writer.append(user("2"))
-        return session
+    @contextmanager
+    def late(catalogue: CatalogueSync, id: str) -> Iterator[Any]:
+        with original(catalogue, id) as contents:
+            with store.open("a") as writer:
+                writer.append(user("2"))
+            yield contents
 
-    with patch.object(CatalogueSync, "_open_reader", late):
+    with patch.object(CatalogueSync, "_open_contents", late):
         assert store.info("a").messages == 1
     assert store.info("a").messages == 2
 
@@ -1121,13 +1122,13 @@ def test_a_log_deleted_before_it_is_read(store: SessionStore, folder: Path) -> N
     """It is not listed, and is no finding."""
     begin(store, "a")
     begin(store, "b")
-    original = CatalogueSync._open_reader
+    original = CatalogueSync._open_contents
 
-    def gone(catalogue: CatalogueSync, id: str) -> Session:
+    def gone(catalogue: CatalogueSync, id: str) -> Any:
         (folder / "a.jsonl").unlink(missing_ok=True)
         return original(catalogue, id)
 
-    with patch.object(CatalogueSync, "_open_reader", gone):
+    with patch.object(CatalogueSync, "_open_contents", gone):
         assert (ids(store.list()), store.findings) == (["b"], [])
     assert ids(store.list()) == ["b"]
 

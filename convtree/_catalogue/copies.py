@@ -149,7 +149,8 @@ def links(execute: Execute, ids: Collection[str]) -> list[tuple[str, str]]:
 
 def usage_from(numbers: Iterable[Any]) -> Usage:
     """Returns a sum from its columns, in the order of the fields."""
-    return Usage(**dict(zip(Usage.__struct_fields__, numbers, strict=True)))
+    new, out, read, written, cost = numbers
+    return Usage(input_tokens=new, output_tokens=out, cache_read_tokens=read, cache_write_tokens=written, cost=cost)
 
 
 def _counting(execute: Execute, entries: Sequence[str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from convtree._catalogue.tables import Dialect, Execute
 from convtree._catalogue.texts import equals, is_one_of, one_of, restored, stored
 from convtree._catalogue.titles import first_messages, is_request, title_of
 from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, SessionInfo, StoredEntry, UsageTotal
-from convtree._model.batches import batched
+from convtree._model.batches import BATCH, batched
 from convtree._model.entries import MARK_CLASSES, ParentSession
 from convtree._model.usage import Usage
 
@@ -26,8 +26,11 @@ _INFO = (
     "session_id, name, owner, cwd, git_root, archived, created_ms, active_ms, entries, message_count, first_user, "
     "last_user, kind, parent_id, parent_entry, leaf_id, held, arrived_ms, session_key, size, last_crc"
 )
+#: the same, and whether the session has copied entries
+_COLUMNS = ", ".join(f"s.{name}" for name in _INFO.split(", ")) + (
+    ", EXISTS (SELECT 1 FROM ct_copied WHERE ct_copied.session_id = s.session_id)"
+)
 _CREATED, _ACTIVE, _NAME, _FIRST = map(_INFO.split(", ").index, ("created_ms", "active_ms", "name", "first_user"))
-_COLUMNS = ", ".join(f"s.{name}" for name in _INFO.split(", "))
 _BY_BOUND, _BY_TIME = "s.activity_bound DESC, s.session_id DESC", "s.active_ms DESC, s.session_id DESC"
 #: the sessions with the latest bounds (`activity_bound`), in the order of a list
 _SELECT_LATEST = f"""
@@ -69,13 +72,48 @@ _HAS_VALUE = "s.session_id IN (SELECT session_id FROM ct_metadata WHERE name = :
 _HAS_NOT = "NOT EXISTS (SELECT 1 FROM ct_metadata m WHERE m.session_id = s.session_id AND m.name = :key{number})"
 
 
+class LastPage:
+    """The sessions of the last lists, and what they were made of. Those that are still the same are not made again.
+
+    To make them takes half the time of a list, and of a page that is listed again and again few have changed. For one
+    thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Any, ListedSession]] = {}  # by id
+
+    def listed(
+        self, rows: Iterable[Sequence[Any]], totals: Mapping[str, list[UsageTotal]], titles: Mapping[str, str | None]
+    ) -> list[ListedSession]:
+        """Returns the sessions of some rows."""
+        known, made = self._made, dict[str, tuple[Any, ListedSession]]()
+        found = []
+        for row in rows:
+            source = row, totals.get(row[0]), titles.get(row[0])
+            each = known.get(row[0])
+            if each is None or each[0] != source:
+                each = source, _listed(*source)
+                if each[1].info.key is None:  # a key may be an object, which is the caller's
+                    made[row[0]] = each
+            found.append(each[1])
+        if made:
+            kept = known | made
+            self._made = kept if len(kept) <= BATCH else made if len(made) <= BATCH else {}
+        return found
+
+
 def sessions(
-    execute: Execute, dialect: Dialect, filters: Filter, after: Cursor | None = None, limit: int | None = None
+    execute: Execute,
+    dialect: Dialect,
+    filters: Filter,
+    after: Cursor | None = None,
+    limit: int | None = None,
+    page: LastPage | None = None,
 ) -> list[ListedSession]:
     """Returns sessions, last active first, beginning after a cursor.
 
     Of a session whose last activity is after `now_ms`, an earlier time counts, which its lines have. Such sessions are
-    rare: a clock was wrong.
+    rare: a clock was wrong. `page` knows what an earlier call has returned.
     """
     now_ms = filters.now_ms
     rows = _select(execute, dialect, filters, after, limit)
@@ -88,10 +126,10 @@ def sessions(
         rows = _select(execute, dialect, filters, after, limit, until_now=now_ms)
         rows = sorted([*rows, *ahead], key=_cursor_of, reverse=True)[:limit]
     totals: dict[str, list[UsageTotal]] = {}
-    for each in usage(execute, [row[0] for row in rows]):
+    for each in usage(execute, [row[0] for row in rows], [row[0] for row in rows if row[-1]]):
         totals.setdefault(each.session_id, []).append(each)
     titles = _titles(execute, rows)
-    return [_listed(row, totals.get(row[0], ()), titles.get(row[0])) for row in rows]
+    return (page or LastPage()).listed(rows, totals, titles)
 
 
 def _titles(execute: Execute, rows: Iterable[Sequence[Any]]) -> dict[str, str | None]:
@@ -178,6 +216,14 @@ def _may_be_ahead(rows: Sequence[Any], filters: Filter, after: Cursor | None) ->
     return bool(rows) and rows[0][_ACTIVE] > filters.now_ms
 
 
+def is_any_ahead(execute: Execute, now_ms: int | None) -> bool:
+    """Returns whether a session was active after this time, so that what a list says may change as time goes by."""
+    if now_ms is None:
+        return False
+    sql = "SELECT 1 FROM ct_sessions WHERE activity_slot >= :now_slot AND active_ms > :now LIMIT 1"
+    return bool(execute(sql, {"now_slot": now_ms // SLOT_MS, "now": now_ms}))
+
+
 def _from_lines(execute: Execute, rows: Sequence[Any], now_ms: int) -> Iterator[tuple[Any, ...]]:
     """Yields rows with the last activity up to now, from the lines."""
     for some in batched(rows):
@@ -223,8 +269,11 @@ def search(execute: Execute, dialect: Dialect, text: str, filters: Filter, limit
     return [SearchMatch(*row) for row in execute(sql, values)]
 
 
-def usage(execute: Execute, ids: Sequence[str]) -> list[UsageTotal]:
-    """Returns tokens and cost of these sessions, by session and model. A copied entry counts in one session only."""
+def usage(execute: Execute, ids: Sequence[str], copiers: Sequence[str] | None = None) -> list[UsageTotal]:
+    """Returns tokens and cost of these sessions, by session and model. A copied entry counts in one session only.
+
+    `copiers` are those of them that have copied entries; None if the caller does not know.
+    """
     totals: dict[tuple[str, str, str], tuple[int, Usage]] = {}
     for chunk in batched(ids):
         marks, values = one_of(chunk)
@@ -235,7 +284,7 @@ def usage(execute: Execute, ids: Sequence[str]) -> list[UsageTotal]:
         )
         for id, provider, model, answers, *numbers in rows:
             totals[id, restored(provider), restored(model)] = answers, usage_from(numbers)
-    for session_id, _, provider, model, count, used in counted_copies(execute, ids):
+    for session_id, _, provider, model, count, used in counted_copies(execute, ids if copiers is None else copiers):
         answers, total = totals.get((session_id, provider, model), (0, Usage()))
         totals[session_id, provider, model] = answers + count, total + used
     ordered = sorted(totals.items(), key=lambda each: (each[0][0], -each[1][0], *each[0][1:]))
@@ -358,12 +407,12 @@ def _where(conditions: Sequence[str]) -> str:
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
-def _listed(row: Sequence[Any], totals: Iterable[UsageTotal], title: str | None) -> ListedSession:
+def _listed(row: Sequence[Any], totals: Sequence[UsageTotal] | None, title: str | None) -> ListedSession:
     id, *texts = row[:5]
     archived, created, active, entries, messages, first, last, kind, *others = row[5:]
-    parent_id, parent_entry, leaf, held, arrived, key, size, crc = others
+    parent_id, parent_entry, leaf, held, arrived, key, size, crc, _ = others
     name, owner, cwd, git_root, parent_id, parent_entry, leaf = map(restored, (*texts, parent_id, parent_entry, leaf))
-    totals = list(totals)
+    totals = totals or ()
     info = SessionInfo(
         id=id,
         name=name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -111,9 +111,8 @@ class RecordSummary(NamedTuple):
 
 def summarise_record(record: Entry | Mark) -> RecordSummary:
     """Returns the summary of a record."""
-    message = record if isinstance(record, MessageEntry) else None
-    said = None if message is None else read(message.message, message.shape)
-    text = "" if said is None else said.text
+    if isinstance(record, MessageEntry):
+        return _summarise_message(record)
     paid = record if isinstance(record, PAID) else None
     usage = usage_stored_in(record)
     answered = paid or (record if isinstance(record, ModelChangeEntry | VacuumEntry) else None)
@@ -126,20 +125,39 @@ def summarise_record(record: Entry | Mark) -> RecordSummary:
         id=record.id,
         parent_id=None if entry is None else entry.parent_id,
         type="opaque" if is_opaque else record.type,  # a known type, but with needs that are not known
-        role=None if said is None else said.role,
+        role=None,
         ms=ms_of(record.timestamp),
-        excerpt=excerpt_of(text),
-        words=" ".join(words_of(text)),
+        excerpt="",
+        words="",
         provider=None if answered is None else answered.provider,
         model=None if answered is None else answered.model,
         usage=None if usage is None else usage_of(usage),
         leaf=leaf,
-        visible_to=None if message is None else message.visible_to,
-        said=message is not None and is_activity(message),
     )
     if isinstance(record, SessionInfoMark | VisibilityMark | VacuumEntry):
         return summary._replace(**_rare_fields(record))
     return summary
+
+
+def _summarise_message(entry: MessageEntry) -> RecordSummary:
+    """Returns the summary of a message. Nearly every record is one, so this is flat."""
+    said = read(entry.message, entry.shape)
+    text = said.text
+    return RecordSummary(
+        id=entry.id,
+        parent_id=entry.parent_id,
+        type="message",
+        role=said.role,
+        ms=ms_of(entry.timestamp),
+        excerpt=excerpt_of(text),
+        words=" ".join(words_of(text)),
+        provider=entry.provider,
+        model=entry.model,
+        usage=usage_of(entry.usage) if entry.usage else None,
+        leaf=entry.id,
+        visible_to=entry.visible_to,
+        said=is_activity(entry),
+    )
 
 
 def _rare_fields(record: SessionInfoMark | VisibilityMark | VacuumEntry) -> dict[str, Any]:
@@ -226,8 +244,10 @@ def ms_of_datetime(when: datetime) -> int:
     Raises:
         OverflowError: the time is before the year 1 or after the year 9999 in UTC.
     """
-    when = when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
-    return (when - _EPOCH) // timedelta(milliseconds=1)
+    if when.tzinfo is not UTC:
+        when = when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    since = when - _EPOCH
+    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000  # rounded down
 
 
 def timestamp_of(ms: int | None) -> str | None:
@@ -261,17 +281,25 @@ def snippet_of(text: str, words: Iterable[str], length: int = 160) -> str:
 def word_spans(text: str, words: Iterable[str]) -> Iterator[tuple[int, int]]:
     """Yields where one of these words begins and ends in a text, for every place of one."""
     wanted = set(words)
-    return (each.span() for each in _WORD.finditer(text) if not wanted.isdisjoint(words_of(each[0])))
+    return (each.span() for each in _WORD.finditer(text) if _is_one_of(each[0], wanted))
+
+
+def _is_one_of(word: str, wanted: Set[str]) -> bool:
+    if word.isascii():
+        return word.lower() in wanted  # a shortcut with the same result
+    return not wanted.isdisjoint(words_of(word))
 
 
 def excerpt_of(text: str) -> str:
     """Returns the beginning of a message as a list shows it, on one line."""
     short = " ".join(sanitise_text(text[: EXCERPT + 1]).split())
-    if len(short) < EXCERPT:  # much white space, or nothing more
+    if len(short) < EXCERPT < len(text) - 1:  # much white space
         short = " ".join(sanitise_text(text[: 4 * EXCERPT]).split())
     return short[:EXCERPT]
 
 
 def sanitise_text(text: str) -> str:
     """Returns text for words and excerpts: NUL becomes a space, a lone surrogate a question mark."""
+    if text.isascii():
+        return text.replace("\0", " ")  # a shortcut with the same result
     return text.replace("\0", " ").encode("utf-8", "replace").decode()

@@ -8,8 +8,7 @@ tables can be sharded by it. Times come from the records. No counter or clock of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -27,12 +26,8 @@ from convtree._catalogue.record_summary import (
 )
 from convtree._catalogue.texts import beginning, key_of_texts, stored
 from convtree._catalogue.types import LogStamp
-from convtree._model.batches import batched
 from convtree._model.entries import Header
 from convtree._model.usage import Usage
-
-if TYPE_CHECKING:
-    import sqlite3
 
 T = TypeVar("T")
 
@@ -40,22 +35,6 @@ Dialect = Literal["sqlite", "postgresql"]
 Values = Mapping[str, Any]
 Execute = Callable[..., list[Any]]
 """(SQL, values or a list of values) -> rows. With a list, the statement runs once for each and returns no rows."""
-
-
-def executing(connection: sqlite3.Connection) -> Execute:
-    """Returns the function that runs statements on a connection of SQLite."""
-
-    def execute(sql: str, values: Any = ()) -> list[Any]:
-        if not isinstance(values, list):
-            return connection.execute(sql, values).fetchall()
-        if sql == _ADD_LINES:
-            for rows in batched(values, _ROWS):
-                connection.execute(_add_lines_at_once(len(rows)), [row[name] for row in rows for name in _LINE_COLUMNS])
-        else:
-            connection.executemany(sql, values)
-        return []
-
-    return execute
 
 
 VERSION = 7  # of these tables; `migrations` has the way from the versions before
@@ -231,14 +210,13 @@ ADVANCE = f"{UPDATE_ROW.format(condition='')}RETURNING {ROW}"
 ADVANCE_UNANSWERED = UPDATE_ROW.format(condition="")
 #: after the last entry that was copied
 END_COPYING = "UPDATE ct_sessions SET copying_to = NULL WHERE session_id = :session_id"
-_LINE_COLUMNS = (
+LINE_COLUMNS = (
     *("session_id", "position", "id", "parent_id", "type", "role", "time_ms", "said_ms", "visible_to", "excerpt"),
     *("words", "line"),
 )
-_ADD_LINES = (
-    f"INSERT INTO ct_lines ({', '.join(_LINE_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _LINE_COLUMNS)})"
+ADD_LINES = (
+    f"INSERT INTO ct_lines ({', '.join(LINE_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in LINE_COLUMNS)})"
 )
-_ROWS = 250  # lines that SQLite adds by one statement
 ADD_TO_USAGE = """
 ON CONFLICT (session_id, model_key) DO UPDATE SET answers = ct_usage.answers + excluded.answers,
   input_tokens = ct_usage.input_tokens + excluded.input_tokens,
@@ -360,19 +338,9 @@ def update_session_row(session_id: str, summaries: Sequence[RecordSummary], grow
     }
 
 
-@cache
-def _add_lines_at_once(count: int) -> str:
-    """Returns the statement that adds several lines. Its trigger adds their words.
-
-    SQLite has the full text index write to the disk before each statement that has a trigger, so there are few.
-    """
-    row = f"({', '.join('?' * len(_LINE_COLUMNS))})"
-    return f"INSERT INTO ct_lines ({', '.join(_LINE_COLUMNS)}) VALUES {', '.join([row] * count)}"
-
-
 def add_lines(execute: Execute, rows: Sequence[Values]) -> None:
     """Inserts lines made by `line_of`."""
-    execute(_ADD_LINES, rows)
+    execute(ADD_LINES, rows)
 
 
 def line_of(session_id: str, position: int, summary: RecordSummary | None, line: str | None) -> Values:

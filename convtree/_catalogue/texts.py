@@ -8,6 +8,7 @@ Where a text belongs to a primary key, `key_of_texts` stands for it there.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, overload
 
 from convtree._catalogue.metadata import digest
@@ -38,6 +39,7 @@ def restored(text: str | None) -> str | None:
     return text.replace(_NUL, "\0").replace(_ESCAPE, "\x1a")
 
 
+@lru_cache(maxsize=256)  # those of models come again and again
 def key_of_texts(*texts: str) -> str:
     """Returns 32 hex digits that stand for these texts in a primary key, however long they are."""
     return digest(texts)

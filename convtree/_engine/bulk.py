@@ -13,6 +13,7 @@ function in the first column needs the same change to its twin. `tests/test_bulk
     IdTable.find and IdTable.add                add_ids
     id_table.hash_of                            hashes_of
     Index.scan                                  Index.add_written, of records that were just written
+    Index.scan                                  plain_log_of, of a small log (in `plain_log`, with its law)
 
 Pure.
 """

@@ -9,29 +9,36 @@ from pathlib import Path
 from convtree._engine.log import SnapshotFile
 from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, Descriptors, identity_of
 
+_SUFFIX = ".index"
+
 
 def index_of(path: Path) -> Path:
     """Returns the path of the index of a log."""
-    return path.with_name(path.name + ".index")
+    return path.with_name(path.name + _SUFFIX)
 
 
 class IndexFile:
     """The index file of one log, as it was when it was last opened. It stays readable when it is replaced on disk."""
 
     def __init__(self, log_path: Path) -> None:
-        self.path = index_of(log_path)
+        self._log_path = log_path
         self._descriptors = Descriptors()
         self._fd = -1  # -1 while no index is open
         self._identity = UNKNOWN  # of the file behind `_fd`
         #: identity and time of the file that this object put in place last; a number of a file is used again
         self._own: tuple[tuple[int, int], int] = UNKNOWN, 0
 
+    @property
+    def path(self) -> Path:
+        """The path of the index."""
+        return index_of(self._log_path)
+
     def open(self) -> SnapshotFile | None:
         """Opens the file that is there now; None if there is none, or none that can be read."""
         self.close()
         try:
             self._identity = UNKNOWN
-            self._fd = self._descriptors.open(self.path, os.O_RDONLY | OPEN_FLAGS)
+            self._fd = self._descriptors.open(f"{self._log_path}{_SUFFIX}", os.O_RDONLY | OPEN_FLAGS)
             status = os.fstat(self._fd)
         except OSError:
             return None

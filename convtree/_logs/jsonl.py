@@ -67,7 +67,7 @@ class JsonlLog(LogFile):
         """
         self._durable = durability == "power"
         self._directory_unsynced = False  # from the first write to a new file until its name is durable
-        self._index_file = IndexFile(Path(path))
+        self._index_file = IndexFile(path if isinstance(path, Path) else Path(path))
         super().__init__(
             path, mode=mode, lock_timeout_s=lock_timeout_s, exclusive=exclusive, allow_network=allow_network
         )

@@ -38,7 +38,7 @@ class LogFile(Uncopyable, ForkAware):
         allow_network: bool,
     ) -> None:
         """Opens the file, if it exists. The arguments and errors are those of `JsonlLog`."""
-        self.path = Path(path)
+        self.path = path if isinstance(path, Path) else Path(path)
         self.failed = False  # set when a write or sync leaves it unknown what is on disk; never cleared
         self._name = os.fspath(self.path)  # for `stat` at every append: faster than a Path
         self._descriptors = Descriptors()
@@ -47,7 +47,7 @@ class LogFile(Uncopyable, ForkAware):
         self._read_only = mode == "r"
         #: how the first append creates the file; None in modes "r" and "r+", and from when a file is open
         self._create: Literal["a", "x"] | None = mode if mode in ("a", "x") else None
-        self._lock = FileLock(str(self.path))
+        self._lock = FileLock(self._name)
         self._lock_timeout_s = lock_timeout_s
         self._exclusive = exclusive
         self._allow_network = allow_network

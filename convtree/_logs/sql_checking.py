@@ -15,6 +15,7 @@ from typing import Any
 from zlib import crc32
 
 from convtree._catalogue import tables
+from convtree._catalogue.executing import executing
 from convtree._catalogue.tables import Execute
 from convtree._catalogue.types import RowFinding
 from convtree._engine import codec, snapshot
@@ -66,7 +67,7 @@ def wrong_rows(database: SqlDatabase, session_id: str) -> list[RowFinding]:
             execute(_REPEATABLE)
         with closing(sqlite3.connect("")) as own:
             try:
-                return list(_wrong_rows(execute, tables.executing(own), session_id))
+                return list(_wrong_rows(execute, executing(own), session_id))
             except sqlite3.Error as error:
                 raise OSError(f"{database.location}#{session_id}: comparing its tables failed: {error}") from error
 

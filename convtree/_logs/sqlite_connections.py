@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from convtree._catalogue.erasing import SECURE_DELETE
-from convtree._catalogue.tables import executing
+from convtree._catalogue.executing import executing
 from convtree._engine.log import Durability
 from convtree._logs.sql_errors import is_bad_text, translated
 from convtree._logs.sql_transaction import Begin, Connections, Scope, Transaction

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import NoReturn, TypeVar
 from weakref import finalize
 
-from convtree._catalogue import tables
+from convtree._catalogue import queries, tables
 from convtree._catalogue.copies import OwnRecords, held_elsewhere
 from convtree._catalogue.erasing import drop_deleted_words
 from convtree._catalogue.gone import GoneSession
@@ -25,7 +25,6 @@ from convtree._catalogue.tables import Dialect, Execute
 from convtree._catalogue.texts import restored
 from convtree._catalogue.types import COPY, Cursor, Filter, LedgerRow, ListedSession, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Log
-from convtree._model.batches import batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import ConvtreeError, NotALog, SessionNotFound
 from convtree._model.interrupts import Unlocking, ending, is_interrupt
@@ -35,17 +34,19 @@ from convtree.stores._catalogue_file import CatalogueFile, MemoryTables, Tables,
 from convtree.stores._catalogue_transaction import CatalogueTransaction
 from convtree.stores._deletions import header_checksum, lines_for
 from convtree.stores._file_copies import copies_in, shared_records
-from convtree.stores._ingesting import SeenLog, add_new, code_of, ingest, open_reader, remember
+from convtree.stores._ingesting import SeenLog, add_new, batches_of, ingest, remember
 from convtree.stores._known_stamps import NOTE_REMOVED, KnownStamps
+from convtree.stores._last_list import NO_LIST, LastList, may_keep
 from convtree.stores._ledger import Ledger, MemoryLedger, decode_line, last_lines, merged_lines
 from convtree.stores._reading_elsewhere import ReadersElsewhere, Reading
-from convtree.stores._reading_logs import await_append, has_record
+from convtree.stores._reading_logs import LogContents, has_record, open_reader, reading
 from convtree.stores._sql_catalogue import SqlCatalogue
 
 T = TypeVar("T")
 
-_COMMIT = 50  # sessions in one transaction
+_COMMIT = 50  # sessions in one transaction, at most
 _MANY = 500  # new logs: other processes help to read them
+_COMMIT_MANY = 250  # sessions in one transaction then: each writes about the same pages
 _SENT = 2**20  # the largest log, in bytes, that another process reads
 _RESETS = 3  # after this many damaged files, the tables stay in memory
 
@@ -80,8 +81,10 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         ledger: Ledger | None = None,
         reading: Reading | None = None,
     ) -> None:
+        super().__init__()
         self._tables: Tables = MemoryTables() if path is None else CatalogueFile(path)
         self._ledger = ledger or MemoryLedger()
+        self._last_list = NO_LIST
         self._linked: list[bytes] | None = None  # the lines of the ledger whose links the tables have
         self._scan = scan
         self._open_log = open_log
@@ -102,8 +105,14 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def sessions(self, filters: Filter, after: Cursor | None = None, limit: int | None = None) -> list[ListedSession]:
         """Returns sessions, last active first, beginning after a cursor."""
-        listed = super().sessions(filters, after, limit)
-        return [each._replace(stamp=self._known.stamps.get(each.info.id, _UNKNOWN)) for each in listed]
+        listed = self._last_list.found(self._known.revision, filters, after, limit)
+        if listed is None:
+            revision, now_ms = self._known.revision, filters.now_ms  # before the query, which may find more
+            listed = super().sessions(filters, after, limit)
+            if may_keep(filters, listed) and not self._read(lambda execute: queries.is_any_ahead(execute, now_ms)):
+                self._last_list = LastList.of(listed, revision, filters, after, limit)
+        stamps = self._known.stamps
+        return [ListedSession(info, at, stamps.get(info.id, _UNKNOWN)) for info, at, _ in listed]
 
     def own_records(self, id: str) -> OwnRecords:
         """Returns which records of a session count there. Those that a copied file shares count in another log."""
@@ -282,6 +291,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     def _forget(self) -> None:
         """Forgets what was read from the tables."""
         self._known.forget()
+        self._last_list = NO_LIST
         self._linked = None
 
     def _after_fork(self) -> None:
@@ -365,7 +375,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     def _read_logs(self, ids: Sequence[str], stamps: Mapping[str, LogStamp], progress: Progress | None) -> None:
         """Reads logs into the tables: those that were written to last, last. Other processes help if there are many."""
         ids = sorted(ids, key=lambda each: stamps[each][1])
-        batches = list(batched(ids, _COMMIT))
+        batches = batches_of(ids, stamps, _COMMIT if len(ids) < _MANY else _COMMIT_MANY)
         helped = [[id for id in batch if self._is_simple(id, stamps[id])] for batch in batches]
         readers = ReadersElsewhere()
 
@@ -447,16 +457,15 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         if code is not None or stamp[2] != seen[2] or stamp[0] < seen[0]:
             records = 0
         try:
-            with self._open_reader(id) as session:
-                unfinished = await_append(session)
-                if rows and not (records and has_record(session, records - 1, last_id)):
+            with self._open_contents(id) as found:
+                if rows and not (records and has_record(found, records - 1, last_id)):
                     self._remove(execute, id)
                     records, last_id = 0, None
-                unread = len(session._index.tree) - records
-                for numbered in self._ingest(execute, id, session, records):
+                unread = found.size - records
+                for numbered in self._ingest(execute, id, found, records):
                     unread -= len(numbered)
                     records, last_id = numbered[-1][0] + 1, numbered[-1][1].id
-                code = code_of(session, unread, unfinished=unfinished)
+                code = found.code_of(unread)
         except SessionNotFound:
             self._remove(execute, id)  # it was deleted after the look
             execute(NOTE_REMOVED)
@@ -471,14 +480,17 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         remember(execute, id, stamp, SeenLog(records, last_id, code), shared)
         return stamp
 
+    def _open_contents(self, id: str) -> AbstractContextManager[LogContents]:
+        return reading(self._open_log(id))
+
     def _open_reader(self, id: str) -> Session:
         return open_reader(self._open_log(id))
 
     def _ingest(
-        self, execute: Execute, id: str, session: Session, start: int
+        self, execute: Execute, id: str, found: LogContents, start: int
     ) -> Iterator[Sequence[tuple[int, Entry | Mark]]]:
         """Adds the records from number `start` to the tables, and yields each batch."""
-        return ingest(execute, id, session, start, self._shared.get(id, 0))
+        return ingest(execute, id, found, start, self._shared.get(id, 0))
 
     def _remove(self, execute: Execute, id: str) -> None:
         tables.remove_session(execute, id)

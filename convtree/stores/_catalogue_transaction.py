@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from convtree._catalogue.tables import Execute, executing
+from convtree._catalogue.executing import executing
+from convtree._catalogue.tables import Execute
 from convtree._model.errors import ConvtreeError
 from convtree.stores._catalogue_file import NEXT_GENERATION
 

@@ -55,6 +55,7 @@ class FolderBackend(Uncopyable):
         SessionNotFound: there is no folder, and `create` is False.
     """
 
+    logs_are_near = True  # to open one and read it costs no round trip
     keeps_original = True  # `rewrite` keeps the log as it was
 
     def __init__(
@@ -418,7 +419,8 @@ def _is_named_otherwise(path: Path) -> bool:
 
     Looks through the folder only if its file system seems to ignore the case of names.
     """
-    return os.path.lexists(path.with_name(path.name.swapcase())) and path.name not in os.listdir(path.parent)
+    folder, name = os.path.split(path)
+    return os.path.lexists(os.path.join(folder, name.swapcase())) and name not in os.listdir(folder or ".")
 
 
 def headers_in(folder: Path) -> dict[str, Header]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from convtree._catalogue import tables
+from convtree._catalogue.executing import line_values
 from convtree._catalogue.marks import apply_marks
 from convtree._catalogue.record_summary import summarise_record
 from convtree._catalogue.tables import Execute
@@ -16,14 +16,14 @@ from convtree._catalogue.texts import one_of
 from convtree._catalogue.types import LogStamp
 from convtree._engine.log import Log
 from convtree._model.batches import batched
-from convtree._model.entries import Entry, Header, Mark
+from convtree._model.entries import Entry, Mark
 from convtree._model.errors import ConvtreeError
-from convtree._session.header import new_header
-from convtree._session.session import Session
 from convtree.stores._file_copies import without_shared
-from convtree.stores._reading_logs import await_append, first_serious_code
+from convtree.stores._reading_logs import LogContents, reading
 
 Statement = tuple[str, Any]
+
+_BATCH_BYTES = 2**24  # of the logs in one batch
 
 _REMEMBER = """
 INSERT OR REPLACE INTO ct_files VALUES (:id, :size, :mtime_ns, :inode, :records, :last_id, :code, :shared,
@@ -54,7 +54,8 @@ class _Statements:
         self._copying_to: str | None = None
 
     def __call__(self, sql: str, values: Any = ()) -> list[Any]:
-        self.kept.append((sql, values))
+        # A process sends what is kept here to another one: values alone are half as much.
+        self.kept.append((sql, line_values(values) if sql == tables.ADD_LINES else values))
         if sql == tables.ADD_SESSION:
             self._copying_to = values["copying_to"]
         elif sql == tables.END_COPYING:
@@ -65,28 +66,13 @@ class _Statements:
         return []
 
 
-def open_reader(log: Log) -> Session:
-    """Opens a session for reading. Closes the log if that fails."""
-    try:
-        return Session(log, _no_header(), read_only=True)
-    except BaseException:
-        log.close()
-        raise
-
-
-@cache
-def _no_header() -> Header:
-    """Returns a header to open a session with. A log that exists has its own."""
-    return new_header("none")
-
-
 def ingest(
-    execute: Execute, id: str, session: Session, start: int, shared: int
+    execute: Execute, id: str, found: LogContents, start: int, shared: int
 ) -> Iterator[Sequence[tuple[int, Entry | Mark]]]:
     """Adds the records from number `start` to the tables, and yields each batch. The first `shared` have no usage."""
-    for batch in batched(session.records(start)):
+    for batch in batched(found.records(start)):
         if not start:  # a log with a header only is no session yet
-            tables.add_session(execute, id, session.header)
+            tables.add_session(execute, id, found.header)
             start = 1
         summaries = [summarise_record(record) for _, record in batch]
         ((_, _, copying_to, *_),) = execute(tables.ADVANCE, tables.update_session_row(id, summaries, len(batch), 0))
@@ -98,25 +84,29 @@ def ingest(
         yield batch
 
 
-def code_of(session: Session, unread: int, *, unfinished: bool) -> str | None:
-    """Returns the code of what is wrong with a log, of which some records could not be read."""
-    code = first_serious_code(session.findings, but="torn_tail" if unfinished else None)
-    # A snapshot of the index hides such damage until a line is read.
-    return "bad_seal" if code is None and unread else code
-
-
 def read_whole(open_log: Callable[[str], Log], id: str) -> WholeLog | None:
     """Reads a log that the tables do not have; None if that fails: then `CatalogueSync` finds out why."""
     statements = _Statements()
     records, count, last_id = 0, 0, None
-    with suppress(ConvtreeError, OSError), open_reader(open_log(id)) as session:
-        unfinished = await_append(session)
-        for numbered in ingest(statements, id, session, 0, 0):
+    with suppress(ConvtreeError, OSError), reading(open_log(id)) as found:
+        for numbered in ingest(statements, id, found, 0, 0):
             count += len(numbered)
             records, last_id = numbered[-1][0] + 1, numbered[-1][1].id
-        code = code_of(session, len(session._index.tree) - count, unfinished=unfinished)
-        return WholeLog(statements.kept, SeenLog(records, last_id, code))
+        return WholeLog(statements.kept, SeenLog(records, last_id, found.code_of(found.size - count)))
     return None
+
+
+def batches_of(ids: Sequence[str], stamps: Mapping[str, LogStamp], most: int) -> list[list[str]]:
+    """Returns the ids of logs in batches for one transaction each, of at most so many logs, and of bounded size."""
+    batches: list[list[str]] = []
+    size = 0
+    for id in ids:
+        size += stamps[id][0]
+        if not batches or size > _BATCH_BYTES or len(batches[-1]) == most:
+            batches.append([])
+            size = stamps[id][0]
+        batches[-1].append(id)
+    return batches
 
 
 def remember(execute: Execute, id: str, stamp: LogStamp, seen: SeenLog, shared: int) -> None:

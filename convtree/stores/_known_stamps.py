@@ -30,13 +30,16 @@ class KnownStamps:
     Attributes:
         stamps: of the logs.
         unsettled: ids whose stamp may be another than the last look has; None: any may be.
+        revision: another number whenever the tables are not known to be as they were.
     """
 
     def __init__(self) -> None:
+        self.revision = 0
         self.forget()
 
     def forget(self) -> None:
         """Knows nothing, as at first."""
+        self.revision += 1
         self.stamps: dict[str, LogStamp] = {}
         self.unsettled: set[str] | None = None
         self._version = -1  # of the file, when something was loaded
@@ -47,6 +50,7 @@ class KnownStamps:
 
     def note_written(self, generation: int) -> None:
         """Notes a transaction of this process."""
+        self.revision += 1
         # If another process wrote in between, this does not say of which generation the tables are.
         self._generation = generation if generation == self._generation + 1 else -1
         if generation == self._loaded + 1:  # else what the other process wrote is loaded with this
@@ -57,6 +61,7 @@ class KnownStamps:
         ((version,),) = execute("PRAGMA data_version")
         if version == self._version:
             return True
+        self.revision += 1
         ((generation, removed, digest, noted),) = execute(_SELECT_STATE)
         is_other: bool = generation != self._generation
         if self._loaded < 0 and noted == generation:

@@ -14,6 +14,7 @@ import msgspec
 from convtree._catalogue.types import Cursor, Filter, LedgerRow, ListedSession, Progress, SessionInfo, StoreFinding
 from convtree._engine import codec
 from convtree._engine.log import Log, Mode
+from convtree._engine.plain_log import PlainLog, read_plain_log
 from convtree._logs import directories
 from convtree._logs.directories import Directory
 from convtree._model.arguments import checked_methods
@@ -299,7 +300,7 @@ class StoreReader(Uncopyable, ForkAware):
             tasks=tasks,
         )
         found, titles = self._query(lambda catalogue: matches_in(catalogue, text, filters, limit))
-        return hits_of(found, titles, text, self._read)
+        return hits_of(found, titles, text, self._read_plain, self._read)
 
     def usage(
         self,
@@ -426,6 +427,17 @@ class StoreReader(Uncopyable, ForkAware):
             raise
         self._note_opened(session)
         return session
+
+    def _read_plain(self, id: str) -> PlainLog | None:
+        """Reads a log at once, if it is plain, and to open it costs no round trip."""
+        if not getattr(self._backend, "logs_are_near", False):
+            return None
+        check_session_id(id)
+        log = self._log(id, "r")
+        try:
+            return read_plain_log(log)
+        finally:
+            log.close()
 
     def _note_opened(self, session: Session) -> None:
         """Keeps for `findings` what is wrong with a session, if the backend's catalogue does not look at logs."""

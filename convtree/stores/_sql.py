@@ -42,6 +42,7 @@ class _DatabaseCatalogue(SqlCatalogue):
     """The queries over the tables of a database. Each append updates them in its own transaction."""
 
     def __init__(self, database: SqlDatabase) -> None:
+        super().__init__()
         self._database = database
         self.dialect = database.dialect
         self.noted: dict[str, str] = {}  # codes of findings by session id, as it was last opened or verified

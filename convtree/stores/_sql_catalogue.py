@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 
 from convtree._catalogue import copies, queries
 from convtree._catalogue.copies import OwnRecords
+from convtree._catalogue.queries import LastPage
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, StoredEntry, UsageTotal
 
@@ -19,13 +20,17 @@ class SqlCatalogue(ABC):
 
     dialect: Dialect
 
+    def __init__(self) -> None:
+        self._page = LastPage()
+
     @abstractmethod
     def _read(self, query: Callable[[Execute], T]) -> T:
         """Calls `query` in one transaction and returns what it returns."""
 
     def sessions(self, filters: Filter, after: Cursor | None = None, limit: int | None = None) -> list[ListedSession]:
         """Returns sessions, last active first, beginning after a cursor."""
-        return self._read(lambda execute: queries.sessions(execute, self.dialect, filters, after, limit))
+        page = self._page
+        return self._read(lambda execute: queries.sessions(execute, self.dialect, filters, after, limit, page))
 
     def count(self, filters: Filter) -> int:
         """Returns how many sessions match."""

@@ -37,7 +37,8 @@ about it has one more method, which is optional: `erase(ids: Sequence[str]) -> T
 overwrites what is left of these sessions, of which none exists any more; called again, it does the same again.
 
 `SessionStore.verify` reads the logs of any backend, and `repair` needs `rewrite`. `keeps_original = True` says that
-`rewrite` keeps the log as it was. A backend whose tables follow from the lines may have more methods, all optional;
+`rewrite` keeps the log as it was. `logs_are_near = True` says that to open and read a log costs no round trip, so a
+search reads a small one at once. A backend whose tables follow from the lines may have more methods, all optional;
 `stores/_sql.py` says what they return: `wrong_rows(id)`, `stray_rows()`, `wrong_words()`, `restore_session(id)`,
 `rebuild_words()`, and `note(id, code)`, which keeps a finding for `findings()` of its catalogue.
 
