@@ -220,8 +220,8 @@ def is_any_ahead(execute: Execute, now_ms: int | None) -> bool:
     """Returns whether a session was active after this time, so that what a list says may change as time goes by."""
     if now_ms is None:
         return False
-    sql = "SELECT 1 FROM ct_sessions WHERE activity_slot >= :now_slot AND active_ms > :now LIMIT 1"
-    return bool(execute(sql, {"now_slot": now_ms // SLOT_MS, "now": now_ms}))
+    sql = "SELECT 1 FROM ct_sessions WHERE activity_bound > :now AND active_ms > :now LIMIT 1"
+    return bool(execute(sql, {"now": now_ms}))
 
 
 def _from_lines(execute: Execute, rows: Sequence[Any], now_ms: int) -> Iterator[tuple[Any, ...]]:
