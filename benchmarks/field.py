@@ -24,10 +24,12 @@ PEERS: dict[str, type[Peer]] = {
 
 
 def here(results: Results, names: Sequence[str], peers: Mapping[str, type[Peer]] = PEERS) -> list[str]:
-    """Returns the installed peers, with their versions. The others keep a row in the table, with a note."""
+    """Returns the installed peers, or those of `--only`, with their versions. The others keep a row, with a note."""
     found = []
     for name in names:
         missing = peers[name].missing(results.given.npm)
+        if results.given.only and name not in results.given.only:
+            missing = "not asked for"
         if missing:
             results.note(name, missing)
             continue

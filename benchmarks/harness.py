@@ -71,6 +71,7 @@ def options(
     parser.add_argument(
         "--npm", type=Path, default=Path(), help="directory in which pi was installed by npm (default: the current one)"
     )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="contenders to measure (default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save the figures to FILE, for plots.py")
     if server:
         parser.add_argument("--url", help="PostgreSQL server to create databases on (default: a private one)")

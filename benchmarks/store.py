@@ -140,7 +140,7 @@ def select(path: str, store: SessionStore) -> float:
     """Queries the tables directly, without a look at the logs."""
     assert store.location == path
     connection = sqlite3.connect(Path(path, ".catalogue.sqlite"))
-    sql = "SELECT * FROM ct_sessions ORDER BY activity_slot DESC, active_ms DESC, session_id DESC LIMIT 51"
+    sql = "SELECT * FROM ct_sessions ORDER BY activity_bound DESC, session_id DESC LIMIT 51"
     found = timed(lambda: connection.execute(sql).fetchall())
     connection.close()
     return found

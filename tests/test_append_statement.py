@@ -159,9 +159,9 @@ def test_a_plain_append_is_one_request(ways: tuple[SqlDatabase, SqlDatabase], mo
     requests: list[str] = []
     execute, execute_all = Cursor.execute, ClientCursor.execute
 
-    def noted(cursor: Any, query: Any, *values: Any) -> Any:
+    def noted(cursor: Any, query: Any, *values: Any, **options: Any) -> Any:
         requests.append(bytes(query).split()[0].decode())
-        return (execute_all if isinstance(cursor, ClientCursor) else execute)(cursor, query, *values)
+        return (execute_all if isinstance(cursor, ClientCursor) else execute)(cursor, query, *values, **options)
 
     monkeypatch.setattr(Cursor, "execute", noted)
     id = f"w{next(_NAMES)}"
@@ -187,9 +187,9 @@ def test_opening_and_the_context_are_three_requests(postgres_server: str, monkey
     requests: list[str] = []
     execute = Cursor.execute
 
-    def noted(cursor: Any, query: Any, *values: Any) -> Any:
+    def noted(cursor: Any, query: Any, *values: Any, **options: Any) -> Any:
         requests.append(bytes(query).decode())
-        return execute(cursor, query, *values)
+        return execute(cursor, query, *values, **options)
 
     with new_database(postgres_server) as url, open_store(url, create=True) as store:
         with store.create(id="s") as session:

@@ -146,10 +146,10 @@ ROWS = {
         "one append of the whole state": ["PostgresSaver"],
         "connecting, opening and the last 50 messages": ["convtree", "SQLAlchemySession", "PostgresSaver"],
         "opening and the last 50 messages, connected": 3,
-        "of 1,000 sessions": 9,
+        "of 1,000 sessions": 12,
         "appends each second": [f"{writers} of own sessions" for writers in ("1 writer", "2 writers")],
         "one append, of writers of one session": ["1 writer", "2 writers"],
-        "target": 11,
+        "target": 12,
     },
     "sources.py": {
         "MB/s": [
@@ -230,6 +230,15 @@ def test_a_script_prints_every_row_and_leaves_nothing_behind(
         assert not skipped or name in PEERS
         assert ("—" in cells[0]) == skipped
     assert list(tmp_path.iterdir()) == []
+
+
+def test_some_contenders_can_be_left_out(tmp_path: Path) -> None:
+    """With --only, the others keep their rows, and a note says why these are empty."""
+    printed = run("short.py", "--quick", "--sizes", "20", "--dir", tmp_path, "--only", "convtree")
+    rows = {name: cells for name, *cells in tables(printed)["opening and all messages"][1:]}
+    assert "—" not in rows["convtree"][0]
+    assert rows["sqlite3 by hand"][0] == "—"
+    assert "* sqlite3 by hand: not asked for." in printed
 
 
 def test_without_a_server_every_row_is_skipped_with_a_word(tmp_path: Path) -> None:

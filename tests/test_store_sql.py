@@ -194,10 +194,10 @@ def test_a_commit_rolled_back_by_the_server_is_retried(
         session.append(user("x"))
         execute, failures = Cursor.execute, iter([True])
 
-        def fail_once(cursor: Any, query: Any, *values: Any) -> Any:
+        def fail_once(cursor: Any, query: Any, *values: Any, **options: Any) -> Any:
             if query.startswith(b"WITH") and next(failures, False):
                 raise SerializationFailure("could not serialize")
-            return execute(cursor, query, *values)
+            return execute(cursor, query, *values, **options)
 
         monkeypatch.setattr(Cursor, "execute", fail_once)
         monkeypatch.setattr(SerializationFailure, "sqlstate", "40001")

@@ -89,8 +89,13 @@ def read_ahead(execute: Execute, session_id: str) -> tuple[SessionRow | None, Ah
     header = lines[0][1] if lines[0][0] == 0 else b""
     if len(lines) > 1 and lines[0][0] == 0 and lines[1][0] != len(header) + 1:
         del lines[0]
-    text = b"".join(line + b"\n" for _, line in lines)
-    if lines[0][0] + len(text) != row.size or lines[-1][0] != row.last_position:
+    ends = [position + len(line) + 1 for position, line in lines]
+    if (
+        [position for position, _ in lines[1:]] != ends[:-1]
+        or ends[-1] != row.size
+        or lines[-1][0] != row.last_position
+    ):
         return row, None
+    text = b"".join(line + b"\n" for _, line in lines)
     parts = [(generation, size, part, data) for kind, part, generation, size, *_, data in found if kind == 2]
     return row, Ahead(row, header, lines, text, end_of(parts))
