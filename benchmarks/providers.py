@@ -67,10 +67,9 @@ def requests(shape: str, size: int, calls: int) -> Figure:
     from convtree import Session
 
     session = Session.memory()
-    number = 0
-    while len(session.path()) < size:
-        session.append_many(turn(shape, number), shape=shape, model="model", provider="maker")
-        number += 1
+    made = 0
+    while made < size:
+        made += len(session.append_many(turn(shape, made), shape=shape, model="model", provider="maker"))
     context = session.build_context()
     assert context.to(shape) != context.to(_next(shape))
     count = len(context.messages)

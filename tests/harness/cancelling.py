@@ -300,6 +300,8 @@ def main() -> None:
                 if wrong is not None:
                     broken.append(f"{name}, {library}: {wrong}")
                 gc.collect()
+            if broken and options.sabotage:
+                break  # one proof is enough
     finish(options, vars(totals), broken)
 
 

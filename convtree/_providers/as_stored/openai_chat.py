@@ -18,10 +18,11 @@ class ChatConversation(Conversation):
     def add(self, entry: Entry, message: Block) -> bool:
         keys, role = message.keys(), message.get("role")
         if self.calls:
-            if keys != _ANSWERING or role != "tool" or type(message["content"]) is not str:
+            if keys != _ANSWERING or role != "tool" or type(content := message["content"]) is not str:
                 return False
-            self.messages.append({name: message[name] for name in ("role", "content", "tool_call_id")})
-            return self.answer(message["tool_call_id"])
+            id = message["tool_call_id"]
+            self.messages.append({"role": role, "content": content, "tool_call_id": id})  # in the order of `write`
+            return self.answer(id)
         if keys == PLAIN:
             content = message["content"]
             if type(content) is str:
