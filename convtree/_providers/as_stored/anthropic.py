@@ -117,12 +117,10 @@ def _is_thinking(block: Block) -> bool:
 
 def _is_result(block: Block) -> bool:
     """Returns whether a result is sent as it is. That of an error has text, and only text."""
-    is_error = block.get("is_error", False)
-    if type(is_error) is not bool or len(block) != 3 + ("is_error" in block):
+    content, size = block.get("content"), len(block)
+    is_error = size == 4 and block.get("is_error")
+    if type(is_error) is not bool or size != 3 + ("is_error" in block) or "tool_use_id" not in block:
         return False
-    if "content" not in block or "tool_use_id" not in block:
-        return False
-    content = block["content"]
     if type(content) is str:
         return not is_error or content.strip() != ""
     if type(content) is not list or not content:

@@ -53,19 +53,22 @@ class GeminiConversation(Conversation):
         return system | {"contents": self.messages}
 
     def _takes_reply(self, entry: Entry, parts: list[Any]) -> bool:
-        """Returns whether parts of a reply are sent as they are."""
+        """Returns whether parts of a reply are sent as they are. All but plain text is for the model that made it."""
         if self.calls:
             return False
-        trusted = self.is_trusted(entry)
+        trusted = None
         for part in parts:
             if type(part) is not dict:
                 return False
-            signed, called = _SIGNATURE in part, "functionCall" in part
-            if signed and not (trusted and _is_signature(part[_SIGNATURE])):
-                return False
-            fits = trusted and self._takes_call(part["functionCall"]) if called else _is_words("text", part.get("text"))
-            thought = not called and trusted and part.get("thought") is True
-            if not fits or len(part) != 1 + signed + thought:
+            if _is_words("text", part.get("text")):
+                if len(part) == 1:
+                    continue
+                fits = len(part) == 1 + (_SIGNATURE in part) + (part.get("thought") is True)
+            else:
+                fits = "functionCall" in part and len(part) == 1 + (_SIGNATURE in part)
+                fits = fits and self._takes_call(part["functionCall"])
+            trusted = self.is_trusted(entry) if trusted is None else trusted
+            if not fits or not trusted or not _is_signature(part.get(_SIGNATURE, "none")):
                 return False
         return True
 
