@@ -124,6 +124,22 @@ def test_long_lines_count_more(log_path: Path) -> None:
 
 
 @pytest.mark.no_cover
+@pytest.mark.parametrize("asks", ["for nothing", "for the revision", "for the call of a result"])
+def test_a_writer_saves_whatever_it_asks_in_between(asks: str, log_path: Path) -> None:
+    """Also if each question gives the index what it lacks, so that no run of plain appends is ever long."""
+    with Session.open(log_path, durability="process") as session:
+        for number in range(1100):
+            if asks == "for the call of a result":
+                use = {"type": "tool_use", "id": f"t{number}", "name": "f", "input": {}}
+                session.append({"role": "assistant", "content": [use]})
+                result = {"type": "tool_result", "tool_use_id": f"t{number}", "content": "done"}
+                session.append({"role": "user", "content": [result]})
+            else:
+                session.append(user(str(number)))
+                assert asks == "for nothing" or session.revision is not None
+        assert index_of(log_path).exists()
+
+
 def test_only_the_writer_that_crosses_a_threshold_saves() -> None:
     """Two writers take turns. Each threshold is crossed once."""
     first = Recording()

@@ -139,7 +139,19 @@ VALUES: list[Any] = [
     "system",
     "https://x",
 ]
-KEYS = ["cache_control", "name", "id", "status", "type", "text", "thought", "is_error", "citations", "annotations"]
+KEYS = [
+    "logprobs",
+    "cache_control",
+    "name",
+    "id",
+    "status",
+    "type",
+    "text",
+    "thought",
+    "is_error",
+    "citations",
+    "annotations",
+]
 
 
 def numbered(messages: list[Message], number: int) -> list[Message]:
@@ -235,6 +247,30 @@ def test_a_conversation_in_the_shape_is_not_read(shape: Shape, given_shape: bool
         is_leading = shape == "openai-responses" and piece[0].get("role") == "system"  # they belong to the beginning
         assert is_as_stored(context) is not is_leading, piece
         assert bytes_of(request) == bytes_of(write(context.said, shape, provider=context.provider))
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [{"type": "output_text", "text": "Hello.", "annotations": [], "logprobs": None}],  # as the SDK dumps it
+        [{"type": "output_text", "text": "Hello.", "annotations": None}],
+        [{"type": "output_text", "text": "Hello.", "annotations": [{"type": "url_citation", "title": None}]}],
+    ],
+)
+def test_what_a_dump_of_the_sdk_adds_is_taken_out(blocks: list[Message]) -> None:
+    reply = PIECES["openai-responses"][4][1] | {"content": blocks}
+    context = context_of([(said("Hi"), None), (reply, OWN)], None)
+    request = context.to("openai-responses")
+    assert bytes_of(request) == bytes_of(write(context.said, "openai-responses", provider=context.provider))
+    assert "null" not in json.dumps(request)
+
+
+def test_a_result_of_gemini_without_an_id_has_none() -> None:
+    call = {"role": "model", "parts": [{"functionCall": {"name": "list", "args": {}}}]}
+    result = {"role": "user", "parts": [{"functionResponse": {"id": None, "name": "list", "response": {}}}]}
+    context = context_of([(said("Hi"), None), (call, OWN), (result, None)], None)
+    answer = {"functionResponse": {"name": "list", "response": {}}}
+    assert context.to("gemini")["contents"][2] == {"role": "user", "parts": [answer]}
 
 
 def test_a_summary_and_the_users_words_are_one_message_for_anthropic() -> None:

@@ -40,7 +40,7 @@ continues the leaf. Last the id of a leaf mark; None for a message.
 class Run:
     """Plain messages and leaf marks at the end of a log whose index lacks them.
 
-    There are at most `limit` of them, and the log ends before `limit_end`.
+    There are at most `limit` of them, with those that the index was given, and the log ends before `limit_end`.
     """
 
     __slots__ = (
@@ -221,4 +221,5 @@ class Run:
         state.last_crc = crcs[-1]
         state.end = ends[-1]
         self._added = added[-1:]
+        self._limit -= len(ids)  # also of what comes later: behind it, an index may have to be saved
         self._has_moves = False

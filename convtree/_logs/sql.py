@@ -231,6 +231,7 @@ class SqlLog(Uncopyable):
             SessionNotFound: the session was deleted.
             LogReplaced: its lines were replaced.
         """
+        self._ahead = None
         row = self._find()
         if row is None or self._identity is None or row.identity == self._identity:
             return

@@ -1,7 +1,8 @@
 """What opening a session in a database reads, in one request: its row, both ends of its log, the end of its snapshot.
 
 Opening needs them one after the other, and would ask a server for each. Row and snapshot are for the first read only.
-The lines stay for the context that follows; they are dropped when the log is read again, or written to.
+The lines stay for the context that follows; they are dropped when the log is read again, or written to, or found to be
+gone. So a session that is deleted behind an open one may still give the end of its log, as it was at the open.
 """
 
 from __future__ import annotations

@@ -96,7 +96,8 @@ class GeminiConversation(Conversation):
     def _takes_result(self, result: Any) -> bool:
         if type(result) is not dict or len(result) != 2 + ("id" in result) or type(result.get("response")) is not dict:
             return False
-        return self.answer((result.get("name"), result.get("id")))
+        id = result.get("id")
+        return ("id" not in result or type(id) is str) and self.answer((result.get("name"), id))
 
 
 def _is_signature(value: Any) -> bool:

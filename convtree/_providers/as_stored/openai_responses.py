@@ -100,13 +100,15 @@ class ResponsesConversation(Conversation):
 
 def _is_reasoning(item: Block) -> bool:
     keys = item.keys()
-    if not (_REASONING <= keys <= _REASONING_KEYS) or type(item["summary"]) is not list or None in item.values():
+    if not (_REASONING <= keys <= _REASONING_KEYS) or type(item["summary"]) is not list:
+        return False
+    if not all(type(item[name]) is str for name in keys if name != "summary"):
         return False
     return all(type(each) is dict and is_text(each, "summary_text") for each in item["summary"])
 
 
 def _are_output(content: Any) -> bool:
-    """Returns whether the content of a reply is text."""
+    """Returns whether the content of a reply is text, without anything that `write` would take out of it."""
     return (
         type(content) is list
         and content != []
@@ -116,6 +118,7 @@ def _are_output(content: Any) -> bool:
             and _OUTPUT_TEXT <= block.keys() <= _OUTPUT_TEXT_KEYS
             and type(block["text"]) is str
             and block["text"].strip() != ""
+            and block["annotations"] == block.get("logprobs", []) == []
             for block in content
         )
     )
