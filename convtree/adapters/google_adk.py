@@ -110,8 +110,9 @@ class ConvtreeSessionService(BaseSessionService):
 
         Raises:
             SessionNotFoundError: there is no such session any more.
-            StaleSessionError: somebody else has written to it since `session` was loaded. Nothing was stored. Not with
-                `parallel="branch"`, unless that session was deleted and begun anew.
+            StaleSessionError: somebody else has written to it since `session` was loaded. Nothing was stored. With
+                `parallel="branch"` only if that session was deleted and begun anew, or if `session` does not know its
+                last event any more, as one that was read from JSON.
             InvalidMessage: the event cannot be stored, for example because it is too long.
         """
         if event.partial:
