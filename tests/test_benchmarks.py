@@ -101,6 +101,7 @@ ROWS = {
             "search: a word of one session",
             "search: a word of no message",
             "os.scandir + os.stat of every log",
+            "os.scandir + os.stat of every log, in a new process",
             "SELECT of the newest 50, by hand",
             "list(limit=50), no catalogue",
         ],
