@@ -30,7 +30,7 @@ _CALL_NAMES = {
     "google-adk": ("append_event", "the last 50 events", _FIRST),
     "claude-agent-sdk": ("append of 2 lines", "load of all", _FIRST),
 }
-_FOLDER, _PROCESS = "convtree, folder", 'convtree, folder, durability="process"'
+_FOLDER = "convtree, folder"
 _FIRST_READ_S = 0.010
 
 Urls = Mapping[str, str]  # the place of each store, by its name
@@ -167,7 +167,7 @@ def targets(results: Results) -> Iterator[Sequence[str]]:
     if "langgraph" in results.versions:
         for call in ("put", "get_tuple"):
             for ours, peer, most in (
-                (_PROCESS, "SqliteSaver", 1.0),
+                (_FOLDER, "SqliteSaver", 1.0),
                 ("convtree, SQLite", "SqliteSaver", 1.5),
                 ("convtree, PostgreSQL", "PostgresSaver", 1.5),
             ):
