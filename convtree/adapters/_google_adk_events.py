@@ -48,9 +48,12 @@ def second_id_of(entry: MessageEntry) -> str:
 
 
 def ids_of(entry: MessageEntry) -> Iterator[str]:
-    """Yields both ids that the entry of an event may have."""
+    """Yields the ids that the entry of an event may have: both, and then one for each further branch that has it."""
     yield entry.id
-    yield second_id_of(entry)
+    id = second_id_of(entry)
+    while True:
+        yield id
+        id = session_key("event", id)
 
 
 def message_entry(event: Event) -> MessageEntry:

@@ -122,6 +122,8 @@ class Sessions:
                 entry = replace(entry, id=id)
                 break
             if isinstance(stored, MessageEntry) and events.says_the_same(stored, entry):
+                if has_own_leaf and stored.parent_id != marker and log.common_ancestor(stored, marker) != stored.id:
+                    continue  # it is on another branch
                 return self._was_cut_off(log, stored, session, has_own_leaf)
         if marker != leaf and (marker is not None or not self._is_current(log, leaf, name, session)):
             raise _stale(session)

@@ -384,6 +384,25 @@ def test_an_event_that_was_cut_off_is_known_on_its_own_branch(tmp_path: Path) ->
     asyncio.run(main())
 
 
+def test_an_event_of_another_branch_is_stored_on_each(tmp_path: Path) -> None:
+    """The same event from three objects, each behind words of its own, and each once more."""
+
+    async def main() -> None:
+        async with adapter.ConvtreeSessionService(tmp_path, parallel="branch") as service:
+            await service.create_session(**ONE)
+            runs, event = [await service.get_session(**ONE) for _ in range(3)], says("Where to?")
+            for number, run in enumerate(runs):
+                await service.append_event(run, says(f"run {number}"))
+                for _ in range(2):
+                    await service.append_event(run, event.model_copy(deep=True))
+                await service.append_event(run, says("Rome", "guide"))
+            assert [texts(run) for run in runs] == [[f"run {number}", "Where to?", "Rome"] for number in range(3)]
+            assert len(await service.branches(**ONE)) == 3
+            assert texts(await service.get_session(**ONE)) == texts(runs[2])
+
+    asyncio.run(main())
+
+
 def test_edit_and_regenerate_keep_the_sibling(run: Callable[[Any], None]) -> None:
     """Each branch has its own state; shared state and later sessions are as they were. Old objects are stale."""
 
