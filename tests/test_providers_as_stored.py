@@ -15,6 +15,7 @@ Message = dict[str, Any]
 Turn = tuple[Message, str | None]  # a message, and the model that made it
 
 PNG = "iVBORw0KGgo="
+PICTURE = {"type": "base64", "media_type": "image/png", "data": PNG}
 OWN, OTHER = "its model", "another model"
 
 
@@ -28,7 +29,7 @@ PIECES: dict[Shape, list[list[Message]]] = {
         [said("Hi")],
         [said("Be brief.", "system")],
         [said("Hello. ", "assistant")],
-        [said([{"type": "text", "text": "Look"}, {"type": "image", "source": {}}])],
+        [said([{"type": "text", "text": "Look"}, {"type": "image", "source": PICTURE}])],
         [
             said(
                 [
@@ -120,7 +121,6 @@ PIECES: dict[Shape, list[list[Message]]] = {
         ],
     ],
 }
-PIECES["anthropic"][3][0]["content"][1]["source"] = {"type": "base64", "media_type": "image/png", "data": PNG}
 SHAPES = list(PIECES)
 REPLIES = ("assistant", "model")
 VALUES: list[Any] = [

@@ -167,11 +167,11 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             UnknownMessage: a message or a part cannot be expressed, and `unknown` is "raise".
             ValueError: there is no such shape or choice.
         """
-        from convtree._providers import check_choices, request_as_stored, write
+        from convtree._providers import as_stored, check_choices, write
 
         check_choices(shape, open_calls, unknown)
         said = zip(self.entries, self.messages, strict=True)
-        stored = request_as_stored(said, shape, self.provider, lambda entry: self._trust(entry)[0])
+        stored = as_stored(said, shape, self.provider, lambda entry: self._trust(entry)[0])
         if stored is not None:
             return stored
         return write(self.said, shape, open_calls=open_calls, unknown=unknown, provider=self.provider)

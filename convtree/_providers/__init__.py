@@ -11,12 +11,11 @@ from typing import Any, get_args
 
 from convtree._messages.matching import match
 from convtree._messages.parts import Part, Source, without_repeats
-from convtree._model.entries import Entry
 from convtree._providers import anthropic, gemini, openai_chat, openai_responses
-from convtree._providers.as_stored import IsTrusted, as_stored
+from convtree._providers.as_stored import as_stored
 from convtree._providers.target import OnOpenCalls, OnUnknown, Request, Shape, Target
 
-__all__ = ["WRITERS", "Request", "Shape", "check_choices", "request_as_stored", "write"]
+__all__ = ["WRITERS", "Request", "Shape", "as_stored", "check_choices", "write"]
 
 #: writes parts as the conversation part of a provider's request
 Write = Callable[[Sequence[Part], Target], dict[str, Any]]
@@ -40,14 +39,6 @@ def check_choices(shape: object, open_calls: object, unknown: object) -> None:
             raise ValueError(f"{name} is one of {', '.join(map(repr, get_args(choices)))}, not {value!r}")
 
 
-def request_as_stored(
-    said: Iterable[tuple[Entry, Any]], shape: Shape, provider: str | None, is_trusted: IsTrusted
-) -> Request | None:
-    """Returns what `write` would, if that is the messages as they are stored; None in any doubt."""
-    request = as_stored(said, shape, provider, is_trusted)
-    return None if request is None else Request(request)
-
-
 def write(
     sources: Iterable[Source],
     shape: Shape,
@@ -61,9 +52,7 @@ def write(
     Raises:
         OpenCalls: a call has no result, and `open_calls` is "raise".
         UnknownMessage: a part cannot be expressed, and `unknown` is "raise".
-        ValueError: there is no such shape or choice.
     """
-    check_choices(shape, open_calls, unknown)
     parts = [part for source in sources for part in source.parts]
     target = Target(shape=shape, matches=match(parts), provider=provider, open_calls=open_calls, unknown=unknown)
     request = Request(WRITERS[shape](without_repeats(parts), target))

@@ -18,8 +18,9 @@ from convtree._providers.as_stored.gemini import GeminiConversation
 from convtree._providers.as_stored.openai_chat import ChatConversation
 from convtree._providers.as_stored.openai_responses import ResponsesConversation
 from convtree._providers.openai_chat import wants_reasoning
+from convtree._providers.target import Request, Shape
 
-__all__ = ["IsTrusted", "as_stored"]
+__all__ = ["as_stored"]
 
 _CONVERSATIONS: dict[str, Callable[[IsTrusted], Conversation]] = {
     CHAT: ChatConversation,
@@ -30,9 +31,9 @@ _CONVERSATIONS: dict[str, Callable[[IsTrusted], Conversation]] = {
 
 
 def as_stored(
-    said: Iterable[tuple[Entry, Any]], shape: str, provider: str | None, is_trusted: IsTrusted
-) -> dict[str, Any] | None:
-    """Returns the conversation part of a request if it is made of the messages as they are; None in any doubt."""
+    said: Iterable[tuple[Entry, Any]], shape: Shape, provider: str | None, is_trusted: IsTrusted
+) -> Request | None:
+    """Returns what `write` would, if that is the messages as they are stored; None in any doubt."""
     if shape == CHAT and wants_reasoning(provider):
         return None
     conversation = _CONVERSATIONS[shape](is_trusted)
@@ -44,4 +45,5 @@ def as_stored(
             return None
         if not add(entry, message):
             return None
-    return None if conversation.calls or not conversation.messages else conversation.request()
+    request = None if conversation.calls or not conversation.messages else conversation.request()
+    return None if request is None else Request(request)

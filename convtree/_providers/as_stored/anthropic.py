@@ -11,7 +11,6 @@ from convtree._providers.as_stored.conversation import (
     PLAIN,
     Block,
     Conversation,
-    IsTrusted,
     has_shape,
     is_standard,
     is_text,
@@ -21,9 +20,7 @@ from convtree._providers.as_stored.conversation import (
 class AnthropicConversation(Conversation):
     """User and assistant in turns, the user first; results first in a message."""
 
-    def __init__(self, is_trusted: IsTrusted) -> None:
-        super().__init__(is_trusted)
-        self.speaker = "assistant"
+    speaker = "assistant"
 
     def add(self, entry: Entry, message: Block) -> bool:
         if message.keys() != PLAIN:

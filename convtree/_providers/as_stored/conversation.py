@@ -26,15 +26,16 @@ class Conversation:
         system: the system's texts.
         calls: the calls of the last message, as their results name them; results are still to come.
         answered: how many of them have their result.
-        speaker: the role of the last message.
+        speaker: the role of the last message; before the first one, the role that must not begin.
     """
+
+    speaker = ""
 
     def __init__(self, is_trusted: IsTrusted) -> None:
         self.messages: list[Block] = []
         self.system: list[str] = []
         self.calls: list[Any] = []
         self.answered = 0
-        self.speaker = ""
         self._ids: set[str] = set()
         self.is_trusted = is_trusted
 
@@ -63,10 +64,14 @@ class Conversation:
         return True
 
 
+def is_said(text: object) -> bool:
+    """Returns whether something is a text that is not blank."""
+    return type(text) is str and text.strip() != ""
+
+
 def is_text(block: Block, kind: str = "text") -> bool:
-    return (
-        len(block) == 2 and block.get("type") == kind and type(text := block.get("text")) is str and text.strip() != ""
-    )
+    """Returns whether a block has nothing but a text that is not blank."""
+    return len(block) == 2 and block.get("type") == kind and is_said(block.get("text"))
 
 
 def is_standard(data: object) -> bool:

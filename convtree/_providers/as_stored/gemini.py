@@ -6,7 +6,7 @@ from typing import Any
 
 from convtree._messages.dialects import SYSTEM_ROLES
 from convtree._model.entries import Entry
-from convtree._providers.as_stored.conversation import PLAIN, SPOKEN, Block, Conversation, IsTrusted, is_standard
+from convtree._providers.as_stored.conversation import PLAIN, SPOKEN, Block, Conversation, is_said, is_standard
 
 _CONTENT = {"role", "parts"}
 _SIGNATURE = "thoughtSignature"
@@ -15,9 +15,7 @@ _SIGNATURE = "thoughtSignature"
 class GeminiConversation(Conversation):
     """User and model in turns, the user first; results first in a message, in the order of the calls."""
 
-    def __init__(self, is_trusted: IsTrusted) -> None:
-        super().__init__(is_trusted)
-        self.speaker = "model"
+    speaker = "model"
 
     def add(self, entry: Entry, message: Block) -> bool:
         if message.keys() == _CONTENT:
@@ -30,7 +28,7 @@ class GeminiConversation(Conversation):
             if message.keys() != PLAIN or self.calls:
                 return False
             role, text = message["role"], message["content"]
-            fits = type(text) is str and text.strip() != "" and role in SPOKEN
+            fits = is_said(text) and role in SPOKEN
             if role in SYSTEM_ROLES:
                 self.system.append(text)
                 return fits
@@ -60,7 +58,7 @@ class GeminiConversation(Conversation):
         for part in parts:
             if type(part) is not dict:
                 return False
-            if _is_words("text", part.get("text")):
+            if is_said(part.get("text")):
                 if len(part) == 1:
                     continue
                 fits = len(part) == 1 + (_SIGNATURE in part) + (part.get("thought") is True)
@@ -89,7 +87,7 @@ class GeminiConversation(Conversation):
             if place < waiting:
                 if kind != "functionResponse" or not self._takes_result(value):
                     return False
-            elif not (_is_media(value) if kind == "inlineData" else _is_words(kind, value)):
+            elif not (_is_media(value) if kind == "inlineData" else kind == "text" and is_said(value)):
                 return False
         return not self.calls
 
@@ -109,7 +107,3 @@ def _is_media(data: Any) -> bool:
     if type(data) is not dict or len(data) != 2 or type(data.get("mimeType")) is not str:
         return False
     return data["mimeType"] != "" and is_standard(data.get("data"))
-
-
-def _is_words(kind: object, text: object) -> bool:
-    return kind == "text" and type(text) is str and text.strip() != ""

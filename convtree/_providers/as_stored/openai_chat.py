@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from convtree._model.entries import Entry
-from convtree._providers.as_stored.conversation import PLAIN, SPOKEN, Block, Conversation, has_shape, is_text
+from convtree._providers.as_stored.conversation import PLAIN, SPOKEN, Block, Conversation, has_shape, is_said, is_text
 from convtree._providers.openai_chat import ID_LIMIT
 
 _CALLING = {"role", "content", "tool_calls"}
@@ -25,10 +25,10 @@ class ChatConversation(Conversation):
             return self.answer(id)
         if keys == PLAIN:
             content = message["content"]
-            if type(content) is str:
-                fits = content.strip() != "" and role in SPOKEN
+            if type(content) is list:
+                fits = role == "user" and _are_parts(entry, content)
             else:
-                fits = role == "user" and type(content) is list and _are_parts(entry, content)
+                fits = is_said(content) and role in SPOKEN
         else:
             fits = keys == _CALLING and role == "assistant" and self._takes_calls(message)
         self.messages.append(message.copy())

@@ -6,7 +6,7 @@ from typing import Any
 
 from convtree._messages.dialects import SYSTEM_ROLES
 from convtree._model.entries import Entry, MessageEntry
-from convtree._providers.as_stored.conversation import PLAIN, SPOKEN, Block, Conversation, IsTrusted, is_text
+from convtree._providers.as_stored.conversation import PLAIN, SPOKEN, Block, Conversation, IsTrusted, is_said, is_text
 from convtree._providers.openai_responses import ID_LIMIT
 
 _CALL_ITEM = {"type", "call_id", "name", "arguments"}
@@ -68,7 +68,7 @@ class ResponsesConversation(Conversation):
         if message.keys() != PLAIN or self.calls or self._reasoned:
             return False
         role, content = message["role"], message["content"]
-        if type(content) is not str or not content.strip() or role not in SPOKEN:
+        if not is_said(content) or role not in SPOKEN:
             return False
         if role in SYSTEM_ROLES:
             self.system.append(content)
@@ -94,7 +94,7 @@ class ResponsesConversation(Conversation):
             return False
         self._begun = self._begun or type(entry) is MessageEntry
         if type(content) is not list or not content:
-            return type(content) is str and content.strip() != ""
+            return is_said(content)
         return all(type(block) is dict and is_text(block, "input_text") for block in content)
 
 
@@ -116,8 +116,7 @@ def _are_output(content: Any) -> bool:
             type(block) is dict
             and block.get("type") == "output_text"
             and _OUTPUT_TEXT <= block.keys() <= _OUTPUT_TEXT_KEYS
-            and type(block["text"]) is str
-            and block["text"].strip() != ""
+            and is_said(block["text"])
             and block["annotations"] == block.get("logprobs", []) == []
             for block in content
         )
