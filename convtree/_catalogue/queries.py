@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -75,8 +76,8 @@ _HAS_NOT = "NOT EXISTS (SELECT 1 FROM ct_metadata m WHERE m.session_id = s.sessi
 class LastPage:
     """The sessions of the last lists, and what they were made of. Those that are still the same are not made again.
 
-    To make them takes half the time of a list, and of a page that is listed again and again few have changed. For one
-    thread at a time.
+    To make them takes half the time of a list, and of a page that is listed again and again few have changed. What is
+    kept is replaced as a whole, so threads may share it.
     """
 
     def __init__(self) -> None:
@@ -98,7 +99,7 @@ class LastPage:
             found.append(each[1])
         if made:
             kept = known | made
-            self._made = kept if len(kept) <= BATCH else made if len(made) <= BATCH else {}
+            self._made = kept if len(kept) <= BATCH else dict(islice(made.items(), BATCH))
         return found
 
 

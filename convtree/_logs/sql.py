@@ -76,7 +76,6 @@ class SqlLog(Uncopyable):
         self._contended = False  # another writer was faster the last time: do not guess
         self._generation = 0  # of the snapshot that was read or saved last; 0 if there was none
         self._ahead: Ahead | None = None  # until the log is read again, or written to
-        self._is_ahead_new = True  # until the log was read once
         database.check_tables()
         row = self._find(ahead=True)
         if row is not None and mode == "x":
@@ -91,8 +90,8 @@ class SqlLog(Uncopyable):
 
     def read(self, position: int = 0) -> Iterator[Chunk]:
         """Yields the lines from a position on, in queries of bounded size, and what is wrong with the session's row."""
-        ahead = self._ahead if self._is_ahead_new else None
-        self._ahead, self._is_ahead_new = ahead, False
+        ahead = self._unread
+        self._ahead = None if ahead is None else ahead._replace(is_new=False)
         row = self._find() if ahead is None else ahead.row
         if row is not None and not self._is_others(row):
             self._check_same(row)
@@ -117,12 +116,17 @@ class SqlLog(Uncopyable):
             self._check_not_deleted()
         return lines
 
+    @property
+    def _unread(self) -> Ahead | None:
+        """What was read ahead, until the log was read once: row and snapshot may be older than that by then."""
+        return self._ahead if self._ahead is not None and self._ahead.is_new else None
+
     def _ahead_from(self, ahead: Ahead, position: int) -> Ahead:
         """Returns what was read ahead, from a position on.
 
         An open looks at the end of what its snapshot covers, and then reads what follows: one query for both.
         """
-        if not self._is_ahead_new or not 0 < position < ahead.start <= position + _WINDOW:
+        if not ahead.is_new or not 0 < position < ahead.start <= position + _WINDOW:
             return ahead
         return ahead.preceded(
             self._read(lambda execute: sql_lines.select_overlapping(execute, self._key, position, ahead.start))
@@ -442,8 +446,9 @@ class SqlLog(Uncopyable):
 
     def snapshot(self) -> SnapshotFile | None:
         """Returns the newest snapshot. It stays readable until a few more were saved."""
-        end = self._ahead.snapshot if self._ahead is not None and self._is_ahead_new else None
-        if self._ahead is not None and self._is_ahead_new:
+        ahead = self._unread
+        end = None if ahead is None else ahead.snapshot
+        if ahead is not None:
             newest = None if end is None else end[:2]
         else:
             newest = self._read(lambda execute: sql_snapshots.newest_snapshot(execute, self._id))

@@ -46,6 +46,7 @@ class Ahead(NamedTuple):
         lines: the last lines of the log, with their positions.
         text: these lines, as they stand in a file.
         snapshot: the end of the newest snapshot; None if there is none.
+        is_new: the log was not read since.
     """
 
     row: SessionRow
@@ -53,6 +54,7 @@ class Ahead(NamedTuple):
     lines: list[tuple[int, bytes]]
     text: bytes
     snapshot: SnapshotEnd | None
+    is_new: bool = True
 
     def read_at(self, position: int, length: int) -> bytes | None:
         """Returns bytes of the log; None if they were not read."""

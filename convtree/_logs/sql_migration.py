@@ -37,9 +37,8 @@ def migrate(execute: Execute, dialect: Dialect, location: str) -> None:
         if distributed:
             distribute(execute, location)
 
-    for statement in migrations.layout_7(
-        version
-    ):  # first, as the keys: the steps to earlier versions write to the new layout
+    # First, as the keys: the steps to earlier versions write to the new layout.
+    for statement in migrations.layout_7(version):
         execute(statement)
     for name, table in migrations.KEYED.items():
         if table.since <= version < 5:
