@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import pytest
 from click.testing import CliRunner
-from helpers import contents, user
+from helpers import assistant, contents, user
 from postgres import new_database
 
 from convtree import MessageEntry, SessionStore, open_store
@@ -466,6 +466,18 @@ def test_bytes_that_are_no_text(
     assert wrong(store.verify()) == ({"b": [("orphan",)]} if column == "line" else {})
     if column == "line":
         assert b'\xff{"id":' in (tmp_path / "olds" / "b.jsonl").read_bytes()
+
+
+def test_a_line_that_is_stored_as_bytes_counts_when_its_session_is_deleted(
+    lite: tuple[SessionStore, sqlite3.Connection],
+) -> None:
+    """SQLite keeps the type that a value comes with; the line is as good as its text."""
+    store, connection = lite
+    with store.create(id="b") as session:
+        session.append(assistant("one"), model="m", usage={"output_tokens": 7})
+    connection.execute("UPDATE ct_lines SET line = CAST(line AS BLOB) WHERE session_id = 'b'")
+    store.delete("b")
+    assert [row.usage.output_tokens for row in store.ledger()] == [7]
 
 
 def test_an_index_without_words(lite: tuple[SessionStore, sqlite3.Connection]) -> None:

@@ -69,6 +69,8 @@ def _summaries(execute: Execute, session_id: str) -> Iterator[list[RecordSummary
     """Yields the summaries of the lines that may tell usage, in batches."""
     after, values = -1, {"session_id": session_id, "limit": BATCH}
     while rows := execute(_SELECT_LINES, values | {"after": after}):
-        lines = [sql_lines.decode_line(text) for _, text in rows if "usage" in text or "\\" in text]
+        # SQLite keeps bytes as bytes, if somebody has put them there.
+        may_tell = (text for _, text in rows if not isinstance(text, str) or "usage" in text or "\\" in text)
+        lines = list(map(sql_lines.decode_line, may_tell))
         yield sql_lines.batch_of(lines).records
         after = rows[-1][0]
