@@ -22,12 +22,22 @@ _REFERENCES = ("RocksDB", "LMDB")
 _BY_HAND = "by hand: open, json.dumps, write"
 _PROCESS = 'convtree, durability="process"'
 _BRANCH = "convtree, branch to the middle + append"
+_STORE, _STORE_PROCESS = "convtree, SQLite store", 'convtree, SQLite store, durability="process"'
 _BELOW = "convtree, append below the middle"
 GROUPS = {
-    "one append, synced": (*_SYNCED, *_REFERENCES),
+    "one append, synced": (*_SYNCED, _STORE, *_REFERENCES),
     # A group of its own, because its writes would push the files of the others out of memory.
     "one append of the whole state, synced": ("SqliteSaver",),
-    "one append, not synced": ("os.write", _BY_HAND, _PROCESS, _BRANCH, _BELOW, "pi", "pi-agent-harness-lc"),
+    "one append, not synced": (
+        "os.write",
+        _BY_HAND,
+        _PROCESS,
+        _BRANCH,
+        _BELOW,
+        _STORE_PROCESS,
+        "pi",
+        "pi-agent-harness-lc",
+    ),
     "one call, synced": tuple(name + HUNDRED for name in _SYNCED),
     "one call, not synced": tuple(name + HUNDRED for name in (_BY_HAND, _PROCESS)),
 }
@@ -98,6 +108,8 @@ def targets(results: Results) -> Iterator[Sequence[str]]:
         found, plain = results.get(name, most), results.get(_PROCESS, most)
         above = None if found is None or plain is None else found - plain
         yield judge(f"{name}, above a plain append, at {most:,}", above, duration, extra_s)
+    for name, most_s in ((_STORE, 510e-6), (_STORE_PROCESS, 300e-6)):
+        yield judge(f"{name}, at {most:,}", results.get(name, most), duration, most_s)
     for name in ("convtree", _PROCESS, _BRANCH):
         found = exponent(results.costs(name))  # both directions: a cost that shrinks with the length was disturbed
         yield judge(f"{name}, growth or shrinking", None if found is None else abs(found), power, 0.05)

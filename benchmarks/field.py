@@ -9,14 +9,28 @@ from pathlib import Path
 
 from conversation import Peer
 from harness import Figure, FigureFailed, measure
-from ours import Branching, ByHand, Cold, Elsewhere, Indexed, JsonLines, OrjsonLines, Raw, RawSynced, ReadFile, Unsynced
+from ours import (
+    Branching,
+    ByHand,
+    Cold,
+    Elsewhere,
+    Indexed,
+    JsonLines,
+    OrjsonLines,
+    Raw,
+    RawSynced,
+    ReadFile,
+    Stored,
+    StoredUnsynced,
+    Unsynced,
+)
 from peers import LMDB, AgentsAdvanced, AgentsSQLite, LangGraph, Pi, PiPython, RocksDB, SQLiteTable
 from report import Results
 
 PEERS: dict[str, type[Peer]] = {
     peer.name: peer
     for peer in (
-        *(Indexed, Cold, Unsynced, Branching, Elsewhere),
+        *(Indexed, Cold, Unsynced, Branching, Elsewhere, Stored, StoredUnsynced),
         *(RawSynced, Raw, ByHand, ReadFile, OrjsonLines, JsonLines),
         *(SQLiteTable, RocksDB, LMDB, AgentsSQLite, AgentsAdvanced, LangGraph, Pi, PiPython),
     )

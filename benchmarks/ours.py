@@ -116,6 +116,37 @@ class Elsewhere(Branching):
         return timed(lambda message: self.session.append(message, parent_id=middle), messages())
 
 
+class Stored(Indexed):
+    """convtree, one session of a store in SQLite. An append updates the list of sessions and the words as well."""
+
+    name = "convtree, SQLite store"
+    file = "store.db"
+
+    def open(self, path: str) -> Any:
+        self.store = self.convtree.open_store(f"sqlite:///{path}", durability=self.durability)
+        return self.store.open("s")
+
+    def make(self, path: str, entries: int) -> None:
+        """Writes the session without a compaction: only its appends are measured."""
+        with (
+            self.convtree.open_store(f"sqlite:///{path}", durability="process", create=True) as store,
+            store.create(id="s") as session,
+        ):
+            for chain in pieces(islice(messages(), entries)):
+                session.append_many(chain)
+
+    def close(self) -> None:
+        super().close()
+        self.store.close()
+
+
+class StoredUnsynced(Stored):
+    """The same without sync."""
+
+    name = 'convtree, SQLite store, durability="process"'
+    durability = "process"
+
+
 # --- floors -------------------------------------------------------------------------------------------------------
 
 

@@ -49,6 +49,7 @@ ROWS = {
             "sqlite3 by hand",
             "SQLiteSession",
             "AdvancedSQLiteSession",
+            "convtree, SQLite store",
             "RocksDB",
             "LMDB",
         ],
@@ -59,12 +60,13 @@ ROWS = {
             'convtree, durability="process"',
             "convtree, branch to the middle + append",
             "convtree, append below the middle",
+            'convtree, SQLite store, durability="process"',
             "pi",
             "pi-agent-harness-lc",
         ],
         "one call, synced": 5,
         "one call, not synced": 2,
-        "target": 10,
+        "target": 12,
     },
     "contexts.py": {
         "one context": [

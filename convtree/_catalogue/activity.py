@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 SLOT_MS = 20_000
-"""Length of a slot. Where many sessions say several things in one, a list reads all of these, so it must be short."""
+"""Length of a slot. A list may read all sessions in which several things were said in one slot, so it must be short."""
 
 _MS, _END, _BEFORE = (f"CAST(:{name} AS BIGINT)" for name in ("ms", "slot_end", "said_before"))
 _HAS_SAID = "active_ms <> COALESCE(created_ms, 0)"  # something, after it began
@@ -26,7 +26,10 @@ BOUND = f"""CASE
 
 
 def values(said: Collection[int]) -> dict[str, int | None]:
-    """Returns what the times at which something was said mean for the row: the last, its slot, the one before in it."""
+    """Returns the parameters of `BOUND` for the times at which something was said.
+
+    These are the last time, the end of its slot, and the last time before it in that slot.
+    """
     if not said:
         return {"ms": None, "slot_end": None, "said_before": None}
     last = max(said)

@@ -38,7 +38,7 @@ _SELECT_LATEST = f"""
 SELECT {_COLUMNS}, s.activity_bound FROM (
   SELECT * FROM ct_sessions s{{where}} ORDER BY {_BY_BOUND} LIMIT :read) s ORDER BY {_BY_TIME}
 """
-#: the page of a list, from the sessions that are not before a known one; and whether all of these were read
+#: the page of a list, from the sessions whose bound is not before a given time; and whether all of them were read
 _SELECT_PAGE = f"""
 WITH latest AS (SELECT s.session_id, s.active_ms FROM ct_sessions s{{where}} ORDER BY {_BY_BOUND} LIMIT :read)
 SELECT {_COLUMNS}, (SELECT COUNT(*) FROM latest) < :read
@@ -46,7 +46,7 @@ FROM (SELECT * FROM latest s ORDER BY {_BY_TIME} LIMIT :limit) page
 JOIN ct_sessions s ON s.session_id = page.session_id ORDER BY {_BY_TIME}
 """
 _MORE = 16  # sessions that are read beside those of a page: the order of the bounds is not that of the times
-_MANY, _ALL = 10_000, 2**62  # sessions that are read if those do not do, and if these do not
+_MANY, _ALL = 10_000, 2**62  # sessions that are read next if those are not enough, and then
 _SEARCHED = f"l.visible_to NOT IN ({', '.join(map(repr, NOT_SEARCHED))})"
 #: not a mark; and not an entry that is lost, of which only the place is there
 _IS_ENTRY = f"type NOT IN ({', '.join(map(repr, sorted({*MARK_CLASSES, 'lost'})))})"
