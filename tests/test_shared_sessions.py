@@ -245,6 +245,42 @@ def test_threads_open_a_session_once(store: SessionStore) -> None:
     assert (len(opened), got) == (1, opened * 4)
 
 
+def test_a_block_gives_back_what_its_thread_entered(store: SessionStore) -> None:
+    """One object, entered by two threads, the session deleted and begun again in between."""
+    shared = store.session("a")
+    entered, leave = threading.Event(), threading.Event()
+    found: list[bool] = []
+
+    def work() -> None:
+        with shared as new:
+            new.append(user("new"))
+            entered.set()
+            assert leave.wait(20)
+            found.append(is_open(new))
+
+    with shared as old:
+        store.delete("a")
+        with store.create(id="a") as again:
+            again.append(user("again"))
+        other = threading.Thread(target=work)
+        other.start()
+        assert entered.wait(20)
+    assert not is_open(old)
+    leave.set()
+    other.join()
+    assert found == [True]
+
+
+def test_a_block_may_end_in_another_thread(store: SessionStore) -> None:
+    shared = store.session("a")
+    session = shared.__enter__()
+    other = threading.Thread(target=shared.__exit__, args=(None, None, None))
+    other.start()
+    other.join()
+    assert is_open(session)
+    assert list(store._pool._idle) == [(None, "a")]
+
+
 def test_random_threads_never_meet_a_closed_session(folder: Path) -> None:
     """With room for one session, all are evicted all the time. Every append is stored once."""
     errors: list[BaseException] = []
@@ -346,6 +382,37 @@ def test_async_programs_share_sessions(folder: Path, run: Run) -> None:
                 pass
         with pytest.raises(SessionClosed):
             await third.path()
+
+    run(main)
+
+
+def test_a_block_gives_back_what_its_task_entered(folder: Path, run: Run) -> None:
+    """As with threads: one object, entered by two tasks, the session deleted and begun again in between."""
+
+    async def main() -> None:
+        async with aio.open_store(folder, durability="process") as store:
+            async with await store.create(id="a") as begun:
+                await begun.append(user("old"))
+            shared = store.session("a")
+            entered = left = False
+
+            async def work() -> None:
+                nonlocal entered
+                async with shared as new:
+                    entered = True
+                    while not left:
+                        await sleep(0.001)
+                    assert (await new.build_context()).messages == [user("again")]
+
+            async with shared:
+                await store.delete("a")
+                async with await store.create(id="a") as again:
+                    await again.append(user("again"))
+                task = await begin(work())
+                while not entered:
+                    await sleep(0.001)
+            left = True
+            await task
 
     run(main)
 

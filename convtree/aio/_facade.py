@@ -35,10 +35,10 @@ from convtree._session.viewing import ViewEntry, ViewShape
 from convtree.aio._calls import AsyncFacade, AsyncOnly, awaited, opening_function, opening_method
 from convtree.aio._executor import SerialQueue, run_in_background
 from convtree.aio._items import Items
-from convtree.aio._waiting import check_cancelled, finish, sleep, wait_for
+from convtree.aio._waiting import check_cancelled, current_task, finish, sleep, wait_for
 from convtree.stores._open import open_store as open_sync_store
 from convtree.stores._session_store import SessionStore as SyncStore
-from convtree.stores._shared import SessionPool, Shared
+from convtree.stores._shared import Entered, SessionPool, Shared
 from convtree.stores._shared import SharedSession as SyncShared
 from convtree.stores.base import Progress, StoreFinding
 
@@ -465,7 +465,7 @@ class _SharedSession(AsyncOnly, AbstractAsyncContextManager[Session]):
 
     def __init__(self, store: SessionStore, shared: SyncShared) -> None:
         self._store, self._shared = store, shared
-        self._entered: list[tuple[Shared, Session]] = []
+        self._entered: Entered[tuple[Shared, Session]] = Entered()
 
     async def __aenter__(self) -> Session:
         await check_cancelled()
@@ -475,11 +475,11 @@ class _SharedSession(AsyncOnly, AbstractAsyncContextManager[Session]):
         except BaseException:
             acquiring.add_done_callback(partial(_release_unclaimed, self._store._sync._pool))
             raise
-        self._entered.append(entered)
+        self._entered.add(current_task(), entered)
         return entered[1]
 
     async def __aexit__(self, *exception: object) -> None:
-        shared, session = self._entered.pop()
+        shared, session = self._entered.take(current_task())
         pool = self._store._sync._pool
         await finish(session._queue.submit(partial(pool.release, shared)))  # behind calls that were abandoned
 

@@ -79,6 +79,17 @@ async def sleep(seconds: float) -> None:
     await (_trio() or asyncio).sleep(seconds)
 
 
+def current_task() -> object:
+    """Returns the task of the caller; None if the coroutine is driven by hand."""
+    trio = _trio()
+    if trio is not None:
+        return trio.lowlevel.current_task()
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
 def _trio() -> Any:
     """Returns the module `trio` if the caller runs under it; else None."""
     trio = sys.modules.get("trio")

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
-from threading import RLock
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from threading import RLock, get_ident
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from convtree._logs.directories import Directory
 from convtree._model.arguments import checked_methods
@@ -199,12 +199,34 @@ class SessionPool(ForkAware):
             raise SessionClosed(f"{self._location}: this store is closed; open it again")
 
 
+class Entered(Generic[T]):
+    """What the blocks of one context manager hold that several threads or tasks may have entered.
+
+    A block gives back what its own thread or task entered last: another one's may be a session that was replaced since.
+    A block that ends in another thread or task than it began in gives back the last of all.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[tuple[object, T]] = []
+        self._lock = RLock()
+
+    def add(self, user: object, held: T) -> None:
+        """Keeps what this thread or task has entered."""
+        self._held.append((user, held))
+
+    def take(self, user: object) -> T:
+        """Returns what this thread or task has to give back."""
+        with Unlocking(self._lock), self._lock:
+            own = (at for at in reversed(range(len(self._held))) if self._held[at][0] == user)
+            return self._held.pop(next(own, -1))[1]
+
+
 class SharedSession(AbstractContextManager[Session]):
     """What `SessionStore.session` returns: `with` gives the session. It may be entered several times."""
 
     def __init__(self, store: SharingStore, id: str, begin: Begin, refresh: bool) -> None:
         self._store, self._id, self._begin, self._refresh = store, id, begin, refresh
-        self._entered: list[Shared] = []
+        self._entered: Entered[Shared] = Entered()
 
     def acquire(self) -> Shared:
         """Opens or refreshes it; the caller releases it in the pool."""
@@ -212,12 +234,12 @@ class SharedSession(AbstractContextManager[Session]):
 
     def __enter__(self) -> Session:
         shared = self.acquire()
-        self._entered.append(shared)
+        self._entered.add(get_ident(), shared)
         assert shared.session is not None
         return shared.session
 
     def __exit__(self, *exception: object) -> None:
-        self._store._pool.release(self._entered.pop())
+        self._store._pool.release(self._entered.take(get_ident()))
 
     if not TYPE_CHECKING:  # pragma: no branch  # a type checker must go on rejecting unknown attributes
 
