@@ -8,7 +8,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from convtree._catalogue.tables import ADD_LINES, LINE_COLUMNS, Execute, Values
+from convtree._catalogue.tables import ADD_LINES, ADVANCE_IN_TWO, LINE_COLUMNS, Execute, Values
 from convtree._model.batches import batched
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ def executing(connection: sqlite3.Connection) -> Execute:
 
     def execute(sql: str, values: Any = ()) -> list[Any]:
         if not isinstance(values, list):
+            if sql in ADVANCE_IN_TWO:
+                move_bound, sql = ADVANCE_IN_TWO[sql]
+                connection.execute(move_bound, values)
             return connection.execute(sql, values).fetchall()
         if sql == ADD_LINES:
             for rows in batched(line_values(values), _ROWS):

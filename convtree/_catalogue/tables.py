@@ -187,11 +187,11 @@ _LATER = "CAST(:ms AS BIGINT) > active_ms OR created_ms IS NULL AND active_ms = 
 LOCK = f"UPDATE ct_sessions SET size = size WHERE session_id = :session_id RETURNING {ROW}"
 #: locks the ledger, so that deletes take turns: each must know what the others leave
 LOCK_LEDGER = "UPDATE ct_schema SET version = version RETURNING version"
+_BOUND = f" activity_bound = {activity.BOUND},"
 #: locks the session's row and updates it for new lines, so that writers of a session take turns; returns the new size
 UPDATE_ROW = f"""
-UPDATE ct_sessions SET size = size + :grown, last_crc = :crc, entries = entries + :entries,
+UPDATE ct_sessions SET{_BOUND} size = size + :grown, last_crc = :crc, entries = entries + :entries,
   message_count = message_count + :messages, active_ms = CASE WHEN {_LATER} THEN CAST(:ms AS BIGINT) ELSE active_ms END,
-  activity_bound = {activity.BOUND},
   leaf_id = CASE WHEN :moved = 1 THEN CAST(:leaf_id AS TEXT) ELSE leaf_id END,
   name = CASE WHEN :renamed = 1 THEN CAST(:name AS TEXT) ELSE name END,
   name_words = CASE WHEN :renamed = 1 THEN CAST(:name_words AS TEXT) ELSE name_words END,
@@ -208,6 +208,15 @@ ADVANCE_AFTER = f"{UPDATE_ROW.format(condition=IS_AFTER)}RETURNING {ROW}"
 ADVANCE = f"{UPDATE_ROW.format(condition='')}RETURNING {ROW}"
 #: the same without an answer, for many rows at once
 ADVANCE_UNANSWERED = UPDATE_ROW.format(condition="")
+#: the same in two statements, for SQLite: it writes to all indexes of a column that is assigned, changed or not
+_MOVE_BOUND = (
+    f"UPDATE ct_sessions SET activity_bound = {activity.BOUND} "
+    f"WHERE session_id = :session_id{{condition}} AND activity_bound <> {activity.BOUND}"
+)
+ADVANCE_IN_TWO = {
+    sql: (_MOVE_BOUND.format(condition=condition), sql.replace(_BOUND, ""))
+    for sql, condition in ((ADVANCE, ""), (ADVANCE_UNANSWERED, ""), (ADVANCE_AFTER, IS_AFTER))
+}
 #: after the last entry that was copied
 END_COPYING = "UPDATE ct_sessions SET copying_to = NULL WHERE session_id = :session_id"
 LINE_COLUMNS = (
