@@ -210,13 +210,15 @@ ADVANCE_AFTER = f"{UPDATE_ROW.format(condition=IS_AFTER)}RETURNING {ROW}"
 ADVANCE = f"{UPDATE_ROW.format(condition='')}RETURNING {ROW}"
 #: the same without an answer, for many rows at once
 ADVANCE_UNANSWERED = UPDATE_ROW.format(condition="")
-#: the same in two statements, for SQLite: it writes to all indexes of a column that is assigned, changed or not
-_MOVE_BOUND = (
-    f"UPDATE ct_sessions SET activity_bound = {activity.BOUND} "
-    f"WHERE session_id = :session_id{{condition}} AND activity_bound <> {activity.BOUND}"
-)
-ADVANCE_IN_TWO = {
-    sql: (_MOVE_BOUND.format(condition=condition), sql.replace(_BOUND, ""))
+#: of each, the statements that SQLite runs instead: it writes to all indexes of a column that is assigned, changed or
+#: not, and to answer by RETURNING takes it longer than the update. The last is empty if there is no answer.
+ADVANCE_IN_STEPS = {
+    sql: (
+        f"UPDATE ct_sessions SET activity_bound = {activity.BOUND} "
+        f"WHERE session_id = :session_id{condition} AND activity_bound <> {activity.BOUND}",
+        UPDATE_ROW.format(condition=condition).replace(_BOUND, ""),
+        "" if sql == ADVANCE_UNANSWERED else f"SELECT {ROW} FROM ct_sessions WHERE session_id = :session_id",
+    )
     for sql, condition in ((ADVANCE, ""), (ADVANCE_UNANSWERED, ""), (ADVANCE_AFTER, IS_AFTER))
 }
 #: after the last entry that was copied
