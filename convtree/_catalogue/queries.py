@@ -61,9 +61,9 @@ _MATCH: dict[Dialect, str] = {
     "AND to_tsvector('simple', l.words) @@ q AND {searched} {where} "
     "ORDER BY score DESC, l.session_id, l.position LIMIT :limit",
 }
-#: of the lines that SQLite's index does not have yet
+#: of the lines that SQLite's index does not have yet; the first loop is over these
 _MATCH_PENDING = (
-    "SELECT l.session_id, l.id, l.words, l.position FROM ct_lines l {join} WHERE {pending} AND {searched} {where}"
+    "SELECT l.session_id, l.id, l.words, l.position FROM ct_lines l {cross_join} WHERE {pending} AND {searched} {where}"
 )
 _IN_MATCH: dict[Dialect, str] = {
     "sqlite": "SELECT l.session_id FROM ct_terms JOIN ct_lines l ON l.row = ct_terms.rowid WHERE ct_terms MATCH :words "
@@ -265,7 +265,7 @@ def search(execute: Execute, dialect: Dialect, text: str, filters: Filter, limit
             where.append(f"l.time_ms {sign} :{name}")
             values[name] = ms
     parts = {
-        "join": "CROSS JOIN ct_sessions s ON s.session_id = l.session_id" if where else "",
+        "join": "JOIN ct_sessions s ON s.session_id = l.session_id" if where else "",
         "searched": _SEARCHED,
         "where": "".join(f" AND {each}" for each in where),
     }
@@ -279,7 +279,9 @@ def search(execute: Execute, dialect: Dialect, text: str, filters: Filter, limit
 def _ranked(execute: Execute, words: Sequence[str], parts: dict[str, str], values: Values, limit: int) -> list[Any]:
     """Returns the rows of SQLite's matches, best first: those of its index, and of the lines that are not in it yet."""
     condition, pending = pending_with(words)
-    unindexed = execute(_MATCH_PENDING.format(pending=condition, **parts), {**values, **pending})
+    cross_join = f"CROSS {parts['join']}" if parts["join"] else ""
+    sql = _MATCH_PENDING.format(pending=condition, cross_join=cross_join, **parts)
+    unindexed = execute(sql, {**values, **pending})
     found = {"words": query_of(words), "ranked": max(limit, _RANKED) - len(unindexed)}
     rows = list(execute(_MATCH["sqlite"].format(**parts), {**values, **found}))
     for row, score in zip(unindexed, scores(execute, words, [row[2] for row in unindexed]), strict=True):
