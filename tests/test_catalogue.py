@@ -15,6 +15,7 @@ from convtree._catalogue import marks, queries, tables
 from convtree._catalogue.record_summary import RecordSummary, timestamp_of, words_of
 from convtree._catalogue.tables import Execute, Values
 from convtree._catalogue.types import Cursor, Filter
+from convtree._catalogue.words import IS_PENDING
 from convtree._model.entries import Header, ParentSession
 from convtree._model.usage import Usage
 
@@ -31,7 +32,7 @@ HOSTILE = st.text(max_size=12) | st.sampled_from(
         "a AND",
         "NOT",
         "\0",
-        "'; DROP TABLE ct_words;",
+        "'; DROP TABLE ct_terms;",
     ]
 )
 
@@ -233,7 +234,8 @@ def test_removing_a_session_leaves_nothing(db: Database) -> None:
     tables.remove_session(db.execute, "a")
     assert (db.ids(), db.search("needle")) == (["b"], [("b", "n0")])
     assert [each.session_id for each in queries.usage(db.execute, ["a", "b"])] == ["b"]
-    db.execute("INSERT INTO ct_words (ct_words, rank) VALUES ('integrity-check', 1)")
+    db.execute(f"INSERT INTO ct_terms (rowid, words) SELECT l.row, l.words FROM ct_lines l WHERE {IS_PENDING}")
+    db.execute("INSERT INTO ct_terms (ct_terms, rank) VALUES ('integrity-check', 1)")
 
 
 def test_more_ids_than_one_query_takes(db: Database) -> None:

@@ -236,6 +236,13 @@ def test_words_are_plain_and_normalised(text: str) -> None:
     assert words_of(" ".join(words)) == words
 
 
+@given(st.lists(st.tuples(st.sampled_from([1, 2, 30, 62, 63, 64, 65, 66, 130]), st.sampled_from([" ", "  ", "-\n"]))))
+def test_only_words_of_at_most_64_characters_are_searched(parts: list[tuple[int, str]]) -> None:
+    """Wherever a longer one stands."""
+    text = "".join("x" * length + separator for length, separator in parts)
+    assert words_of(text) == ["x" * length for length, _ in parts if length <= 64]
+
+
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_sanitised_text(text: str) -> None:
     """Only NUL is replaced in valid text."""

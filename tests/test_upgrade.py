@@ -39,7 +39,7 @@ from convtree._cli.app import app
 from convtree._engine import codec
 from convtree._engine.write_batch import reseal
 from convtree._logs.sql_database import SqlDatabase
-from convtree._logs.sql_errors import TablesOutdated
+from convtree._logs.sql_errors import TablesMissing, TablesOutdated
 from convtree.stores._open import open_store as open_store_now
 
 OLD = Path(__file__).parent / "version_1"
@@ -70,6 +70,20 @@ def as_version_4(name: str) -> str:
     """
 
 
+AS_VERSION_7 = {
+    "sqlite": """
+DROP TRIGGER ct_terms_add; DROP TRIGGER ct_terms_remove; ALTER TABLE ct_terms RENAME TO ct_words;
+INSERT INTO ct_words (rowid, words) SELECT row, words FROM ct_lines l
+WHERE words <> '' AND NOT EXISTS (SELECT 1 FROM ct_words_docsize d WHERE d.id = l.row);
+CREATE TRIGGER ct_words_add AFTER INSERT ON ct_lines WHEN new.words <> '' BEGIN
+INSERT INTO ct_words (rowid, words) VALUES (new.row, new.words); END;
+CREATE TRIGGER ct_words_remove AFTER DELETE ON ct_lines WHEN old.words <> '' BEGIN
+INSERT INTO ct_words (ct_words, rowid, words) VALUES ('delete', old.row, old.words); END;
+CREATE INDEX ct_lines_by_id ON ct_lines (id);
+UPDATE ct_schema SET version = 7;
+""",
+    "postgresql": "UPDATE ct_schema SET version = 7;",
+}  # of tables of today, but for a key of ct_lines in SQLite, which may stay
 BEGINNINGS = {name: f"substr({name}, 1, 512)" for name in ("owner", "cwd", "git_root")}
 AS_VERSION_6 = f"""
 ALTER TABLE ct_sessions RENAME COLUMN activity_bound TO activity_slot;
@@ -236,11 +250,11 @@ def test_migrated_tables_are_those_of_the_same_sessions_stored_today(old: str, t
                 )
                 assert found == expected
     assert tables_of(old) == tables_of(fresh)
-    assert rows(old, "SELECT version FROM ct_schema") == [(7,)]
+    assert rows(old, "SELECT version FROM ct_schema") == [(8,)]
     if kind(old) == "sqlite":
-        indexed = [rows(url, "SELECT id FROM ct_words_docsize ORDER BY id") for url in (old, fresh)]
-        assert [len(each) for each in indexed] == [len(rows(old, "SELECT 1 FROM ct_lines WHERE words <> ''"))] * 2
-        run(old, "DELETE FROM ct_lines; INSERT INTO ct_words (ct_words, rank) VALUES ('integrity-check', 1);")
+        indexed = rows(old, "SELECT id FROM ct_terms_docsize ORDER BY id")
+        assert indexed == rows(old, "SELECT row FROM ct_lines WHERE words <> '' ORDER BY row")
+        run(old, "DELETE FROM ct_lines; INSERT INTO ct_terms (ct_terms, rank) VALUES ('integrity-check', 1);")
 
 
 def test_migrated_tables_say_what_the_lines_say(old: str) -> None:
@@ -349,16 +363,17 @@ def test_tables_of_version_2(url: str) -> None:
     ]
     run(
         url,
+        AS_VERSION_7[kind(url)],
         AS_VERSION_3 + "ALTER TABLE ct_lines RENAME COLUMN said_ms TO ms;"
         "UPDATE ct_lines SET ms = time_ms; ALTER TABLE ct_lines DROP COLUMN time_ms;"
         "DROP INDEX ct_sessions_by_header; ALTER TABLE ct_sessions DROP COLUMN header_id;"
         "DROP TABLE ct_copied; DROP TABLE ct_gone; DROP TABLE ct_ledger; "
         "UPDATE ct_sessions SET active_ms = 1900000000000, active_slot = 3166666; UPDATE ct_schema SET version = 2;",
     )
-    with pytest.raises(TablesOutdated, match=r"version 2, .* needs version 7"):
+    with pytest.raises(TablesOutdated, match=r"version 2, .* needs version 8"):
         open_store(url, create=False)
     open_store(url, create=True).close()
-    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(7,)])
+    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(8,)])
 
 
 def test_tables_of_version_3(url: str) -> None:
@@ -375,11 +390,11 @@ def test_tables_of_version_3(url: str) -> None:
         with store.create(id="u") as session:
             session.append(assistant("x"), model="m", usage={"output_tokens": 4})
     before = tables_of(url)
-    run(url, AS_VERSION_3)
-    with pytest.raises(TablesOutdated, match=r"version 3, .* needs version 7"):
+    run(url, AS_VERSION_7[kind(url)], AS_VERSION_3)
+    with pytest.raises(TablesOutdated, match=r"version 3, .* needs version 8"):
         open_store(url, create=False)
     with open_store(url, create=True) as store:
-        assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(7,)])
+        assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(8,)])
         assert [info.id for info in store.list(metadata={"team": "red", "old": None})] == ["s"]
         assert [info.id for info in store.list(metadata={"last": True, "team": None})] == ["t"]
         assert store.sessions_with(entry.id) == ["s"]
@@ -398,7 +413,7 @@ def test_a_writer_of_version_3_that_is_still_running_fails(url: str, column: str
     """It would not note changes of the metadata, and continue a log that was rewritten. Its appends set both."""
     append = f"UPDATE ct_sessions SET {column} = {value} WHERE session_id = 's'"
     open_store(url, create=True).close()
-    run(url, AS_VERSION_3)
+    run(url, AS_VERSION_7[kind(url)], AS_VERSION_3)
     run(url, append + ";")
     open_store(url, create=True).close()
     with pytest.raises((sqlite3.OperationalError, sqlalchemy.exc.ProgrammingError), match=column):
@@ -433,12 +448,13 @@ def test_tables_of_version_4(url: str) -> None:
         before = tables_of(url), list(store.list(tasks=True)), store.ledger()
     run(
         url,
+        AS_VERSION_7[kind(url)],
         AS_VERSION_4,
         "UPDATE ct_sessions SET name = 'a b', owner = 'a b', cwd = 'a b', name_words = '' WHERE owner <> 'ann';",
         "UPDATE ct_usage SET provider = 'a b', model = 'a b' WHERE session_id = 's';",
         "UPDATE ct_copied SET provider = 'a b', model = 'a b' WHERE session_id = 's-second';",
     )
-    with pytest.raises(TablesOutdated, match=r"version 4, .* needs version 7"):
+    with pytest.raises(TablesOutdated, match=r"version 4, .* needs version 8"):
         open_store(url, create=False)
     with open_store(url, create=True) as store:
         assert (tables_of(url), list(store.list(tasks=True)), store.ledger()) == before
@@ -453,7 +469,7 @@ def test_a_writer_of_version_4_that_is_still_running_fails(url: str) -> None:
     """It would store a space in place of a NUL. Each of its appends sets the leaf."""
     append = "UPDATE ct_sessions SET leaf = 'x' WHERE session_id = 's'"
     open_store(url, create=True).close()
-    run(url, AS_VERSION_4)
+    run(url, AS_VERSION_7[kind(url)], AS_VERSION_4)
     run(url, append + ";")
     open_store(url, create=True).close()
     with pytest.raises((sqlite3.OperationalError, sqlalchemy.exc.ProgrammingError), match="leaf"):
@@ -476,15 +492,35 @@ def test_sessions_with_slots_of_activity_get_bounds(url: str, version: int) -> N
     bounds = "SELECT session_id, active_ms / 1000, activity_bound / 1000 FROM ct_sessions ORDER BY session_id"
     expected = [("begun", 90, 90), ("often", 119, 120), ("once", 120, 120), ("twice", 120, 120)]
     assert rows(url, bounds) == expected
-    run(url, layout)
+    run(url, AS_VERSION_7[kind(url)], layout)
     append = f"UPDATE ct_sessions SET {slot} = 1 WHERE session_id = 'nobody';"
     run(url, append)
-    with pytest.raises(TablesOutdated, match=rf"version {version}, .* needs version 7"):
+    with pytest.raises(TablesOutdated, match=rf"version {version}, .* needs version 8"):
         open_store(url, create=False)
     open_store(url, create=True).close()
-    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(7,)])
+    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(8,)])
     with pytest.raises((sqlite3.OperationalError, sqlalchemy.exc.ProgrammingError), match=slot):
         run(url, append)
+
+
+def test_an_index_of_every_line_gets_blocks(tmp_path: Path) -> None:
+    """Every message is found once, before and after. A search of version 7 that is still running fails."""
+    url = f"sqlite:///{tmp_path}/old.db"
+    with open_store(url) as store, store.create(id="a") as session:
+        session.append_many([user(f"needle {number}") for number in range(40)])
+    run(url, AS_VERSION_7["sqlite"])
+    search = "SELECT rowid FROM ct_words WHERE ct_words MATCH 'needle'"
+    assert len(rows(url, search)) == 40
+    with pytest.raises(TablesOutdated, match=r"version 7, .* needs version 8"):
+        open_store(url, create=False)
+    with open_store(url, create=True) as store:
+        with store.open("a") as session:
+            session.append(user("needle 40"))
+        assert len(store.search("needle", limit=100)) == 41
+        assert [each.rows for each in store.verify() if each.rows] == []
+        store.delete("a")
+    with pytest.raises(TablesMissing):
+        rows(url, search)
 
 
 def test_the_usage_of_copied_entries_is_found_again(old: str) -> None:
@@ -531,7 +567,7 @@ def test_several_processes_migrate_at_once(old: str) -> None:
         thread.join()
     for database in databases:
         database.close()
-    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(7,)])
+    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(8,)])
     with open_store(old) as store:
         assert [info.id for info in store.list(archived=None, tasks=True)] == EVERY
 
@@ -548,7 +584,7 @@ def test_a_migration_that_fails_changes_nothing(old: str) -> None:
 
 def test_tables_of_version_1_are_not_read_as_they_are(old: str) -> None:
     """Nor migrated by somebody who did not ask for it. The error says what to do."""
-    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 7; open_store\(url, create=True\)"):
+    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 8; open_store\(url, create=True\)"):
         open_store(old, create=False)
     if kind(old) == "postgresql":
         with pytest.raises(TablesOutdated):
@@ -598,10 +634,10 @@ def test_a_writer_of_version_1_that_is_still_running_fails(old: str) -> None:
 
 def test_tables_of_a_later_version_are_refused(old: str) -> None:
     """As earlier versions refuse those of today, by the same check."""
-    run(old, "UPDATE ct_schema SET version = 8;")
+    run(old, "UPDATE ct_schema SET version = 9;")
     calls: list[Callable[[], object]] = [lambda: open_store(old, create=True), lambda: open_store(old, create=False)]
     for call in calls:
-        with pytest.raises(ConvtreeError, match="version 8, this convtree supports up to 7"):
+        with pytest.raises(ConvtreeError, match="version 9, this convtree supports up to 8"):
             call()
 
 

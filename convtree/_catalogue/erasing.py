@@ -14,12 +14,12 @@ SECURE_DELETE = "PRAGMA secure_delete = ON"
 TABLES = ("ct_sessions", "ct_lines", "ct_usage", "ct_snapshots")
 
 _PAGES = 1000  # of the index, in one transaction: other writers wait for about 0.1 s
-_MERGE = "INSERT INTO ct_words (ct_words, rank) VALUES ('merge', :pages)"
+_MERGE = "INSERT INTO ct_terms (ct_terms, rank) VALUES ('merge', :pages)"
 # A word that was added and deleted by one transaction is in one segment, and a single segment is not merged. So there
 # is a second one: of a row that is added and deleted again.
 _ADD_SEGMENT = (
-    "INSERT INTO ct_words (rowid, words) VALUES (-1, 'x')",
-    "INSERT INTO ct_words (ct_words, rowid, words) VALUES ('delete', -1, 'x')",
+    "INSERT INTO ct_terms (rowid, words) VALUES (-1, 'x')",
+    "INSERT INTO ct_terms (ct_terms, rowid, words) VALUES ('delete', -1, 'x')",
 )
 
 

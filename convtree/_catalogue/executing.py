@@ -8,7 +8,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from convtree._catalogue.tables import ADD_LINES, LINE_COLUMNS, Execute, Values
+from convtree._catalogue.tables import ADD_LINES, ADVANCE_IN_STEPS, LINE_COLUMNS, Execute, Values
 from convtree._model.batches import batched
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ def executing(connection: sqlite3.Connection) -> Execute:
 
     def execute(sql: str, values: Any = ()) -> list[Any]:
         if not isinstance(values, list):
+            if sql in ADVANCE_IN_STEPS:
+                return _advance(connection, *ADVANCE_IN_STEPS[sql], values)
             return connection.execute(sql, values).fetchall()
         if sql == ADD_LINES:
             for rows in batched(line_values(values), _ROWS):
@@ -32,6 +34,15 @@ def executing(connection: sqlite3.Connection) -> Execute:
         return []
 
     return execute
+
+
+def _advance(connection: sqlite3.Connection, move_bound: str, update: str, select: str, values: Values) -> list[Any]:
+    """Updates the row of a session, and returns what was selected of it; no row if there is none to update."""
+    if values["ms"] is not None:  # something was said
+        connection.execute(move_bound, values)
+    if connection.execute(update, values).rowcount == 0 or not select:
+        return []
+    return connection.execute(select, values).fetchall()
 
 
 def line_values(rows: Sequence[Values | tuple[Any, ...]]) -> list[tuple[Any, ...]]:

@@ -12,10 +12,11 @@ from convtree._catalogue.activity import SLOT_MS
 from convtree._catalogue.copies import counted_copies, usage_from
 from convtree._catalogue.metadata import metadata_rows
 from convtree._catalogue.record_summary import NOT_SEARCHED, timestamp_of, words_of
-from convtree._catalogue.tables import Dialect, Execute
+from convtree._catalogue.tables import Dialect, Execute, Values
 from convtree._catalogue.texts import equals, is_one_of, one_of, restored, stored
 from convtree._catalogue.titles import first_messages, is_request, title_of
 from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, SessionInfo, StoredEntry, UsageTotal
+from convtree._catalogue.words import pending_with, query_of, scores
 from convtree._model.batches import BATCH, batched
 from convtree._model.entries import MARK_CLASSES, ParentSession
 from convtree._model.usage import Usage
@@ -52,17 +53,21 @@ _SEARCHED = f"l.visible_to NOT IN ({', '.join(map(repr, NOT_SEARCHED))})"
 _IS_ENTRY = f"type NOT IN ({', '.join(map(repr, sorted({*MARK_CLASSES, 'lost'})))})"
 _MATCH: dict[Dialect, str] = {
     # SQLite looks up the length of each message that it ranks. The first loop is over the words, last rows first.
-    "sqlite": "SELECT session_id, id, score FROM (SELECT l.session_id, l.id, l.position, -bm25(ct_words) AS score "
-    "FROM ct_words CROSS JOIN ct_lines l ON l.row = ct_words.rowid {join} WHERE ct_words MATCH :words AND {searched} "
-    "{where} ORDER BY ct_words.rowid DESC LIMIT :ranked) ORDER BY score DESC, session_id, position LIMIT :limit",
-    "postgresql": "SELECT l.session_id, l.id, ts_rank(to_tsvector('simple', l.words), q) AS score "
+    "sqlite": "SELECT l.session_id, l.id, -bm25(ct_terms) AS score, l.position "
+    "FROM ct_terms CROSS JOIN ct_lines l ON l.row = ct_terms.rowid {join} WHERE ct_terms MATCH :words AND {searched} "
+    "{where} ORDER BY ct_terms.rowid DESC LIMIT :ranked",
+    "postgresql": "SELECT l.session_id, l.id, ts_rank(to_tsvector('simple', l.words), q) AS score, l.position "
     "FROM plainto_tsquery('simple', :words) q, ct_lines l {join} WHERE l.words <> '' "
     "AND to_tsvector('simple', l.words) @@ q AND {searched} {where} "
     "ORDER BY score DESC, l.session_id, l.position LIMIT :limit",
 }
+#: of the lines that SQLite's index does not have yet; the first loop is over these
+_MATCH_PENDING = (
+    "SELECT l.session_id, l.id, l.words, l.position FROM ct_lines l {cross_join} WHERE {pending} AND {searched} {where}"
+)
 _IN_MATCH: dict[Dialect, str] = {
-    "sqlite": "SELECT l.session_id FROM ct_words JOIN ct_lines l ON l.row = ct_words.rowid WHERE ct_words MATCH :words "
-    f"AND {_SEARCHED}",
+    "sqlite": "SELECT l.session_id FROM ct_terms JOIN ct_lines l ON l.row = ct_terms.rowid WHERE ct_terms MATCH :words "
+    f"AND {_SEARCHED} UNION ALL SELECT l.session_id FROM ct_lines l WHERE {{pending}} AND {_SEARCHED}",
     "postgresql": "SELECT l.session_id FROM ct_lines l WHERE l.words <> '' "
     f"AND to_tsvector('simple', l.words) @@ plainto_tsquery('simple', :words) AND {_SEARCHED}",
 }
@@ -259,15 +264,29 @@ def search(execute: Execute, dialect: Dialect, text: str, filters: Filter, limit
         if (ms := getattr(filters, name)) is not None:
             where.append(f"l.time_ms {sign} :{name}")
             values[name] = ms
-    sql = _MATCH[dialect].format(
-        join="JOIN ct_sessions s ON s.session_id = l.session_id" if where else "",
-        searched=_SEARCHED,
-        where="".join(f" AND {each}" for each in where),
-    )
-    values |= {"words": _query(dialect, words), "limit": limit}
-    if dialect == "sqlite":
-        values["ranked"] = max(limit, _RANKED)
-    return [SearchMatch(*row) for row in execute(sql, values)]
+    parts = {
+        "join": "JOIN ct_sessions s ON s.session_id = l.session_id" if where else "",
+        "searched": _SEARCHED,
+        "where": "".join(f" AND {each}" for each in where),
+    }
+    if dialect == "postgresql":
+        rows = execute(_MATCH[dialect].format(**parts), values | {"words": " ".join(words), "limit": limit})
+    else:
+        rows = _ranked(execute, words, parts, values, limit)
+    return [SearchMatch(session_id, id, score) for session_id, id, score, _ in rows]
+
+
+def _ranked(execute: Execute, words: Sequence[str], parts: dict[str, str], values: Values, limit: int) -> list[Any]:
+    """Returns the rows of SQLite's matches, best first: those of its index, and of the lines that are not in it yet."""
+    condition, pending = pending_with(words)
+    cross_join = f"CROSS {parts['join']}" if parts["join"] else ""
+    sql = _MATCH_PENDING.format(pending=condition, cross_join=cross_join, **parts)
+    unindexed = execute(sql, {**values, **pending})
+    found = {"words": query_of(words), "ranked": max(limit, _RANKED) - len(unindexed)}
+    rows = list(execute(_MATCH["sqlite"].format(**parts), {**values, **found}))
+    for row, score in zip(unindexed, scores(execute, words, [row[2] for row in unindexed]), strict=True):
+        rows.append((*row[:2], score, row[3]))
+    return sorted(rows, key=lambda row: (-row[2], row[0], row[3]))[:limit]
 
 
 def usage(execute: Execute, ids: Sequence[str], copiers: Sequence[str] | None = None) -> list[UsageTotal]:
@@ -390,18 +409,20 @@ def _add_contents(where: list[str], values: dict[str, Any], filters: Filter, dia
     if filters.text is not None and (words := _distinct(filters.text)):
         likes = {f"like{number}": f"% {word} %" for number, word in enumerate(words)}
         named = " AND ".join(f"s.name_words LIKE :{like}" for like in likes)
-        where.append(f"(({named}) OR s.session_id IN ({_IN_MATCH[dialect]}))")
-        values |= likes | {"words": _query(dialect, words)}
+        values |= likes
+        if dialect == "sqlite":
+            condition, pending = pending_with(words)
+            matching = _IN_MATCH[dialect].format(pending=condition)
+            values |= {"words": query_of(words), **pending}
+        else:
+            matching = _IN_MATCH[dialect]
+            values["words"] = " ".join(words)
+        where.append(f"(({named}) OR s.session_id IN ({matching}))")
 
 
 def _distinct(text: str) -> list[str]:
     """Returns the words of a query, each once, up to the limit."""
     return list(dict.fromkeys(words_of(text)))[:_QUERY_LIMIT]
-
-
-def _query(dialect: Dialect, words: Iterable[str]) -> str:
-    """Returns a full text query for all of these words. Quoting keeps SQLite from reading a word as an operator."""
-    return " ".join(f'"{word}"' for word in words) if dialect == "sqlite" else " ".join(words)
 
 
 def _where(conditions: Sequence[str]) -> str:

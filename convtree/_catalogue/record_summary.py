@@ -263,11 +263,24 @@ def words_of(text: str) -> list[str]:
     """Splits text into normalised words, in order: lower case, no accents, one Unicode form."""
     text = text[:_WORDS_LIMIT]
     if text.isascii():  # a shortcut with the same result
-        words = text.translate(_ASCII).split()
+        text = text.translate(_ASCII)
+        words = text.split()
+        if not _has_long_word(text):
+            return words
     else:
         folded = _ACCENTS.sub("", normalize("NFKD", sanitise_text(text).casefold()))
         words = _WORD.findall(normalize("NFKC", folded).casefold())
     return words if max(map(len, words), default=0) <= _WORD_LIMIT else [w for w in words if len(w) <= _WORD_LIMIT]
+
+
+def _has_long_word(text: str) -> bool:
+    """Returns whether a word is too long to be searched. Words are separated by spaces."""
+    at, last = 0, len(text) - _WORD_LIMIT
+    while at < last:
+        at = text.rfind(" ", at, at + _WORD_LIMIT + 1) + 1
+        if at == 0:
+            return True
+    return False
 
 
 def snippet_of(text: str, words: Iterable[str], length: int = 160) -> str:

@@ -26,6 +26,7 @@ from convtree._catalogue.record_summary import (
 )
 from convtree._catalogue.texts import beginning, key_of_texts, stored
 from convtree._catalogue.types import LogStamp
+from convtree._catalogue.words import WORDS, WORDS_AT_ONCE
 from convtree._model.entries import Header
 from convtree._model.usage import Usage
 
@@ -37,7 +38,7 @@ Execute = Callable[..., list[Any]]
 """(SQL, values or a list of values) -> rows. With a list, the statement runs once for each and returns no rows."""
 
 
-VERSION = 7  # of these tables; `migrations` has the way from the versions before
+VERSION = 8  # of these tables; `migrations` has the way from the versions before
 
 VERSIONS = "CREATE TABLE IF NOT EXISTS ct_schema (version INTEGER NOT NULL PRIMARY KEY)"
 _SESSIONS = """
@@ -53,7 +54,7 @@ _LINES = """
 CREATE TABLE IF NOT EXISTS ct_lines (
   {row}session_id TEXT NOT NULL, position BIGINT NOT NULL, id TEXT, parent_id TEXT, type TEXT NOT NULL, role TEXT,
   time_ms BIGINT, said_ms BIGINT, visible_to TEXT NOT NULL, excerpt TEXT NOT NULL, words TEXT NOT NULL, line TEXT,
-  {key} (session_id, position), UNIQUE (session_id, id))
+  {key} (session_id, position), UNIQUE ({id_key}))
 """
 #: in this and the next tables, a `..._key` stands for texts of any length, see `texts`
 USAGE = """
@@ -90,10 +91,13 @@ METADATA = """
 CREATE TABLE IF NOT EXISTS ct_metadata (
   session_id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (session_id, name))
 """
-#: what finds sessions by their metadata and by their entries
-FINDERS = (
+_OF_METADATA = (
     METADATA,
     "CREATE INDEX IF NOT EXISTS ct_metadata_by_value ON ct_metadata (name, value)",
+)
+#: what finds sessions by their metadata and by their entries
+FINDERS = (
+    *_OF_METADATA,
     "CREATE INDEX IF NOT EXISTS ct_lines_by_id ON ct_lines (id)",
 )
 LINKS = (
@@ -127,29 +131,27 @@ _COMMON = (
     *LINKS,
     LEDGER,
 )
+_OF_SQLITE = (
+    *_COMMON,
+    # This order of the key finds entries of all sessions, too: one index less that an append has to write to. Tables
+    # that an earlier version has made keep both.
+    _LINES.format(row="row INTEGER PRIMARY KEY, ", key="UNIQUE", id_key="id, session_id"),
+    *_OF_METADATA,
+    _SNAPSHOTS.format(bytes="BLOB"),
+)
 SCHEMA: dict[Dialect, tuple[str, ...]] = {
-    "sqlite": (
-        *_COMMON,
-        _LINES.format(row="row INTEGER PRIMARY KEY, ", key="UNIQUE"),
-        *FINDERS,
-        _SNAPSHOTS.format(bytes="BLOB"),
-        "CREATE VIRTUAL TABLE IF NOT EXISTS ct_words USING fts5(words, content='ct_lines', content_rowid='row', "
-        # The words are split and normalised already. Every character that is not white space belongs to a word.
-        "tokenize=\"unicode61 remove_diacritics 0 categories 'L* M* N* P* S* C*'\")",
-        "CREATE TRIGGER IF NOT EXISTS ct_words_add AFTER INSERT ON ct_lines WHEN new.words <> '' BEGIN "
-        "INSERT INTO ct_words (rowid, words) VALUES (new.row, new.words); END",
-        "CREATE TRIGGER IF NOT EXISTS ct_words_remove AFTER DELETE ON ct_lines WHEN old.words <> '' BEGIN "
-        "INSERT INTO ct_words (ct_words, rowid, words) VALUES ('delete', old.row, old.words); END",
-    ),
+    "sqlite": (*_OF_SQLITE, *WORDS),
     "postgresql": (
         *_COMMON,
-        _LINES.format(row="", key="PRIMARY KEY"),
+        _LINES.format(row="", key="PRIMARY KEY", id_key="session_id, id"),
         *FINDERS,
         _SNAPSHOTS.format(bytes="BYTEA"),
         "CREATE INDEX IF NOT EXISTS ct_lines_words ON ct_lines USING gin (to_tsvector('simple', words)) "
         "WHERE words <> ''",
     ),
 }
+SCHEMA_OF_COPY = (*_OF_SQLITE, *WORDS_AT_ONCE)
+"""The tables of SQLite, for what is stored elsewhere and is copied here in order to be searched."""
 
 
 class Database(Protocol):
@@ -187,11 +189,11 @@ _LATER = "CAST(:ms AS BIGINT) > active_ms OR created_ms IS NULL AND active_ms = 
 LOCK = f"UPDATE ct_sessions SET size = size WHERE session_id = :session_id RETURNING {ROW}"
 #: locks the ledger, so that deletes take turns: each must know what the others leave
 LOCK_LEDGER = "UPDATE ct_schema SET version = version RETURNING version"
+_BOUND = f" activity_bound = {activity.BOUND},"
 #: locks the session's row and updates it for new lines, so that writers of a session take turns; returns the new size
 UPDATE_ROW = f"""
-UPDATE ct_sessions SET size = size + :grown, last_crc = :crc, entries = entries + :entries,
+UPDATE ct_sessions SET{_BOUND} size = size + :grown, last_crc = :crc, entries = entries + :entries,
   message_count = message_count + :messages, active_ms = CASE WHEN {_LATER} THEN CAST(:ms AS BIGINT) ELSE active_ms END,
-  activity_bound = {activity.BOUND},
   leaf_id = CASE WHEN :moved = 1 THEN CAST(:leaf_id AS TEXT) ELSE leaf_id END,
   name = CASE WHEN :renamed = 1 THEN CAST(:name AS TEXT) ELSE name END,
   name_words = CASE WHEN :renamed = 1 THEN CAST(:name_words AS TEXT) ELSE name_words END,
@@ -208,6 +210,17 @@ ADVANCE_AFTER = f"{UPDATE_ROW.format(condition=IS_AFTER)}RETURNING {ROW}"
 ADVANCE = f"{UPDATE_ROW.format(condition='')}RETURNING {ROW}"
 #: the same without an answer, for many rows at once
 ADVANCE_UNANSWERED = UPDATE_ROW.format(condition="")
+#: of each, the statements that SQLite runs instead: it writes to all indexes of a column that is assigned, changed or
+#: not, and to answer by RETURNING takes it longer than the update. The last is empty if there is no answer.
+ADVANCE_IN_STEPS = {
+    sql: (
+        f"UPDATE ct_sessions SET activity_bound = {activity.BOUND} "
+        f"WHERE session_id = :session_id{condition} AND activity_bound <> {activity.BOUND}",
+        UPDATE_ROW.format(condition=condition).replace(_BOUND, ""),
+        "" if sql == ADVANCE_UNANSWERED else f"SELECT {ROW} FROM ct_sessions WHERE session_id = :session_id",
+    )
+    for sql, condition in ((ADVANCE, ""), (ADVANCE_UNANSWERED, ""), (ADVANCE_AFTER, IS_AFTER))
+}
 #: after the last entry that was copied
 END_COPYING = "UPDATE ct_sessions SET copying_to = NULL WHERE session_id = :session_id"
 LINE_COLUMNS = (

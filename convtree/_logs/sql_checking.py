@@ -18,6 +18,7 @@ from convtree._catalogue import tables
 from convtree._catalogue.executing import executing
 from convtree._catalogue.tables import Execute
 from convtree._catalogue.types import RowFinding
+from convtree._catalogue.words import IS_PENDING
 from convtree._engine import codec, snapshot
 from convtree._logs import sql_lines
 from convtree._logs.sql_database import SqlDatabase
@@ -43,11 +44,12 @@ _SELECT_SNAPSHOT = """
 SELECT generation, size, data FROM ct_snapshots WHERE session_id = :session_id AND generation =
   (SELECT MAX(generation) FROM ct_snapshots WHERE session_id = :session_id) ORDER BY part
 """
-_SELECT_WORDS = """
-SELECT row, session_id, position, words FROM ct_lines WHERE row > :after AND words <> '' ORDER BY row LIMIT :limit
+_SELECT_WORDS = f"""
+SELECT l.row, l.session_id, l.position, l.words FROM ct_lines l
+WHERE l.row > :after AND l.words <> '' AND NOT ({IS_PENDING}) ORDER BY l.row LIMIT :limit
 """
-_SELECT_COUNTS = "SELECT term, cnt FROM temp.ct_words_by_row WHERE term > :after ORDER BY term LIMIT :limit"
-_SELECT_INSTANCES = 'SELECT term, doc, "offset" FROM temp.ct_words_by_instance WHERE term BETWEEN :first AND :last'
+_SELECT_COUNTS = "SELECT term, cnt FROM temp.ct_terms_by_row WHERE term > :after ORDER BY term LIMIT :limit"
+_SELECT_INSTANCES = 'SELECT term, doc, "offset" FROM temp.ct_terms_by_instance WHERE term BETWEEN :first AND :last'
 _INSTANCES = 100_000  # words in one query
 
 Row = dict[str, Any]
@@ -252,16 +254,16 @@ def wrong_words(database: SqlDatabase) -> dict[str | None, list[RowFinding]]:
         while rows := execute(_SELECT_WORDS, {"after": after, "limit": BATCH}):
             for row, session_id, position, words in rows:
                 if indexed.pop(row, 0) != _sum_of(words):
-                    found[session_id].append(_finding("wrong_index", "ct_words", "words", position))
+                    found[session_id].append(_finding("wrong_index", "ct_terms", "words", position))
             after = rows[-1][0]
         return bool(indexed)
 
     try:
         has_others = database.read(compare)
     except OSError:
-        return {None: [_finding("wrong_index", "ct_words", None)]}
+        return {None: [_finding("wrong_index", "ct_terms", None)]}
     if has_others:
-        found[None].append(_finding("wrong_index", "ct_words", None))
+        found[None].append(_finding("wrong_index", "ct_terms", None))
     return dict(found)
 
 
@@ -269,15 +271,15 @@ def _indexed_words(execute: Execute) -> dict[int, int]:
     """Returns a sum over the words that the index has of each row, by row."""
     sums = defaultdict[int, int](int)
     for kind in ("row", "instance"):
-        execute(f"DROP TABLE IF EXISTS temp.ct_words_by_{kind}")
-        execute(f"CREATE VIRTUAL TABLE temp.ct_words_by_{kind} USING fts5vocab('main', 'ct_words', '{kind}')")
+        execute(f"DROP TABLE IF EXISTS temp.ct_terms_by_{kind}")
+        execute(f"CREATE VIRTUAL TABLE temp.ct_terms_by_{kind} USING fts5vocab('main', 'ct_terms', '{kind}')")
     try:
         for first, last in _word_ranges(execute):
             for word, row, place in execute(_SELECT_INSTANCES, {"first": first, "last": last}):
                 sums[row] += hash((word, place))
     finally:
         for kind in ("row", "instance"):
-            execute(f"DROP TABLE temp.ct_words_by_{kind}")
+            execute(f"DROP TABLE temp.ct_terms_by_{kind}")
     return dict(sums)
 
 
@@ -303,7 +305,7 @@ def rebuild_words(database: SqlDatabase) -> None:
     if database.dialect == "sqlite":
 
         def rebuild(execute: Execute) -> None:
-            execute("INSERT INTO ct_words (ct_words) VALUES ('delete-all')")
-            execute("INSERT INTO ct_words (rowid, words) SELECT row, words FROM ct_lines WHERE words <> ''")
+            execute("INSERT INTO ct_terms (ct_terms) VALUES ('delete-all')")
+            execute("INSERT INTO ct_terms (rowid, words) SELECT row, words FROM ct_lines WHERE words <> ''")
 
         database.transact(rebuild)

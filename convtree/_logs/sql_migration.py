@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from convtree._catalogue import ledger, marks, migrations, tables
+from convtree._catalogue import ledger, marks, migrations, tables, words
 from convtree._catalogue.metadata import MetadataChange, metadata_rows
 from convtree._catalogue.record_summary import copied_up_to
 from convtree._catalogue.tables import Dialect, Execute
@@ -38,8 +38,9 @@ def migrate(execute: Execute, dialect: Dialect, location: str) -> None:
             distribute(execute, location)
 
     # First, as the keys: the steps to earlier versions write to the new layout.
-    for statement in migrations.layout_7(version):
-        execute(statement)
+    if version < 7:
+        for statement in migrations.layout_7(version):
+            execute(statement)
     for name, table in migrations.KEYED.items():
         if table.since <= version < 5:
             _change_key(execute, change_layout, name, version)
@@ -51,7 +52,10 @@ def migrate(execute: Execute, dialect: Dialect, location: str) -> None:
         _to_version_4(execute, change_layout)
     if version < 5:
         _to_version_5(execute, change_layout)
-    execute(migrations.FILL_BOUNDS)
+    if version < 7:
+        execute(migrations.FILL_BOUNDS)
+    if dialect == "sqlite":
+        change_layout(words.LAYOUT_8)
     execute(migrations.SET_VERSION, {"version": tables.VERSION})
 
 

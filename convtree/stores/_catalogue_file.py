@@ -43,7 +43,7 @@ _SUFFIXES = ("", "-wal", "-shm", "-journal")
 _STAMP = "-stamp"
 #: also for tables in memory. `ct_state` has one row; `_known_stamps` says what the generations and the digest are for
 SCHEMA = (
-    *tables.SCHEMA["sqlite"],
+    *tables.SCHEMA_OF_COPY,
     """
 CREATE TABLE IF NOT EXISTS ct_files (
   session_id TEXT NOT NULL PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
@@ -60,7 +60,7 @@ _SELECT_STATE = "SELECT generation FROM ct_state"
 _SELECT_OWN_STATE = "SELECT COUNT(*) FROM ct_state WHERE token = ? AND generation >= ?"
 # The tables of the full text index are SQLite's own, and its versions may word them differently.
 _SELECT_SCHEMA = """
-SELECT type, name, tbl_name, CASE WHEN name NOT LIKE 'ct\\_words\\_%' ESCAPE '\\' OR type <> 'table' THEN sql END
+SELECT type, name, tbl_name, CASE WHEN name NOT LIKE 'ct\\_terms\\_%' ESCAPE '\\' OR type <> 'table' THEN sql END
 FROM sqlite_master ORDER BY type, name
 """
 _SETTINGS = (
