@@ -120,8 +120,8 @@ class LineReader:
         Raises:
             BrokenPath: as `entries`.
         """
-        if len(rows) == 1:
-            return [self._record(rows[0])]
+        if len(rows) < 2:
+            return [self._record(row) for row in rows]
         rows = as_range(rows)
         kinds, lines = self.tree.kinds.take(rows), self._verified(rows)
         records: list[Entry | Mark] = []

@@ -177,7 +177,8 @@ def is_seen_by(index: Index, row: int, entry: Entry, who: SeenBy) -> bool:
         own = entry.visible_to
     elif not isinstance(entry, BranchSummaryEntry):
         return True
-    return _last(index.state.visible_to, row, own) in ("all", who)
+    histories = index.state.visible_to  # most logs have none
+    return (_last(histories, row, own) if histories else own) in ("all", who)
 
 
 def _last(histories: Mapping[int, list[tuple[int, T]]], row: int, own: T) -> T:

@@ -169,7 +169,7 @@ class Client(Uncopyable, ForkAware):
         index = self.journal.index
         self.leaf_id = index.state.leaf.id
         rows = [row for row in self.journal.unseen_rows() if index.tree.is_node(row)]
-        entries = cast(list[Entry], index.readable_records(rows))
+        entries = cast("list[Entry]", index.readable_records(rows))
         self.journal.mark_seen()
         return entries
 
