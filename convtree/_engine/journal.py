@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 
 from convtree._engine import codec, save_points, snapshot
@@ -98,7 +98,9 @@ class Journal:
     @property
     def index(self) -> Index:
         """The index of every line that was read or written here. For one thread at a time."""
-        self._settle()
+        run = self.run
+        if run is not None and run.unsettled:
+            self._settle()
         return self._index
 
     @property
@@ -160,10 +162,10 @@ class Journal:
         wanted = range(row + 1, min(row + 1 + limit, len(rows)))
         return self.index.readable_records(wanted), self.index.id_of(wanted[-1]) if wanted else None
 
-    def write(self, intent: Intent, header: Header) -> WriteBatch:
+    def write(self, intent: Intent, header: Callable[[], Header]) -> WriteBatch:
         """Plans an intent under the log's lock, writes its lines, and adds them to the index.
 
-        A log without a line gets `header` first. If planning raises, no byte changes.
+        A log without a line gets what `header` returns first. If planning raises, no byte changes.
 
         Raises:
             OSError: the write failed; no line was added, or the log is failed.
@@ -185,7 +187,7 @@ class Journal:
                 self.check_writable()
             batch = WriteBatch(index, self.log.location, self.clock, self.id_source, self._leaf_before_tail)
             if not index.state.lines:
-                batch.begin(codec.encode_header(header))
+                batch.begin(codec.encode_header(header()))
             intent.plan(batch)
             return Addition(batch.seal(self._append_is_atomic), index.state.end)
 

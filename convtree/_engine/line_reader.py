@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import call
-from typing import cast
+from typing import Any
 
 from convtree._engine import bulk, codec, tree
-from convtree._engine.columns import Column
+from convtree._engine.columns import Column, as_range
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import BrokenPath
@@ -111,7 +111,8 @@ class LineReader:
         Raises:
             BrokenPath: a line was damaged since the scan, or is not what its type says.
         """
-        return cast(list[Entry], self.records(rows))
+        found: list[Any] = self.records(rows)
+        return found
 
     def records(self, rows: Sequence[int]) -> list[Entry | Mark]:
         """Fetches, verifies and decodes entries and marks.
@@ -119,8 +120,9 @@ class LineReader:
         Raises:
             BrokenPath: as `entries`.
         """
-        if len(rows) == 1:
-            return [self._record(rows[0])]
+        if len(rows) < 2:
+            return [self._record(row) for row in rows]
+        rows = as_range(rows)
         kinds, lines = self.tree.kinds.take(rows), self._verified(rows)
         records: list[Entry | Mark] = []
         try:  # both up to the first that raises

@@ -128,10 +128,12 @@ def rows_of_path(index: Index, leaf: int, compaction: int, cache: EntryCache) ->
     if compaction == tree.NONE:
         walked = columns.path(leaf)
         return _split(index, walked, tree.NONE, _replacements(columns, walked))
-    after = columns.path(leaf, compaction + 1)  # rows above a row are smaller
-    start = _kept_from(index, compaction, cache)
+    named, start = _kept_from(index, compaction, cache)
     kept = columns.path(columns.parents[compaction], start)
-    kept += after
+    if named is not None and kept[:1] != [start]:
+        cache.record_missing(compaction, named)
+        start, kept = compaction, []
+    kept += columns.path(leaf, compaction + 1)  # rows above a row are smaller
     pins = _pinned_above(index, start)
     if not pins and _are_plain(index, kept):
         return PathRows([compaction, *kept], frozenset(), {}, {}, start)
@@ -152,7 +154,10 @@ def is_shown(index: Index, leaf: int, row: int, *, pinned_now: bool = False) -> 
     if _is_hidden(index, row, columns.kinds[row]) or columns.is_replaced(row, leaf):
         return False
     compaction = columns.nearest(columns.compactions, leaf)
-    if compaction == tree.NONE or row >= _kept_from(index, compaction, EntryCache(index, [])):
+    if compaction == tree.NONE or row >= compaction:
+        return True
+    _, start = _kept_from(index, compaction, EntryCache(index, []))
+    if row >= start and columns.is_ancestor(start, compaction):
         return True
     return pinned_now or _standing(index, row, compaction) == (True, True)
 
@@ -172,7 +177,8 @@ def is_seen_by(index: Index, row: int, entry: Entry, who: SeenBy) -> bool:
         own = entry.visible_to
     elif not isinstance(entry, BranchSummaryEntry):
         return True
-    return _last(index.state.visible_to, row, own) in ("all", who)
+    histories = index.state.visible_to  # most logs have none
+    return (_last(histories, row, own) if histories else own) in ("all", who)
 
 
 def _last(histories: Mapping[int, list[tuple[int, T]]], row: int, own: T) -> T:
@@ -181,19 +187,17 @@ def _last(histories: Mapping[int, list[tuple[int, T]]], row: int, own: T) -> T:
     return history[-1][1] if history else own
 
 
-def _kept_from(index: Index, compaction: int, cache: EntryCache) -> int:
-    """Returns the first row that a compaction keeps; its own if it keeps none."""
-    columns = index.tree
-    cache.load([compaction])
+def _kept_from(index: Index, compaction: int, cache: EntryCache) -> tuple[str | None, int]:
+    """Returns the id from which on a compaction keeps entries, and its row; None and its own row if it keeps none.
+
+    The row may not be above the compaction: then it is damaged, and keeps none. So it is if there is no such row.
+    """
+    if compaction not in cache.entries:
+        cache.load([compaction])
     entry = cache.entries.get(compaction)
     first = entry.first_kept_entry_id if isinstance(entry, CompactionEntry) else None
-    if first is None:
-        return compaction
-    row, above = index.node(first), columns.parents[compaction]
-    if row is not None and above >= 0 and columns.is_ancestor(row, above):
-        return row
-    cache.record_missing(compaction, first)
-    return compaction
+    row = None if first is None else index.node(first)
+    return first, compaction if row is None else row
 
 
 def _replacements(columns: tree.Tree, rows: Sequence[int]) -> dict[int, int]:
@@ -207,6 +211,8 @@ def _replacements(columns: tree.Tree, rows: Sequence[int]) -> dict[int, int]:
 def _pinned_above(index: Index, start: int) -> list[int]:
     """Returns the rows before the kept range that are pinned, or were, last first."""
     columns = index.tree
+    if not (len(columns.pin_rows) or index.state.pinned):
+        return []
     above = columns.parents[start]
     pinned = columns.pinned(above)
     marked = [row for row in index.state.pinned if row < start and columns.is_ancestor(row, above)]
@@ -251,6 +257,8 @@ def _split(
     state = index.state
     kinds = index.tree.kinds.take(rows)
     if not (replaced or unseen or state.visible_to or state.pinned) and _HIDDEN.isdisjoint(kinds):
+        if not any(kinds):
+            return PathRows(rows, frozenset(), replaced, {})
         shown = [row for row, kind in zip(rows, kinds, strict=True) if kind in _SHOWN or row == compaction]
         return PathRows(shown, frozenset(), replaced, {})
     listed = [

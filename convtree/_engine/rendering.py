@@ -53,7 +53,7 @@ def _as_messages(entry: Entry, rendered: object) -> Sequence[Any]:
         return ()
     if isinstance(rendered, str):
         return ({"role": "user", "content": rendered},)
-    if isinstance(rendered, Mapping):
+    if isinstance(rendered, dict | Mapping):  # the former is known at once
         return (rendered,)
     what = f"a {type(rendered).__name__}"
     if isinstance(rendered, Sequence) and not isinstance(rendered, bytes | bytearray):

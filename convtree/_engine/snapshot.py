@@ -18,8 +18,10 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import pairwise
+from operator import itemgetter
 from zlib import crc32
 
 import msgspec
@@ -33,14 +35,18 @@ Read = Callable[[int, int], bytes]  # (offset, length): the bytes there, fewer a
 
 _MAGIC = b"cvtindex"
 _TRAILER = struct.Struct("<8sQQQI")
-_VERSION = 4
-_END = 3 * 2**14  # bytes that an open reads first: nearly always the ends, the footer and the trailer
-_RECENT = 64  # rows at the end of a column that are in no page, at least
+_VERSION = 5
+_END = 2**13  # bytes that an open reads first: nearly always the ends, the footer and the trailer
+_RECENT = 128  # rows at the end of a column that are in no page
 _BOUND = 4096  # bytes at the end of the covered part that bind a snapshot to its log
 _COLUMN_TYPES = tree.COLUMN_TYPES | {"slots": "i"}
 _SIZES = {name: array(code).itemsize for name, code in _COLUMN_TYPES.items()}  # of a number, in bytes
+_AS_LONG = (tuple(tree.ROWS), tree.LINKS, tree.CHAINS, tree.PINS, tree.REPLACEMENTS)
 _LAYOUT = f"{sys.byteorder} {' '.join(str(array(code).itemsize) for code in 'HIiQ')}"
 _PAGED = ("hashes", "slots")  # columns that are looked up, not read from their end: all of their rows are in pages
+#: of the lengths in a footer: those of all columns, and for each that of the first column which is always as long
+_LENGTHS = itemgetter(*_COLUMN_TYPES)
+_EQUAL_LENGTHS = itemgetter(*(next((names[0] for names in _AS_LONG if name in names), name) for name in _COLUMN_TYPES))
 
 
 class Footer(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,10 +69,11 @@ def dump(index: Index, read_log: Read) -> Iterator[bytes]:
     """Yields a snapshot of an index whose log is read through `read_log`."""
     index.tree.index_chains()
     columns = {**index.tree.columns, "slots": index.tree.ids.table()}
+    lengths = {name: len(columns[name]) for name in _COLUMN_TYPES}
     crcs, ends = array("I"), bytearray()
-    for name in _COLUMN_TYPES:
-        column, rest = columns[name], bytearray()
-        for page in _pages(column, _in_pages(name, len(column)) * _SIZES[name], rest):
+    for name, rows, _, _ in _places(lengths)[:-1]:
+        rest = bytearray()
+        for page in _pages(columns[name], rows * _SIZES[name], rest):
             crcs.append(crc32(page))
             yield page
         ends += rest
@@ -78,7 +85,7 @@ def dump(index: Index, read_log: Read) -> Iterator[bytes]:
             salt=index.tree.ids.salt,
             header=read_log(0, state.header_end),
             bound_crc=crc32(_bound(state.end, read_log)),
-            lengths={name: len(columns[name]) for name in _COLUMN_TYPES},
+            lengths=lengths,
             blocks=[crc32(checksums[start : start + PAGE]) for start in range(0, len(checksums), PAGE)],
             state=state,
         )
@@ -97,26 +104,53 @@ def _pages(column: Column, size: int, rest: bytearray) -> Iterator[bytes]:
                 del rest[:PAGE]
                 size -= PAGE
     if size:
-        yield bytes(rest.ljust(PAGE, b"\0"))
-        del rest[:]
+        yield bytes(rest[:size].ljust(PAGE, b"\0"))
+        del rest[:size]
 
 
-def _in_pages(name: str, length: int) -> int:
-    """Returns how many rows of a column are in pages: all, or whole pages of those that are not recent."""
-    if name in _PAGED:
-        return length
-    rows = PAGE // _SIZES[name]
-    return max(0, length - _RECENT) // rows * rows
+def _places(lengths: Mapping[str, int]) -> list[tuple[str, int, int, int]]:
+    """Returns where the rows of columns of these lengths are.
+
+    For each column: its name, how many of its rows are in pages (all, or those that are not recent), its first page,
+    and where its other rows begin in the ends. The last one has no name: the pages and the ends stop there.
+    """
+    places, pages, ends = [], 0, 0
+    for name, size in _SIZES.items():
+        length, in_page = lengths[name], PAGE // size
+        rows = length if name in _PAGED else max(0, length - _RECENT)
+        places.append((name, rows, pages, ends))
+        pages += -(-rows // in_page)
+        ends += (length - rows) * size
+    places.append(("", 0, pages, ends))
+    return places
 
 
 class Snapshot:
     """A snapshot whose footer is whole. Its pages are verified one by one, when they are read."""
 
-    def __init__(self, read: Read, footer: Footer, checksums: tuple[int, int], ends: memoryview) -> None:
+    def __init__(
+        self,
+        read: Read,
+        footer: Footer,
+        checksums: tuple[int, int],
+        first: bytes,
+        ends: bytes,
+    ) -> None:
+        """Takes the function that reads the file, and what is known of it.
+
+        Args:
+            read: the function.
+            footer: the footer.
+            checksums: where the checksums are, and their length.
+            first: the first of them, up to a page of them; empty if they were not read yet.
+            ends: the rows of the columns that are in no page.
+        """
         self._read = read
         self._place, self._length = checksums  # of the checksums
         self._crcs: dict[int, array[int]] = {}  # those that were read, by block
         self._ends = ends
+        if 0 < len(first) == min(self._length, PAGE) and crc32(first) == footer.blocks[0]:
+            self._crcs[0] = array("I", first)
         self.footer = footer
         self.state = footer.state
 
@@ -136,16 +170,10 @@ class Snapshot:
         Raises:
             SnapshotDamaged: by any later query of the index as well, when a page that it reads is damaged.
         """
-        columns, first, end = {}, 0, 0
-        for name, code in _COLUMN_TYPES.items():
-            length = self.footer.lengths[name]
-            rows = _in_pages(name, length)
-            columns[name] = column = Column(code, rows, partial(self._page, first))
-            if rows < length:
-                size = (length - rows) * _SIZES[name]
-                column.tail.frombytes(self._ends[end : end + size])
-                end += size
-            first += column.page_count
+        columns, ends = {}, self._ends
+        for (name, rows, first, start), (_, _, _, end) in pairwise(_places(self.footer.lengths)):
+            fetch = partial(self._page, first) if rows else None
+            columns[name] = Column(_COLUMN_TYPES[name], rows, fetch, ends[start:end])
         return Index.restored(read_at, self.state, columns, self.footer.salt, self.footer.header)
 
     def is_whole(self) -> bool:
@@ -197,44 +225,31 @@ def load(size: int, read: Read) -> Snapshot | None:
         return None
     if (footer.version, footer.layout) != (_VERSION, _LAYOUT) or not _consistent(footer, place, checksums, ends):
         return None
-    return Snapshot(read, footer, (place, checksums), rest[:ends])
+    before = behind - length - checksums  # where the checksums begin in what was read; in a long log, they were not
+    first = bytes(end[before : before + min(checksums, PAGE)]) if before >= 0 else b""
+    return Snapshot(read, footer, (place, checksums), first, bytes(rest[:ends]))
 
 
 def _consistent(footer: Footer, pages_end: int, checksums: int, ends: int) -> bool:
     """Returns whether the lengths in a footer fit each other. A forged footer can have a valid checksum."""
-    lengths, state, pages = footer.lengths, footer.state, checksums // 4
+    lengths, state = footer.lengths, footer.state
     if lengths.keys() != _COLUMN_TYPES.keys() or not 0 < state.header_end <= state.end:
         return False
-    if not all(0 <= length <= pages_end + ends for length in lengths.values()):
+    each = _LENGTHS(lengths)
+    if min(each) < 0 or max(each) > pages_end + ends or each != _EQUAL_LENGTHS(lengths):
         return False
     slots, rows = lengths["slots"], lengths["parents"]
     return (
-        all(lengths[name] == rows for name in tree.ROWS)
-        and all(lengths[name] == lengths["faults"] > 0 for name in tree.LINKS)
-        and all(
-            lengths[name] == lengths[names[0]]
-            for names in (tree.CHAINS, tree.PINS, tree.REPLACEMENTS)
-            for name in names
-        )
+        lengths["faults"] > 0
         and slots > rows
         and slots & (slots - 1) == 0
         and state.leaf.row < rows
-        and all(0 <= row < rows for row in state.lost.values())
+        and (not state.lost or (min(state.lost.values()) >= 0 and max(state.lost.values()) < rows))
         and (rows > 0 or not state.vacuumed)
-        and _measure(lengths) == (pages, ends)
-        and pages * PAGE == pages_end
+        and _places(lengths)[-1] == ("", 0, checksums // 4, ends)
+        and checksums // 4 * PAGE == pages_end
         and len(footer.blocks) == -(-checksums // PAGE)
     )
-
-
-def _measure(lengths: dict[str, int]) -> tuple[int, int]:
-    """Returns how many pages columns of these lengths have, and how many bytes of them are in no page."""
-    pages, ends = 0, 0
-    for name, size in _SIZES.items():
-        rows = _in_pages(name, lengths[name])
-        pages += -(-rows * size // PAGE)
-        ends += (lengths[name] - rows) * size
-    return pages, ends
 
 
 def _bound(end: int, read_log: Read) -> bytes:

@@ -20,6 +20,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
+from operator import itemgetter
 
 from convtree._engine.columns import Column
 from convtree._engine.id_table import IdTable
@@ -43,6 +44,9 @@ CHAINS = ("chain_starts", "chain_depths", "chain_jumps")
 PINS = ("pin_rows", "pin_nexts")  # the cells of the lists of pinned messages
 REPLACEMENTS = ("replacing", "replaced")
 COLUMN_TYPES = ROWS | dict.fromkeys((*LINKS, *CHAINS, *PINS, *REPLACEMENTS), "i")  # every column, with its C type
+_OF_GROUPS: list[Callable[[Mapping[str, Column]], tuple[Column, ...]]] = [
+    itemgetter(*names) for names in (ROWS, LINKS, CHAINS, PINS, REPLACEMENTS)
+]
 
 
 class Tree:
@@ -71,13 +75,12 @@ class Tree:
 
     def _use(self, columns: Mapping[str, Column]) -> None:
         self.columns = columns
-        self.offsets, self.lengths, self.kinds, self.parents, self.links, _ = (columns[name] for name in ROWS)
-        self.compactions, self.pins, self.models, self.settings, self.extension_data, self.faults = (
-            columns[name] for name in LINKS
-        )
-        self.chain_starts, self.chain_depths, self.chain_jumps = (columns[name] for name in CHAINS)
-        self.pin_rows, self.pin_nexts = (columns[name] for name in PINS)
-        self.replacing, self.replaced = (columns[name] for name in REPLACEMENTS)
+        rows, links, chains, pins, replacements = [group(columns) for group in _OF_GROUPS]
+        self.offsets, self.lengths, self.kinds, self.parents, self.links, _ = rows
+        self.compactions, self.pins, self.models, self.settings, self.extension_data, self.faults = links
+        self.chain_starts, self.chain_depths, self.chain_jumps = chains
+        self.pin_rows, self.pin_nexts = pins
+        self.replacing, self.replaced = replacements
         if not len(self.compactions):
             for name in LINKS:
                 columns[name].append(NONE)  # links number 0: to nothing

@@ -27,7 +27,7 @@ def random_id() -> str:
         return _stock.pop()
     except IndexError:
         digits = os.urandom(8 * _STOCK_SIZE).hex()
-        _stock.extend(digits[start : start + 16] for start in range(16, len(digits), 16))
+        _stock.extend([digits[start : start + 16] for start in range(16, len(digits), 16)])
         return digits[:16]
 
 

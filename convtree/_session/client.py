@@ -69,12 +69,16 @@ def locked(method: Callable[Concatenate[Client, P], T]) -> Callable[Concatenate[
 
 
 class Client(Uncopyable, ForkAware):
-    """The journal, lock and seen leaf of a session. `refusal` says why it does not write; None when it does."""
+    """The journal, lock and seen leaf of a session.
+
+    `header` is that of a log without a line, or makes it. `refusal` says why the client does not write; None when it
+    does.
+    """
 
     def __init__(
         self,
         journal: Journal,
-        header: Header,
+        header: Header | Callable[[], Header],
         *,
         refusal: str | None,
         on_stale: OnStale,
@@ -89,7 +93,10 @@ class Client(Uncopyable, ForkAware):
         self.redact = redact
         self._id = id
         self._refusal = refusal
-        self._header = self.without_secrets(header)  # to be written before the first record
+        self._header = header
+        self._new_headers: list[Header] = []  # to be written before the first record: the first one, if there is any
+        if not journal.index.state.lines:
+            self._new_header()
         watch_forks(self)
 
     def _after_fork(self) -> None:
@@ -104,13 +111,20 @@ class Client(Uncopyable, ForkAware):
     @property
     def header(self) -> Header:
         """The header of the log; before the first record, the one that will be written with it. For any thread."""
-        return SessionView(self.journal.scanned, None, self.journal.log.location, self._header).header
+        return SessionView(self.journal.scanned, None, self.journal.log.location, self._new_header).header
+
+    def _new_header(self) -> Header:
+        """Returns the header that will be written before the first record. A log with lines rarely needs one."""
+        if not self._new_headers:
+            made = self._header if isinstance(self._header, Header) else self._header()
+            self._new_headers.append(self.without_secrets(made))
+        return self._new_headers[0]  # the same for every thread
 
     # --- reading ---
 
     def view(self) -> SessionView:
         """Returns the view of this moment; whatever reads lines through it needs the lock."""
-        return SessionView(self.journal.index, self.leaf_id, self.journal.log.location, self._header)
+        return SessionView(self.journal.index, self.leaf_id, self.journal.log.location, self._new_header)
 
     @locked
     def ask(self, question: Callable[Concatenate[SessionView, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -155,7 +169,7 @@ class Client(Uncopyable, ForkAware):
         index = self.journal.index
         self.leaf_id = index.state.leaf.id
         rows = [row for row in self.journal.unseen_rows() if index.tree.is_node(row)]
-        entries = cast(list[Entry], index.readable_records(rows))
+        entries = cast("list[Entry]", index.readable_records(rows))
         self.journal.mark_seen()
         return entries
 
@@ -304,7 +318,7 @@ class Client(Uncopyable, ForkAware):
         if self.refuses or journal.scanned.state.read_only:
             self.check_open()
             self.check_writable()  # before the log is asked: a reader takes no lock and repairs nothing
-        batch = journal.write(intent, self._header)
+        batch = journal.write(intent, self._new_header)
         leaf_id = journal.index.state.leaf.id
         if (
             intent.moves_leaf

@@ -8,7 +8,7 @@ two clients; an append raises `StaleLeaf` if the other client has moved the leaf
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from msgspec import UNSET, UnsetType
@@ -68,7 +68,7 @@ class Session(Described, Uncopyable):
     def __init__(
         self,
         log: Log,
-        header: Header | None = None,
+        header: Header | Callable[[], Header] | None = None,
         *,
         read_only: bool = False,
         on_stale: OnStale = "raise",
@@ -77,8 +77,11 @@ class Session(Described, Uncopyable):
         id_source: IdSource = random_id,
         id: str | None = None,
     ) -> None:
-        """Opens a session on a log. `id` is the one a store has it under; None: the header's."""
-        if header is None or isinstance(log, str | os.PathLike):
+        """Opens a session on a log.
+
+        `header` is for a log without a line, or makes one. `id` is the one a store has it under; None: the header's.
+        """
+        if header is None or isinstance(log, str) or hasattr(log, "__fspath__"):
             raise TypeError("Session(log, header) takes a Log and a Header; Session.open(path) opens the log in a file")
         self._client = Client(
             Journal.open(log, clock=clock, id_source=id_source),
@@ -157,7 +160,10 @@ class Session(Described, Uncopyable):
         check_choice("on_stale", on_stale, ON_STALE)
         if exclusive and mode == "r":
             raise ValueError("a reader takes no lock: exclusive goes with the modes 'a', 'x' and 'r+' only")
-        header = new_header(id, cwd, git_root, owner, name, metadata, parent_session, clock=clock, id_source=id_source)
+        given = id, cwd, git_root, owner, name, metadata, parent_session
+        header: Header | Callable[[], Header] = new_header  # made when it is needed: a log that exists has its own
+        if given != (None,) * len(given) or clock is not system_clock or id_source is not random_id:
+            header = new_header(*given, clock=clock, id_source=id_source)
         log = JsonlLog(
             path_of("path", path),
             mode=mode,

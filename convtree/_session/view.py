@@ -43,7 +43,7 @@ E = TypeVar("E", bound=Entry)
 
 
 class SessionView(msgspec.Struct, frozen=True):
-    """An index and a leaf; `new_header` is the header of a session that has no record yet.
+    """An index and a leaf; `new_header` makes the header of a session that has no record yet.
 
     Where an entry id can be left out, `LEAF` stands for the leaf of the view, and None for the place before the first
     entry.
@@ -52,32 +52,32 @@ class SessionView(msgspec.Struct, frozen=True):
     index: Index
     leaf_id: str | None
     location: str
-    new_header: Header
+    new_header: Callable[[], Header]
 
     @property
     def header(self) -> Header:
         """The log's header; a placeholder if it is damaged, the future header if the log is empty."""
-        return self.index.header or (LOST_HEADER if self.index.state.lines else self.new_header)
+        return self.index.header or (LOST_HEADER if self.index.state.lines else self.new_header())
 
     @property
     def name(self) -> str | None:
         """The session's name."""
-        return self.index.state.name if self.index.state.lines else self.new_header.name
+        return self.index.state.name if self.index.state.lines else self.new_header().name
 
     @property
     def cwd(self) -> str | None:
         """The session's working directory, with every change applied."""
-        return self.index.state.cwd if self.index.state.lines else self.new_header.cwd
+        return self.index.state.cwd if self.index.state.lines else self.new_header().cwd
 
     @property
     def git_root(self) -> str | None:
         """The root of the session's git repository, with every change applied."""
-        return self.index.state.git_root if self.index.state.lines else self.new_header.git_root
+        return self.index.state.git_root if self.index.state.lines else self.new_header().git_root
 
     @property
     def metadata(self) -> dict[str, Any]:
         """The session's metadata, with every change applied."""
-        return dict(self.index.state.metadata if self.index.state.lines else self.new_header.metadata or {})
+        return dict(self.index.state.metadata if self.index.state.lines else self.new_header().metadata or {})
 
     def has_all(self, ids: Sequence[str]) -> bool:
         """Returns whether the log has all records with these ids."""

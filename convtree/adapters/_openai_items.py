@@ -7,7 +7,9 @@ down from `first_replaced`, or for all. What another tool wrote is read as the r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
+
+import msgspec
 
 import convtree
 from convtree import BranchSummaryEntry, CompactionEntry, Entry, ExtensionDataEntry, MessageEntry
@@ -17,7 +19,7 @@ _SHAPE: Literal["openai-responses"] = "openai-responses"
 COMPACTION = "openai.compaction"
 
 
-class Item(NamedTuple):
+class Item(msgspec.Struct, frozen=True, gc=False):
     """An item of a conversation, with the message that it is, or the entry that it is a part of."""
 
     value: Any

@@ -33,13 +33,13 @@ class _Pool(ForkAware):
     def _after_fork(self) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="convtree")
 
-    def submit(self, work: Callable[[], object]) -> None:
-        """Runs `work` in one of the threads.
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Runs `work` in one of the threads; returns its outcome.
 
         Raises:
             RuntimeError: the interpreter is shutting down.
         """
-        self._threads.submit(work)
+        return self._threads.submit(work)
 
 
 _pool = _Pool()
@@ -95,7 +95,15 @@ class SerialQueue(ForkAware):
             if not self._waiting:
                 return
             future, work = self._waiting.popleft()
-        _run(future, work)
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            result = work()
+        except BaseException as error:
+            future.set_exception(error)
+            del future  # the traceback holds this frame
+        else:
+            future.set_result(result)
 
 
 async def call_in_thread(work: Callable[[], T], *, settled: bool = False) -> T:
@@ -114,22 +122,8 @@ async def call_in_thread(work: Callable[[], T], *, settled: bool = False) -> T:
         Whatever `work` raises.
     """
     await check_cancelled()
-    future: Future[T] = Future()
-    _pool.submit(partial(_run, future, partial(copy_context().run, work)))
+    future = _pool.submit(partial(copy_context().run, work))
     return await (settle if settled else wait_for)(future)
-
-
-def _run(future: Future[Any], work: Callable[[], Any]) -> None:
-    """Runs `work` for a future, unless that was cancelled before."""
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        result = work()
-    except BaseException as error:
-        future.set_exception(error)
-        del future  # the traceback holds this frame
-    else:
-        future.set_result(result)
 
 
 def run_in_background(work: Callable[[], object]) -> None:

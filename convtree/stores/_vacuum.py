@@ -119,7 +119,7 @@ def whole_index(log: Log, *, heals: bool) -> Index:
     """Reads a whole log. With `heals`, first removes the rest of a write that was cut off; the caller has its lock."""
     journal = Journal.open(log, use_snapshot=False)
     if heals and any(finding.code == "torn_tail" for finding in journal.index.state.findings):
-        journal.write(CompleteTail(), LOST_HEADER)
+        journal.write(CompleteTail(), lambda: LOST_HEADER)
         journal = Journal.open(log, use_snapshot=False)
     return journal.index
 
