@@ -19,7 +19,6 @@ from convtree._engine.journal import Journal
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale
 from convtree._engine.log import Durability, Log, Mode
 from convtree._engine.log_index import Index
-from convtree._engine.outline import Outline
 from convtree._engine.write_batch import encode_imported
 from convtree._logs.atomic_file import create_atomically
 from convtree._logs.directories import Directory, path_of
@@ -37,25 +36,20 @@ from convtree._model.entries import (
 from convtree._model.interrupts import Unlocking
 from convtree._model.resources import Uncopyable
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
-from convtree._session import (
-    appending,
-    branches,
-    fast_appending,
-    follow,
-    forking,
-    landing,
-    marking,
-    resolving,
-    viewing,
-    walking,
-)
+from convtree._session import appending, fast_appending
 from convtree._session.client import ON_STALE, Client, method, overloaded_method, query
 from convtree._session.described import Described
 from convtree._session.header import check_choice, new_header
+from convtree._session.later import LateModule
 from convtree._session.view import SessionView
 
 if TYPE_CHECKING:
+    from convtree._engine.outline import Outline
     from convtree._engine.redact import Redact
+    from convtree._session import branches, follow, forking, landing, marking, resolving, viewing, walking
+else:
+    branches, follow, forking, landing = map(LateModule, ("branches", "follow", "forking", "landing"))
+    marking, resolving, viewing, walking = map(LateModule, ("marking", "resolving", "viewing", "walking"))
 
 
 class Session(Described, Uncopyable):
