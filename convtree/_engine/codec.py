@@ -332,7 +332,6 @@ def check_id(value: Any, place: str) -> None:
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
-_decode_raw_header = msgspec.json.Decoder(Header).decode
 _KNOWN = frozenset({*_CLASSES, GROUP})
 
 #: the errors that the decoders raise for a line that is not a record
@@ -414,10 +413,6 @@ def decoder(kind: str) -> Callable[[bytes], Entry | Mark]:
     return cast(Callable[[bytes], Entry | Mark], msgspec.json.Decoder(_CLASSES[kind]).decode)
 
 
-decoder("message")  # of nearly every line
-decoder("compaction")
-
-
 def decode_as(kind: str, line: bytes) -> Entry | Mark:
     """Decodes a whole line whose type is known to be `kind`."""
     return decoder(kind)(line) if kind in _CLASSES else _decode_opaque(line)
@@ -457,7 +452,7 @@ def decode_header(line: bytes) -> Header | None:
         return None
     if not isinstance(start, dict) or (start.get("type"), start.get("format")) != ("session", "convtree"):
         return None
-    return _decode_raw_header(line)
+    return msgspec.json.decode(line, type=Header)
 
 
 def is_header(line: bytes) -> bool:

@@ -20,10 +20,8 @@ from convtree._engine.leaf import LEAF, AtLeaf, OnStale
 from convtree._engine.log import Durability, Log, Mode
 from convtree._engine.log_index import Index
 from convtree._engine.write_batch import encode_imported
-from convtree._logs.atomic_file import create_atomically
 from convtree._logs.directories import Directory, path_of
 from convtree._logs.jsonl import JsonlLog
-from convtree._logs.memory import MemoryLog
 from convtree._model.arguments import checked
 from convtree._model.batches import BATCH, batched
 from convtree._model.entries import (
@@ -211,6 +209,8 @@ class Session(Described, Uncopyable):
         """
         check_choice("on_stale", on_stale, ON_STALE)
         header = new_header(id, cwd, git_root, owner, name, metadata, parent_session, clock=clock, id_source=id_source)
+        from convtree._logs.memory import MemoryLog
+
         return cls(MemoryLog(), header, on_stale=on_stale, redact=redact, clock=clock, id_source=id_source)
 
     # --- writing ---
@@ -280,6 +280,8 @@ class Session(Described, Uncopyable):
             SessionExists: there is a file at `path`.
             EntryNotFound, BrokenPath, LeafUncertain, UnknownEntry: the path cannot be copied, see `copy_path`.
         """
+        from convtree._logs.atomic_file import create_atomically
+
         path = path_of("path", path)
         self.copy_path(lambda _, lines: create_atomically(path, lines, allow_network=allow_network), entry_id)
         return Session.open(
