@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UnsetType
 
 from convtree._model.entries import Header
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Directory = str | os.PathLike[str]
 
@@ -30,6 +33,8 @@ def directory(path: Directory | None) -> str | None:
     """
     if path is None:
         return None
+    from pathlib import PureWindowsPath  # slow to import
+
     text = os.fspath(path)
     if not text or "\0" in text or (os.sep == "/" and PureWindowsPath(text).drive):
         return text
@@ -43,9 +48,31 @@ def path_of(name: str, value: Directory) -> Path:
     Raises:
         ValueError: it is empty.
     """
+    from pathlib import Path  # slow to import
+
+    return Path(name_of(name, value))
+
+
+def name_of(name: str, value: Directory) -> str:
+    """Returns the path of a file that the argument `name` gives, as `path_of` does, as a text.
+
+    Raises:
+        ValueError: it is empty.
+    """
     if not os.fspath(value):
         raise ValueError(f"{name}: empty; expected the path of a file")
-    return Path(value).expanduser()
+    return spelled(value, with_home=True)
+
+
+def spelled(path: Directory, *, with_home: bool = False) -> str:
+    """Returns a path as `pathlib` spells it, and with `~` expanded if asked to. Most paths are spelled so already."""
+    text = os.fspath(path)
+    if os.sep == "/" and all(part and part[0] not in "~." for part in text.removeprefix("/").split("/")):
+        return text
+    from pathlib import Path  # slow to import
+
+    found = Path(path)
+    return str(found.expanduser() if with_home else found)
 
 
 def absolute(path: Directory) -> str:
@@ -86,6 +113,8 @@ def git_root(path: Directory | None) -> str | None:
 
 def find_git_root(start: Directory) -> str | None:
     """Returns the root of the repository that a directory is in, as `git_root` does; None if it is in none."""
+    from pathlib import Path  # slow to import
+
     first = Path(directory(start) or "")
     return next((git_root(each) for each in (first, *first.parents) if (each / ".git").exists()), None)
 

@@ -14,12 +14,12 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, LogReplaced, Mode, SnapshotFile, is_behind
 from convtree._logs import file_lines, syncing
 from convtree._logs.descriptors import OPEN_FLAGS, OPENERS, UNKNOWN, refusal_of
+from convtree._logs.directories import spelled
 from convtree._logs.filesystems import NO_SPACE, name_file
 from convtree._logs.index_file import IndexFile
 from convtree._logs.log_file import LogFile
@@ -66,7 +66,7 @@ class JsonlLog(LogFile):
         """
         self._durable = durability == "power"
         self._directory_unsynced = False  # from the first write to a new file until its name is durable
-        self._index_file = IndexFile(path if isinstance(path, Path) else Path(path))
+        self._index_file = IndexFile(spelled(path))
         super().__init__(
             path, mode=mode, lock_timeout_s=lock_timeout_s, exclusive=exclusive, allow_network=allow_network
         )
@@ -229,7 +229,7 @@ class JsonlLog(LogFile):
         try:
             self._close_file()  # an interrupted call may have opened it
             self._identity = UNKNOWN
-            self._fd = self._descriptors.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | OPEN_FLAGS)
+            self._fd = self._descriptors.open(self._name, os.O_RDWR | os.O_APPEND | os.O_CREAT | OPEN_FLAGS)
         except OSError as error:
             raise refusal_of(error, self.path) from None
         try:

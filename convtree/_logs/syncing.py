@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convtree._logs.descriptors import with_open
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # a directory cannot be synced here
 

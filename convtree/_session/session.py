@@ -20,7 +20,7 @@ from convtree._engine.leaf import LEAF, AtLeaf, OnStale
 from convtree._engine.log import Durability, Log, Mode
 from convtree._engine.log_index import Index
 from convtree._engine.write_batch import encode_imported
-from convtree._logs.directories import Directory, path_of
+from convtree._logs.directories import Directory, name_of, path_of
 from convtree._logs.jsonl import JsonlLog
 from convtree._model.arguments import checked
 from convtree._model.batches import BATCH, batched
@@ -151,7 +151,7 @@ class Session(Described, Uncopyable):
             raise ValueError("a reader takes no lock: exclusive goes with the modes 'a', 'x' and 'r+' only")
         header = new_header(id, cwd, git_root, owner, name, metadata, parent_session, clock=clock, id_source=id_source)
         log = JsonlLog(
-            path_of("path", path),
+            name_of("path", path),
             mode=mode,
             durability=durability,
             lock_timeout_s=lock_timeout_s,
