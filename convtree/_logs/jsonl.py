@@ -317,7 +317,7 @@ class JsonlLog(LogFile):
         try:
             syncing.sync(self._fd)
             if self._directory_unsynced:
-                syncing.sync_directory(self.path.parent)
+                syncing.sync_directory(os.path.dirname(self._name) or os.curdir)
                 self._directory_unsynced = False
         except OSError:
             self.failed = True

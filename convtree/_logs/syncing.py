@@ -25,7 +25,7 @@ def sync(fd: int) -> None:
         os.fdatasync(fd)
 
 
-def sync_directory(path: Path) -> None:
+def sync_directory(path: str | Path) -> None:
     """Makes the names in a directory durable, where the file system can do that."""
     try:
         with_open(path, os.O_RDONLY, os.fsync)
