@@ -56,7 +56,7 @@ HEADER_START = b'{"type":"session","format":"convtree"'
 
 _ENVELOPE = frozenset({"id", "parent_id", "timestamp"})
 _HEADER_FIELDS = ("cwd", "git_root", "owner", "name", "parent_session", "metadata", "copied_to", "arrived", "key")
-_LINE_CRC = re.compile("[0-9a-f]{8}")
+_LINE_CRC = "[0-9a-f]{8}"
 
 
 # --- the seal -----------------------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ def _check_fields(record: Record) -> None:
         case BranchSummaryEntry():
             _check_optional_ids(record, "from_id")
         case LostEntry():
-            if isinstance(record.line_crc, str) and not _LINE_CRC.fullmatch(record.line_crc):
+            if isinstance(record.line_crc, str) and not re.fullmatch(_LINE_CRC, record.line_crc):
                 raise invalid("line_crc", "a checksum is 8 lower-case hexadecimal digits")
         case VisibilityMark():
             if record.visible_to is UNSET and record.pinned is UNSET:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from convtree._engine import tree
 from convtree._engine.tree import Tree
@@ -67,7 +69,7 @@ def _as_messages(entry: Entry, rendered: object) -> Sequence[Any]:
     raise TypeError(f"{reason}; render must return a message or a text, messages in a list, or None")
 
 
-class Applied(NamedTuple):
+class Applied(msgspec.Struct, frozen=True):
     """The compaction that a context begins with.
 
     Attributes:

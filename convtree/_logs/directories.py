@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Directory = str | os.PathLike[str]
 
 _POINTER_LIMIT = 2**16  # bytes of a file of git that are read
-_POINTER = re.compile(r"gitdir:[ \t]*([^\n]+)\n?")
-_WORKTREE = re.compile(r"^[ \t]*worktree[ \t]*=[ \t]*([^\n]+)$", re.MULTILINE)
+_POINTER = r"gitdir:[ \t]*([^\n]+)\n?"
+_WORKTREE = r"(?m)^[ \t]*worktree[ \t]*=[ \t]*([^\n]+)$"
 
 
 def directory(path: Directory | None) -> str | None:
@@ -96,14 +96,14 @@ def git_root(path: Directory | None) -> str | None:
     root = directory(path)
     if root is None or "\0" in root or not os.path.isabs(root):
         return root
-    pointer = _POINTER.fullmatch(_read(os.path.join(root, ".git")))
+    pointer = re.fullmatch(_POINTER, _read(os.path.join(root, ".git")))
     if pointer is None:
         return root  # a main working tree, a bare repository, or none at all
     own = os.path.join(root, pointer[1])
     common = _read(os.path.join(own, "commondir")).rstrip("\n")
     shared = os.path.normpath(os.path.join(own, common))
     config = _read(os.path.join(shared, "config"))
-    tree = _WORKTREE.search(config)
+    tree = re.search(_WORKTREE, config)
     if not common and (tree is not None or not config):
         return root  # a submodule; or the repository is gone
     if os.path.basename(shared) == ".git":
