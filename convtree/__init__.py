@@ -14,12 +14,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from convtree._engine.context import Context
 from convtree._engine.leaf import OnStale
-from convtree._engine.path_rows import Gap
 from convtree._engine.rendering import Render, default_render
-from convtree._messages.left_out import LeftOut
-from convtree._messages.matching import OpenCall
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
@@ -76,9 +72,13 @@ from convtree._session.session import Session
 
 if TYPE_CHECKING:
     from convtree._catalogue.types import LedgerRow, SessionInfo
+    from convtree._engine.context import Context
     from convtree._engine.diff import Diff
+    from convtree._engine.path_rows import Gap
     from convtree._engine.redact import Redact, Redactor, SecretPlace, redact
     from convtree._logs.copy import Copied
+    from convtree._messages.left_out import LeftOut
+    from convtree._messages.matching import OpenCall
     from convtree._model.session_key import is_session_id, session_key
     from convtree._model.usage import Usage
     from convtree._providers import Request, Shape
@@ -108,14 +108,18 @@ _LAZY = {
     "Branch": "_session.branches",
     "BranchPlan": "_session.compaction",
     "CompactionPlan": "_session.compaction",
+    "Context": "_engine.context",
     "Copied": "_logs.copy",
     "Diff": "_engine.diff",
     "DroppedBranch": "_session.vacuuming",
     "EditedData": "stores._edit_data",
     "Erased": "stores._results",
+    "Gap": "_engine.path_rows",
     "Hit": "stores._results",
     "Judged": "stores._results",
     "LedgerRow": "_catalogue.types",
+    "LeftOut": "_messages.left_out",
+    "OpenCall": "_messages.matching",
     "Page": "stores._results",
     "Pruned": "stores._results",
     "Redact": "_engine.redact",

@@ -9,7 +9,7 @@ from zlib import crc32
 from convtree import Finding, Session
 from convtree._engine.log import Addition, Build, Chunk
 from convtree._messages.matching import match
-from convtree._messages.reading import read
+from convtree._messages.said import read
 
 HEADER = '{"type":"session","format":"convtree","version":1,"id":"s1","timestamp":null,"seal":"crc32"}'
 Facts = list[tuple[str, int, int, int]]

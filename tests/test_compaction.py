@@ -35,7 +35,7 @@ from convtree import (
 )
 from convtree._engine.context import Context
 from convtree._engine.tokens import estimate_tokens
-from convtree._messages.reading import role_of
+from convtree._messages.said import role_of
 from convtree._model.entries import Visibility
 
 Message = dict[str, Any]

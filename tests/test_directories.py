@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from convtree import Header, InvalidMessage, Session, SessionStore, open_store
 from convtree._cli.app import app
-from convtree._logs.directories import directory, find_git_root, git_root
+from convtree._logs.directories import directory, find_git_root, git_root, path_of, spelled
 from convtree.exchange import import_file, import_into, read_foreign
 
 
@@ -74,6 +74,16 @@ def test_the_form_of_a_directory(
     monkeypatch.setattr(os, "getcwd", lambda: "/here")
     monkeypatch.setenv("HOME", "/home/ann")
     assert (directory(given), git_root(given)) == (expected, expected)
+
+
+@given(st.lists(st.sampled_from(["", ".", "..", "/", "//", "~", "~x", "a", ".b", "a.b", " ", "\\", ":"]), max_size=7))
+def test_a_path_is_spelled_as_pathlib_does(parts: list[str]) -> None:
+    """Also where pathlib is not asked."""
+    text = "".join(parts)
+    assert spelled(text) == spelled(Path(text)) == str(Path(text))
+    first = next(iter(Path(text).parts), "")
+    if text and (first == "~" or not first.startswith("~")):  # else it is the home of a user who may not exist
+        assert path_of("path", text) == Path(text).expanduser()
 
 
 @given(st.text(max_size=20))

@@ -12,7 +12,7 @@ from test_formats_stores import GOOSE_SESSION
 
 from convtree import MessageEntry, Session, SessionStore, open_store
 from convtree._formats.registry import FORMATS
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree.exchange import import_into
 
 

@@ -19,7 +19,7 @@ from foreign_whole import SAMPLES
 from convtree import open_store
 from convtree._formats.common.unsaid import unsaid
 from convtree._messages.parts import Unknown
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.entries import ExtensionDataEntry, MessageEntry
 from convtree.exchange import import_into, read_foreign
 

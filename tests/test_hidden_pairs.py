@@ -13,7 +13,7 @@ from test_providers_laws import SHAPES, calls, results, sessions
 
 from convtree import BranchSummaryEntry, CompactionEntry, Context, MessageEntry, Session, plan_compaction
 from convtree._messages.matching import match
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._session.cut_points import allowed_cuts
 
 Message = dict[str, Any]

@@ -113,16 +113,28 @@ def test_the_core_does_no_io(name: str) -> None:
         assert used == allowed.get(str(path.relative_to(HOME)), set()), path
 
 
-def test_importing_convtree_is_cheap() -> None:
-    """Heavy modules are imported when they are first needed."""
-    program = "import sys, json, convtree; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    heavy = {"sqlite3", "sqlalchemy", "asyncio", "anytree", "click", "rich", "filelock", "psycopg"}
+@pytest.mark.parametrize(
+    "more", ["", "convtree.Session.open(sys.argv[1]).append({'role': 'user', 'content': 'Hello'})"]
+)
+def test_importing_convtree_is_cheap(tmp_path: Path, more: str) -> None:
+    """Heavy modules are imported when they are first needed; an append of a text needs none."""
+    program = f"import sys, json, convtree\n{more}\nprint(json.dumps(sorted(sys.modules)))"
+    bare = [
+        sys.executable,
+        "-S",
+        "-c",
+        f"import sys; sys.path[:] = {sys.path}\n{program}",
+    ]  # no tool adds to the modules
+    done = subprocess.run([*bare, str(tmp_path / "log.jsonl")], capture_output=True, text=True, check=True)
+    heavy = {"sqlite3", "sqlalchemy", "asyncio", "anytree", "click", "rich", "filelock", "pathlib", "psycopg"}
     heavy |= {
         f"convtree.{name}"
         for name in (
             *("_catalogue", "_providers", "_messages.frameworks", "_engine.tokens", "_engine.diff", "_engine.redact"),
             *("_session.compaction", "_session.cut_points", "stores"),
+            *(f"_session.{name}" for name in ("branches", "follow", "forking", "landing", "marking", "resolving")),
+            *("_session.viewing", "_session.walking", "_engine.context", "_engine.outline", "_engine.snapshot"),
+            *("_messages.matching", "_messages.reading", "_logs.atomic_file", "_logs.memory"),
         )
     }
     assert set(json.loads(done.stdout)) & heavy == set()

@@ -12,7 +12,7 @@ from test_providers_laws import JSON, odd_messages
 from convtree import MessageEntry, ModelChangeEntry, OpenCall, Session, open_store, redact
 from convtree._formats import WRITERS
 from convtree._messages.matching import match
-from convtree._messages.reading import read, role_of, text_of
+from convtree._messages.said import read, role_of, text_of
 from convtree.exchange import export_lines
 
 Message = dict[str, Any]

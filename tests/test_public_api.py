@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 from typing import Any, get_origin
 
 import pytest
@@ -82,6 +84,33 @@ def test_help_shows_the_keywords_of_append() -> None:
     assert shown["usage"] == ("Mapping[str, Any] | SDKObject | None", None)
     assert shown["visible_to"] == ("Visibility", "all")
     assert shown["on_stale"] == ("OnStale | None", None)
+
+
+LATE = """
+import inspect, pydoc, sys
+from convtree import Session
+
+class Mine(Session):
+    pass
+
+assert "convtree._session.walking" not in sys.modules
+mine = Mine.memory()
+mine.append({"role": "user", "content": "Hello"})
+assert [entry.text for entry in mine.path()] == ["Hello"]
+assert Mine.path is Session.path is inspect.getattr_static(Session, "path")
+assert "path" not in vars(Mine)
+assert (Session.path.__name__, Session.path.__qualname__) == ("path", "Session.path")
+assert list(inspect.signature(mine.children).parameters) == ["entry_id", "limit", "after"]
+for name in dir(Session):
+    getattr(Mine, name)
+    assert "Late" not in type(inspect.getattr_static(Session, name)).__name__, name
+assert " compact(self" in pydoc.plain(pydoc.render_doc(Session))
+"""
+
+
+def test_a_method_is_there_when_it_is_asked_for() -> None:
+    """Its module is imported then; a subclass, `help` and `inspect` see the method of the class."""
+    subprocess.run([sys.executable, "-c", LATE], check=True)
 
 
 @pytest.mark.parametrize("name", ["Session", "SessionStore"])

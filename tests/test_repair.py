@@ -15,7 +15,7 @@ from helpers import HEADER, as_file, contents, facts, log_of, mark, node, sealed
 
 from convtree import CorruptLog, LeafUncertain, NotALog, ReadOnlySession, Session, SessionLocked, SessionNotFound
 from convtree._engine import codec
-from convtree._logs import atomic_file, descriptors, file_lines, index_file, jsonl, lock
+from convtree._logs import atomic_file, descriptors, file_lines, index_file, jsonl, lock, syncing
 from convtree.repair import Repair, repair, verify
 
 A, B, C = node("a", None), node("b", "a"), node("c", "b")
@@ -357,7 +357,7 @@ def interruptions(data: bytes, path: Path, monkeypatch: pytest.MonkeyPatch, erro
         path.write_bytes(data)
         with suppress(type(error)), monkeypatch.context() as patch:
             failing = Failing(after, error)
-            for module in (jsonl, atomic_file, descriptors, file_lines, index_file, lock):
+            for module in (jsonl, atomic_file, descriptors, file_lines, index_file, lock, syncing):
                 patch.setattr(module, "os", failing)
             repair(path, dry_run=False)
             return

@@ -11,7 +11,7 @@ from unicodedata import normalize
 from msgspec import UNSET, UnsetType
 
 from convtree._catalogue.metadata import MetadataChange, metadata_rows
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.entries import (
     ENTRY_CLASSES,
     MARK_CLASSES,

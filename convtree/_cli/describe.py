@@ -11,7 +11,7 @@ from convtree._engine.outline import Changed
 from convtree._formats.common.gaps import Gap
 from convtree._formats.documents.turns import stopped, words_of
 from convtree._messages.parts import Media, Result, Source, Text, Thinking, Unknown
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,

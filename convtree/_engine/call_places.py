@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from convtree._engine import tree
 from convtree._engine.leaf import is_note
-from convtree._messages.matching import match
 from convtree._messages.parts import Call, Result, Source, is_plain
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.entries import Entry, Mark, MessageEntry
 
 if TYPE_CHECKING:
@@ -106,6 +105,8 @@ def _is_near(index: Index, results: Sequence[Result], row: int) -> bool:
 
 def _belong(above: Iterable[Source], results: Sequence[Result]) -> bool:
     """Returns whether one of these results answers a call of the messages above, or repeats a result there."""
+    from convtree._messages.matching import match
+
     parts = [part for source in above for part in source.parts]
     matches = match([*parts, *results], named_only=True)
     answering = {id(result) for result in matches.answers.values()} | matches.repeated

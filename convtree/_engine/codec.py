@@ -56,7 +56,7 @@ HEADER_START = b'{"type":"session","format":"convtree"'
 
 _ENVELOPE = frozenset({"id", "parent_id", "timestamp"})
 _HEADER_FIELDS = ("cwd", "git_root", "owner", "name", "parent_session", "metadata", "copied_to", "arrived", "key")
-_LINE_CRC = re.compile("[0-9a-f]{8}")
+_LINE_CRC = "[0-9a-f]{8}"
 
 
 # --- the seal -----------------------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ def _check_fields(record: Record) -> None:
         case BranchSummaryEntry():
             _check_optional_ids(record, "from_id")
         case LostEntry():
-            if isinstance(record.line_crc, str) and not _LINE_CRC.fullmatch(record.line_crc):
+            if isinstance(record.line_crc, str) and not re.fullmatch(_LINE_CRC, record.line_crc):
                 raise invalid("line_crc", "a checksum is 8 lower-case hexadecimal digits")
         case VisibilityMark():
             if record.visible_to is UNSET and record.pinned is UNSET:
@@ -332,7 +332,6 @@ def check_id(value: Any, place: str) -> None:
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
-_decode_raw_header = msgspec.json.Decoder(Header).decode
 _KNOWN = frozenset({*_CLASSES, GROUP})
 
 #: the errors that the decoders raise for a line that is not a record
@@ -414,10 +413,6 @@ def decoder(kind: str) -> Callable[[bytes], Entry | Mark]:
     return cast(Callable[[bytes], Entry | Mark], msgspec.json.Decoder(_CLASSES[kind]).decode)
 
 
-decoder("message")  # of nearly every line
-decoder("compaction")
-
-
 def decode_as(kind: str, line: bytes) -> Entry | Mark:
     """Decodes a whole line whose type is known to be `kind`."""
     return decoder(kind)(line) if kind in _CLASSES else _decode_opaque(line)
@@ -457,7 +452,7 @@ def decode_header(line: bytes) -> Header | None:
         return None
     if not isinstance(start, dict) or (start.get("type"), start.get("format")) != ("session", "convtree"):
         return None
-    return _decode_raw_header(line)
+    return msgspec.json.decode(line, type=Header)
 
 
 def is_header(line: bytes) -> bool:

@@ -4,8 +4,6 @@ A line may have `needs`: names of what its reader must know. If this version doe
 opaque and critical, whatever its type.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -71,8 +69,12 @@ def has_unknown_needs(needs: Any) -> bool:
     return not isinstance(needs, list) or not all(isinstance(each, str) and each in KNOWN_NEEDS for each in needs)
 
 
-decode_envelope = msgspec.json.Decoder(Envelope).decode
 decode_entry_envelope = msgspec.json.Decoder(EntryEnvelope).decode
+
+
+def decode_envelope(line: bytes) -> Envelope:
+    """Decodes the envelope of a line of a known type."""
+    return msgspec.json.decode(line, type=Envelope)
 
 
 def decode_opaque_envelope(line: bytes) -> OpaqueEnvelope:

@@ -63,7 +63,7 @@ class Append(msgspec.Struct, frozen=True):
         if self.parent_id is not LEAF:
             parent_id = batch.end_of_stored(self.parent_id)
         elif self.reply_to is None:
-            seen = self.seen._replace(id=batch.end_of_stored(self.seen.id)) if stored else self.seen
+            seen = msgspec.structs.replace(self.seen, id=batch.end_of_stored(self.seen.id)) if stored else self.seen
             parent_id, elsewhere = batch.place_of_result(self.records[stored], batch.current_leaf(seen))
             stays = stays or elsewhere
         else:

@@ -8,11 +8,10 @@ index is thrown away and rebuilt from the log.
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 
-from convtree._engine import codec, save_points, snapshot
+from convtree._engine import codec, save_points
 from convtree._engine.columns import SnapshotDamaged
 from convtree._engine.fast_append import Run
 from convtree._engine.index_state import Leaf
@@ -180,7 +179,7 @@ class Journal:
             if scanning:
                 self._rebuild_interrupted()  # the log lost its connection while an earlier call scanned
             scanning = True
-            self._scan_chunks(_behind(chunk, self.index.state.end) for chunk in news)
+            self._scan_chunks(chunk.behind(self.index.state.end) for chunk in news)
             scanning = False
             index = self.index
             if index.state.read_only is not None:
@@ -419,7 +418,11 @@ class Journal:
         """
         self.run = None
         kept = self.log.snapshot()
-        found = snapshot.load(*kept) if kept is not None else None
+        found = None
+        if kept is not None:
+            from convtree._engine import snapshot  # a short log has none
+
+            found = snapshot.load(*kept)
         ours = found if found is not None and found.is_of(self._read_log) else None
         covers = ours is not None and ours.covers(self._read_log)
         if ours is not None and covers and use_snapshot:
@@ -475,6 +478,8 @@ class Journal:
         return len(index.tree), index.state.end
 
     def _save(self) -> None:
+        from convtree._engine import snapshot
+
         index = self.index
         whole = index.header_payload is not None and index.sealed_from == 0 and not self.index_is_partial
         if not whole or self.log.failed:
@@ -497,11 +502,3 @@ class Journal:
     def replaced_too_often(self) -> SessionFailed:
         """Makes the error for a log that is another one whenever it is read."""
         return SessionFailed(f"{self.log.location}: the log is replaced faster than it can be read")
-
-
-def _behind(chunk: Chunk, end: int) -> Chunk:
-    """Returns the part of a chunk behind a position: an append that is tried again is given the same lines again."""
-    if not chunk.positions or chunk.positions[0] >= end:
-        return chunk
-    known = bisect_left(chunk.positions, end)
-    return chunk._replace(positions=chunk.positions[known:], lines=chunk.lines[known:])

@@ -7,7 +7,9 @@ stale: an entry that nobody said, such as a compaction or the state of an applic
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
 
 from convtree._engine import tree
 from convtree._model.entries import MessageEntry
@@ -30,7 +32,7 @@ LEAF: Final = _Omitted.LEAF
 AtLeaf = Literal[_Omitted.LEAF]
 
 
-class SeenLeaf(NamedTuple):
+class SeenLeaf(msgspec.Struct, frozen=True):
     """The leaf as a session last saw it, and what to do if it has moved since."""
 
     id: str | None

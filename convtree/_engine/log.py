@@ -6,6 +6,7 @@ above. Positions belong to the log (byte offsets in files and databases, plain n
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol
 
@@ -33,6 +34,13 @@ class Chunk(NamedTuple):
     lines: Sequence[bytes]
     end: int
     fault: str | None = None
+
+    def behind(self, end: int) -> Chunk:
+        """Returns the part behind a position: an append that is tried again is given the same lines again."""
+        if not self.positions or self.positions[0] >= end:
+            return self
+        known = bisect_left(self.positions, end)
+        return self._replace(positions=self.positions[known:], lines=self.lines[known:])
 
 
 #: faults that are about the end of a log, and why nothing may be written then

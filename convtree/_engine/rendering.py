@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from convtree._engine import tree
-from convtree._engine.path_rows import Arranged, EntryCache
 from convtree._engine.tree import Tree
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry
+
+if TYPE_CHECKING:
+    from convtree._engine.path_rows import Arranged, EntryCache
 
 Message = Mapping[str, Any]
 Render = Callable[[CompactionEntry | BranchSummaryEntry], Message | Sequence[Message] | str | None]
@@ -65,7 +69,7 @@ def _as_messages(entry: Entry, rendered: object) -> Sequence[Any]:
     raise TypeError(f"{reason}; render must return a message or a text, messages in a list, or None")
 
 
-class Applied(NamedTuple):
+class Applied(msgspec.Struct, frozen=True):
     """The compaction that a context begins with.
 
     Attributes:

@@ -14,7 +14,7 @@ from convtree._engine import codec
 from convtree._engine.plain_objects import as_on_wire, is_convertible, plain
 from convtree._messages.dialects import ROLES
 from convtree._messages.parts import Text, is_plain
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.entries import Entry, MessageEntry, Status, Visibility
 from convtree._model.errors import InvalidMessage
 

@@ -19,7 +19,7 @@ from convtree._engine.shown import Shown
 from convtree._messages.base64_data import with_standard_data
 from convtree._messages.matching import match
 from convtree._messages.parts import Result, Source
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.batches import batched
 from convtree._model.entries import MessageEntry
 from convtree._providers import assistant_ui

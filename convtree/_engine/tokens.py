@@ -26,7 +26,7 @@ from convtree._messages.parts import (
     as_json,
     without_repeats,
 )
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.entries import Entry, MessageEntry
 from convtree._model.usage import usage_of
 

@@ -6,9 +6,7 @@ removes. Logs, their indexes and exported documents are written this way; append
 
 from __future__ import annotations
 
-import errno
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +14,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
+from convtree._logs import syncing
 from convtree._logs.descriptors import OPEN_FLAGS, Descriptors, with_open
 from convtree._logs.filesystems import check_directory, naming
 from convtree._logs.index_file import index_of
@@ -26,7 +25,6 @@ from convtree._model.errors import SessionExists
 from convtree._model.interrupts import ending
 
 _BUFFER = 2**20
-_NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # a directory cannot be synced here
 _EXISTS = "{}: this file exists already; pass replace=True (or --force) to replace it"
 
 
@@ -104,7 +102,7 @@ def replace_atomically(path: Path, lines: Iterable[bytes]) -> Path:
             os.unlink(index_of(path))
         if not os.path.lexists(original):
             _keep(path, original, status)
-        sync_directory(path.parent)
+        syncing.sync_directory(path.parent)
         os.rename(written, path)
     return original
 
@@ -146,12 +144,12 @@ def temporary(path: Path, pieces: Iterable[bytes], owner: os.stat_result | None 
                 for piece in pieces:
                     file.write(piece)
                 file.flush()
-                sync(fd)
+                syncing.sync(fd)
 
         try:
             with_open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, write)
             yield written
-            sync_directory(path.parent)
+            syncing.sync_directory(path.parent)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(written)
@@ -165,25 +163,6 @@ def remove_stale_temporaries(path: Path) -> None:
         if leftover.name.count(".") == path.name.count(".") + 3:  # not of a log whose name begins with this one's
             with suppress(OSError):
                 os.unlink(leftover)
-
-
-def sync(fd: int) -> None:
-    """Makes what was written to a file durable, the size included."""
-    if sys.platform == "darwin":  # pragma: no cover  # there, fsync leaves the data in the cache of the drive
-        import fcntl
-
-        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
-    else:
-        os.fdatasync(fd)
-
-
-def sync_directory(path: Path) -> None:
-    """Makes the names in a directory durable, where the file system can do that."""
-    try:
-        with_open(path, os.O_RDONLY, os.fsync)
-    except OSError as error:
-        if error.errno not in _NO_SYNC:
-            raise
 
 
 def _with_newlines(lines: Iterable[bytes]) -> Iterator[bytes]:

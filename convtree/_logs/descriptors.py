@@ -11,11 +11,13 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from convtree._model.errors import NotALog
 from convtree._model.interrupts import ending
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 

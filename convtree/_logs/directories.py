@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UnsetType
 
 from convtree._model.entries import Header
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 Directory = str | os.PathLike[str]
 
 _POINTER_LIMIT = 2**16  # bytes of a file of git that are read
-_POINTER = re.compile(r"gitdir:[ \t]*([^\n]+)\n?")
-_WORKTREE = re.compile(r"^[ \t]*worktree[ \t]*=[ \t]*([^\n]+)$", re.MULTILINE)
+_POINTER = r"gitdir:[ \t]*([^\n]+)\n?"
+_WORKTREE = r"(?m)^[ \t]*worktree[ \t]*=[ \t]*([^\n]+)$"
 
 
 def directory(path: Directory | None) -> str | None:
@@ -30,6 +33,8 @@ def directory(path: Directory | None) -> str | None:
     """
     if path is None:
         return None
+    from pathlib import PureWindowsPath  # slow to import
+
     text = os.fspath(path)
     if not text or "\0" in text or (os.sep == "/" and PureWindowsPath(text).drive):
         return text
@@ -43,9 +48,31 @@ def path_of(name: str, value: Directory) -> Path:
     Raises:
         ValueError: it is empty.
     """
+    from pathlib import Path  # slow to import
+
+    return Path(name_of(name, value))
+
+
+def name_of(name: str, value: Directory) -> str:
+    """Returns the path of a file that the argument `name` gives, as `path_of` does, as a text.
+
+    Raises:
+        ValueError: it is empty.
+    """
     if not os.fspath(value):
         raise ValueError(f"{name}: empty; expected the path of a file")
-    return Path(value).expanduser()
+    return spelled(value, with_home=True)
+
+
+def spelled(path: Directory, *, with_home: bool = False) -> str:
+    """Returns a path as `pathlib` spells it, and with `~` expanded if asked to. Most paths are spelled so already."""
+    text = os.fspath(path)
+    if os.sep == "/" and all(part and part[0] not in "~." for part in text.removeprefix("/").split("/")):
+        return text
+    from pathlib import Path  # slow to import
+
+    found = Path(path)
+    return str(found.expanduser() if with_home else found)
 
 
 def absolute(path: Directory) -> str:
@@ -69,14 +96,14 @@ def git_root(path: Directory | None) -> str | None:
     root = directory(path)
     if root is None or "\0" in root or not os.path.isabs(root):
         return root
-    pointer = _POINTER.fullmatch(_read(os.path.join(root, ".git")))
+    pointer = re.fullmatch(_POINTER, _read(os.path.join(root, ".git")))
     if pointer is None:
         return root  # a main working tree, a bare repository, or none at all
     own = os.path.join(root, pointer[1])
     common = _read(os.path.join(own, "commondir")).rstrip("\n")
     shared = os.path.normpath(os.path.join(own, common))
     config = _read(os.path.join(shared, "config"))
-    tree = _WORKTREE.search(config)
+    tree = re.search(_WORKTREE, config)
     if not common and (tree is not None or not config):
         return root  # a submodule; or the repository is gone
     if os.path.basename(shared) == ".git":
@@ -86,6 +113,8 @@ def git_root(path: Directory | None) -> str | None:
 
 def find_git_root(start: Directory) -> str | None:
     """Returns the root of the repository that a directory is in, as `git_root` does; None if it is in none."""
+    from pathlib import Path  # slow to import
+
     first = Path(directory(start) or "")
     return next((git_root(each) for each in (first, *first.parents) if (each / ".git").exists()), None)
 

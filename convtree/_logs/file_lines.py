@@ -12,13 +12,16 @@ from collections.abc import Iterator, Sequence
 from io import BytesIO
 from itertools import accumulate, repeat
 from operator import add, eq
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convtree._engine import codec
 from convtree._engine.log import Chunk
 from convtree._logs.descriptors import OPEN_FLAGS, with_open
 from convtree._model.entries import Header
 from convtree._model.errors import NotALog
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 READ_LIMIT = 64 * 2**20  # bytes of the longest line that readers accept
 CHUNK = 2**16  # bytes read at once; from 128 KiB on, malloc maps and faults in every chunk anew

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors of a write to a full disk, or beyond a quota: every other write there fails, too."""
 NO_SPACE = (*FULL, errno.EFBIG)
 """Errors of a write for which there is no space: the disk is full, or a quota or size limit is reached."""
 
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _PROBED = 2**16  # bytes
 _MOUNT_TABLE = "/proc/self/mountinfo"
 _TYPES = "/proc/filesystems"  # those that Linux has loaded
@@ -75,20 +80,27 @@ def name_file(error: OSError, path: str | Path, instead_of: Path | None = None) 
             del error.filename2  # None would be shown
 
 
-def check_directory(path: Path, allow_network: bool) -> None:
+def check_directory(path: str | Path, allow_network: bool) -> None:
     """Checks that a log can be created at `path`.
 
     Raises:
         FileNotFoundError: its directory does not exist.
         OSError: ENOTSUP, the directory is on a network file system, and `allow_network` is False.
     """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+    folder = os.path.dirname(path) or os.curdir
+    try:
+        status = os.stat(folder)
+    except OSError as error:
+        if error.errno not in _NOT_THERE:
+            raise
+        status = None
+    if status is None or not stat.S_ISDIR(status.st_mode):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
     if not allow_network:
-        refuse_network(path, os.stat(path.parent).st_dev)
+        refuse_network(path, status.st_dev)
 
 
-def refuse_network(path: Path, device: int) -> None:
+def refuse_network(path: str | Path, device: int) -> None:
     """Raises OSError (ENOTSUP) if this device, which has the file at `path`, is a network file system.
 
     Knows it on Linux only. Elsewhere, and for a device that Linux does not list, nothing is refused.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convtree._engine.log import SnapshotFile
 from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, Descriptors, identity_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SUFFIX = ".index"
 
@@ -20,7 +23,7 @@ def index_of(path: Path) -> Path:
 class IndexFile:
     """The index file of one log, as it was when it was last opened. It stays readable when it is replaced on disk."""
 
-    def __init__(self, log_path: Path) -> None:
+    def __init__(self, log_path: str) -> None:
         self._log_path = log_path
         self._descriptors = Descriptors()
         self._fd = -1  # -1 while no index is open
@@ -31,7 +34,9 @@ class IndexFile:
     @property
     def path(self) -> Path:
         """The path of the index."""
-        return index_of(self._log_path)
+        from pathlib import Path  # slow to import
+
+        return index_of(Path(self._log_path))
 
     def open(self) -> SnapshotFile | None:
         """Opens the file that is there now; None if there is none, or none that can be read."""

@@ -14,16 +14,15 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, LogReplaced, Mode, SnapshotFile, is_behind
-from convtree._logs import atomic_file, file_lines
+from convtree._logs import file_lines, syncing
 from convtree._logs.descriptors import OPEN_FLAGS, OPENERS, UNKNOWN, refusal_of
+from convtree._logs.directories import spelled
 from convtree._logs.filesystems import NO_SPACE, name_file
 from convtree._logs.index_file import IndexFile
 from convtree._logs.log_file import LogFile
-from convtree._logs.torn_tail import save_torn_tail
 from convtree._model.errors import SessionExists, SessionFailed, SessionLocked
 
 _SNAPSHOT_TIMEOUT_S = 0.1  # how long a save waits for other writers, who hold the lock for an append at most
@@ -67,7 +66,7 @@ class JsonlLog(LogFile):
         """
         self._durable = durability == "power"
         self._directory_unsynced = False  # from the first write to a new file until its name is durable
-        self._index_file = IndexFile(path if isinstance(path, Path) else Path(path))
+        self._index_file = IndexFile(spelled(path))
         super().__init__(
             path, mode=mode, lock_timeout_s=lock_timeout_s, exclusive=exclusive, allow_network=allow_network
         )
@@ -129,9 +128,11 @@ class JsonlLog(LogFile):
         """Writes `<log>.index`. Raises SessionLocked if another writer keeps the lock for a moment."""
         if self._read_only or self._fd < 0 or self.failed or self._inherited:
             return
+        from convtree._logs import atomic_file  # rarely needed
+
         self._check_descriptor()
         self._checked_size(end)
-        atomic_file.sync(self._fd)  # if this fails, nothing that was promised is lost: own lines are synced by then
+        syncing.sync(self._fd)  # if this fails, nothing that was promised is lost: own lines are synced by then
         index = self._index_file.path
         with atomic_file.temporary(index, pieces, os.fstat(self._fd)) as written:
 
@@ -228,7 +229,7 @@ class JsonlLog(LogFile):
         try:
             self._close_file()  # an interrupted call may have opened it
             self._identity = UNKNOWN
-            self._fd = self._descriptors.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | OPEN_FLAGS)
+            self._fd = self._descriptors.open(self._name, os.O_RDWR | os.O_APPEND | os.O_CREAT | OPEN_FLAGS)
         except OSError as error:
             raise refusal_of(error, self.path) from None
         try:
@@ -267,6 +268,8 @@ class JsonlLog(LogFile):
         if end > size:
             data = b"\n" + data
         if end < size:
+            from convtree._logs.torn_tail import save_torn_tail  # rarely needed
+
             save_torn_tail(self.path, self._fd, end, size)
             self._truncate(end)
         if not data:
@@ -312,9 +315,9 @@ class JsonlLog(LogFile):
         if not self._durable:
             return
         try:
-            atomic_file.sync(self._fd)
+            syncing.sync(self._fd)
             if self._directory_unsynced:
-                atomic_file.sync_directory(self.path.parent)
+                syncing.sync_directory(os.path.dirname(self._name) or os.curdir)
                 self._directory_unsynced = False
         except OSError:
             self.failed = True

@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from convtree._logs.atomic_file import sync, sync_directory
+from convtree._logs import syncing
 from convtree._logs.descriptors import Descriptors, with_regular, write_all
 from convtree._logs.filesystems import naming
 from convtree._logs.lock import FileLock
@@ -80,11 +80,11 @@ class LedgerFile:
                 try:
                     # Not buffered: closing a buffer would write its rest behind the end once more.
                     write_all(fd, b"".join(line + b"\n" for line in lines))
-                    sync(fd)
+                    syncing.sync(fd)
                 except BaseException:
                     os.ftruncate(fd, end)
                     raise
-                sync_directory(self._path.parent)
+                syncing.sync_directory(self._path.parent)
 
         ending(add, descriptors.close)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from pathlib import Path
 
 from convtree._logs.filesystems import name_file
 from convtree._model.errors import SessionLocked
@@ -98,6 +97,8 @@ def unlock_descriptor(fd: int) -> None:
 def _holder(fd: int) -> str | None:
     """Returns the process that holds the lock on a file, where the system says so (Linux)."""
     status = os.fstat(fd)
+    from pathlib import Path  # slow to import
+
     wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     try:
         for line in Path("/proc/locks").read_text().splitlines():

@@ -12,15 +12,18 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from fcntl import F_GETFL, fcntl
-from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from convtree._engine.log import LogReplaced, Mode
 from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, Descriptors, identity_of, refusal_of
+from convtree._logs.directories import spelled
 from convtree._logs.filesystems import check_directory, name_file, refuse_network
 from convtree._logs.lock import FileLock
 from convtree._model.errors import NotALog, SessionClosed, SessionExists, SessionFailed, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -38,9 +41,8 @@ class LogFile(Uncopyable, ForkAware):
         allow_network: bool,
     ) -> None:
         """Opens the file, if it exists. The arguments and errors are those of `JsonlLog`."""
-        self.path = path if isinstance(path, Path) else Path(path)
         self.failed = False  # set when a write or sync leaves it unknown what is on disk; never cleared
-        self._name = os.fspath(self.path)  # for `stat` at every append: faster than a Path
+        self._name = spelled(path)
         self._descriptors = Descriptors()
         self._fd = -1  # of the log; -1 while no file is open: not created yet, or closed
         self._identity = UNKNOWN  # of the file that `_fd` was opened on; changes with it
@@ -71,6 +73,13 @@ class LogFile(Uncopyable, ForkAware):
         self._lock.acquire(self._fd, self._lock_timeout_s)
 
     @property
+    def path(self) -> Path:
+        """Where the file is, or will be."""
+        from pathlib import Path  # slow to import
+
+        return Path(self._name)
+
+    @property
     def location(self) -> str:
         """The path of the file."""
         return self._name
@@ -81,17 +90,17 @@ class LogFile(Uncopyable, ForkAware):
         """Opens the file if it exists, or if it is to be created and locked at once (`exclusive`)."""
         self._identity = UNKNOWN
         if self._create and self._exclusive:
-            check_directory(self.path, self._allow_network)
+            check_directory(self._name, self._allow_network)
         try:
             if self._create and self._exclusive:
                 self._created_here = self._create_file()
             if self._fd < 0:  # also to raise SessionExists in mode "x"; its first append creates the file
                 flags = os.O_RDONLY if self._read_only else os.O_RDWR | os.O_APPEND
-                self._fd = self._descriptors.open(self.path, flags | OPEN_FLAGS)
+                self._fd = self._descriptors.open(self._name, flags | OPEN_FLAGS)
         except FileNotFoundError:
             if not self._create:
                 raise SessionNotFound(f"{self.path}: there is no log here") from None
-            check_directory(self.path, self._allow_network)
+            check_directory(self._name, self._allow_network)
             return
         except FileExistsError:
             raise self._exists() from None
@@ -110,7 +119,7 @@ class LogFile(Uncopyable, ForkAware):
         """Creates the file, empty, so that it can be locked; returns False if it exists (mode "a")."""
         try:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL
-            self._fd = self._descriptors.open(self.path, flags | OPEN_FLAGS)
+            self._fd = self._descriptors.open(self._name, flags | OPEN_FLAGS)
         except FileExistsError:
             if self._create == "x":
                 raise
@@ -128,7 +137,7 @@ class LogFile(Uncopyable, ForkAware):
             if not stat.S_ISREG(status.st_mode):
                 raise NotALog(f"{self.path}: not a regular file")
             if not self._read_only and not self._allow_network:
-                refuse_network(self.path, status.st_dev)
+                refuse_network(self._name, status.st_dev)
         except BaseException:
             self._close_file()
             raise

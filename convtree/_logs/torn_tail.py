@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from convtree._logs import atomic_file, file_lines
+from convtree._logs import file_lines, syncing
 from convtree._logs.descriptors import Descriptors
 from convtree._logs.filesystems import naming
 from convtree._logs.side_files import open_free_side_file
@@ -23,6 +23,6 @@ def save_torn_tail(path: Path, log: int, start: int, end: int) -> None:
                 torn.write(data)
             torn.write(b"\n")
             torn.flush()
-            atomic_file.sync(fd)
+            syncing.sync(fd)
 
     ending(save, descriptors.close)

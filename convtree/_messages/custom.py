@@ -7,7 +7,9 @@ message is not in its format.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from convtree._messages.parts import as_json
 
@@ -17,7 +19,7 @@ Custom = Callable[[Mapping[str, Any]], Mapping[str, Any] | Sequence[Mapping[str,
 CUSTOM: dict[str, Custom] = {}
 
 
-class Translation(NamedTuple):
+class Translation(msgspec.Struct, frozen=True):
     """What a reader made of a message: messages in formats that convtree knows, or why there are none."""
 
     messages: Sequence[Mapping[str, Any]] = ()

@@ -7,7 +7,6 @@ only one framework uses are in its own module.
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 # --- names of shapes ---
@@ -126,6 +125,6 @@ WRITE_TOOLS = frozenset(
 COMMAND_TOOLS = frozenset({"str_replace_editor", "str_replace_based_edit_tool", "text_editor"})
 COMMAND_READS = "view"
 PATCH_TOOL = "apply_patch"
-PATCHED_FILE = re.compile(r"^\*\*\* (?:Add File|Update File|Delete File|Move to): (.+?)\s*$", re.MULTILINE)
+PATCHED_FILE = r"(?m)^\*\*\* (?:Add File|Update File|Delete File|Move to): (.+?)\s*$"  # a regular expression
 #: arguments that hold the path of the file; the first one present counts
 PATH_ARGUMENTS = ("path", "file_path", "filePath", "filename", "file", "absolute_path", "notebook_path")

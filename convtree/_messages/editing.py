@@ -20,7 +20,7 @@ from convtree._messages.dialects import (
     RESULT_NAME_KEYS,
 )
 from convtree._messages.parts import Result, Source
-from convtree._messages.reading import read
+from convtree._messages.said import read
 
 Place = tuple[str | int, ...]
 #: a message in another format is a framework's; its placeholder has Gemini's shape, the one that needs no id

@@ -43,26 +43,6 @@ _PLAIN = {"role", "content"}
 _PLAIN_ROLES = ("system", "developer", "user", "assistant")
 
 
-def read(message: Any, shape: str | None = None) -> Source:
-    """Returns all that a message says, also what a model must not see."""
-    source = Source(message=message if isinstance(message, Mapping) else {"content": message}, shape=shape)
-    source.parts = tuple(read_parts(source))
-    return source
-
-
-def role_of(message: Any, shape: str | None = None) -> str | None:
-    """Returns who speaks, see `Source.role`."""
-    said = message.get("role") if isinstance(message, Mapping) else None
-    if isinstance(said, str) and said in ROLES and shape not in CUSTOM:
-        return ROLES[said]  # what every reader would say
-    return read(message, shape).role
-
-
-def text_of(message: Any, shape: str | None = None) -> str:
-    """Returns the text of a message for people, see `Source.text`."""
-    return read(message, shape).text
-
-
 def read_for_model(source: Source) -> tuple[Part, ...]:
     """Reads the parts of a message that a model should see, and stores them in their source.
 

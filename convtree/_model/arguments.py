@@ -12,8 +12,9 @@ from enum import Enum
 from functools import wraps
 from math import isnan
 from types import FunctionType
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
+import msgspec
 from msgspec import UNSET
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,7 +39,7 @@ AT_LEAST = {
 _SHOWN = 60  # characters of a value in an error
 
 
-class _Kind(NamedTuple):
+class _Kind(msgspec.Struct, frozen=True):
     """A type that a parameter takes: how it is known, and what errors call it."""
 
     accepts: Callable[[Any], bool]
@@ -92,7 +93,7 @@ _OPEN = frozenset(
 )
 
 
-class _Parameter(NamedTuple):
+class _Parameter(msgspec.Struct, frozen=True):
     """What a parameter takes; nothing is checked if it has no kinds."""
 
     name: str

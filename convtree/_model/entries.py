@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, get_args
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from convtree._messages.reading import read, role_of, text_of
+from convtree._messages.said import read, role_of, text_of
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 TYPE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.entries import MessageEntry
 
 INSTRUCTS = ("system", "developer")

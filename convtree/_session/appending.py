@@ -14,7 +14,6 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from convtree._engine import tree
-from convtree._engine.context import build_context
 from convtree._engine.expected import ANYTHING, Expected, expected
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale, SeenLeaf
 from convtree._engine.sdk_objects import PINNED_ROLES, SDKObject, check_shape, entry_of, message_entry
@@ -23,6 +22,7 @@ from convtree._model.entries import Entry, MessageEntry, Record, Status, Visibil
 from convtree._model.errors import InvalidMessage
 from convtree._model.interrupts import Unlocking
 from convtree._session.client import Client, HasClient, check_on_stale, naming_item
+from convtree._session.later import or_later
 
 E = TypeVar("E", bound=Entry)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -210,6 +210,7 @@ def texts_first(method: F, attempt: Callable[..., Any], kinds: Collection[type])
     return cast(F, append)
 
 
+@or_later
 def move_first(method: F, attempt: Callable[[Client, Any], bool]) -> F:
     """Makes `branch` try the fast path before its arguments are checked, if it is given only the entry."""
 
@@ -366,6 +367,8 @@ class SetSystem(msgspec.Struct, frozen=True):
 def _system_message(batch: WriteBatch, leaf_id: str | None) -> MessageEntry | None:
     """Returns the last system message that a model sees at a leaf."""
     row = tree.ROOT if leaf_id is None else batch.row_of(leaf_id)
+    from convtree._engine.context import build_context
+
     for entry in reversed(build_context(batch.index, row, allow_gaps=True).entries):
         if isinstance(entry, MessageEntry) and entry.role in PINNED_ROLES:
             return entry

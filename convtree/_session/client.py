@@ -29,6 +29,7 @@ from convtree._model.interrupts import Unlocking, is_owned, release
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._session.fast_appending import append_plain
 from convtree._session.header import check_choice
+from convtree._session.later import or_later
 from convtree._session.view import SessionView
 
 if TYPE_CHECKING:
@@ -424,6 +425,7 @@ class HasClient(Protocol):
     _client: Client
 
 
+@or_later
 def query(question: Callable[Concatenate[SessionView, P], T]) -> Callable[Concatenate[Any, P], T]:
     """Turns a query of `SessionView` into a method of sessions that runs it on the session's view."""
 
@@ -435,12 +437,14 @@ def query(question: Callable[Concatenate[SessionView, P], T]) -> Callable[Concat
     return checked(ask)
 
 
+@or_later
 def overloaded_method(function: F) -> F:
     """Turns a function that takes a session into a method as `method` does. Its type stays, with every overload."""
     function.__qualname__ = f"Session.{function.__name__}"
     return checked(function)
 
 
+@or_later
 def method(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[Any, P], T]:
     """Turns a function that takes a session into a method of sessions: changes its type and its name."""
     function.__qualname__ = f"Session.{function.__name__}"

@@ -6,6 +6,7 @@ checks the plan again before the summary is appended.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Protocol
@@ -331,7 +332,7 @@ def _paths(name: str, arguments: dict[str, Any]) -> list[str]:
     """Returns the files that a call reads or modifies; none for an unknown tool."""
     if name == PATCH_TOOL:
         patch = next((value for value in arguments.values() if isinstance(value, str)), "")
-        return PATCHED_FILE.findall(patch)
+        return re.compile(PATCHED_FILE).findall(patch)
     known = name in READ_TOOLS or name in WRITE_TOOLS or name in COMMAND_TOOLS
     paths = (value for key in PATH_ARGUMENTS if isinstance(value := arguments.get(key), str) and value)
     return list(islice(paths, 1 if known else 0))

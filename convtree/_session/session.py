@@ -19,12 +19,9 @@ from convtree._engine.journal import Journal
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale
 from convtree._engine.log import Durability, Log, Mode
 from convtree._engine.log_index import Index
-from convtree._engine.outline import Outline
 from convtree._engine.write_batch import encode_imported
-from convtree._logs.atomic_file import create_atomically
-from convtree._logs.directories import Directory, path_of
+from convtree._logs.directories import Directory, name_of, path_of
 from convtree._logs.jsonl import JsonlLog
-from convtree._logs.memory import MemoryLog
 from convtree._model.arguments import checked
 from convtree._model.batches import BATCH, batched
 from convtree._model.entries import (
@@ -37,25 +34,20 @@ from convtree._model.entries import (
 from convtree._model.interrupts import Unlocking
 from convtree._model.resources import Uncopyable
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
-from convtree._session import (
-    appending,
-    branches,
-    fast_appending,
-    follow,
-    forking,
-    landing,
-    marking,
-    resolving,
-    viewing,
-    walking,
-)
+from convtree._session import appending, fast_appending
 from convtree._session.client import ON_STALE, Client, method, overloaded_method, query
 from convtree._session.described import Described
 from convtree._session.header import check_choice, new_header
+from convtree._session.later import LateModule
 from convtree._session.view import SessionView
 
 if TYPE_CHECKING:
+    from convtree._engine.outline import Outline
     from convtree._engine.redact import Redact
+    from convtree._session import branches, follow, forking, landing, marking, resolving, viewing, walking
+else:
+    branches, follow, forking, landing = map(LateModule, ("branches", "follow", "forking", "landing"))
+    marking, resolving, viewing, walking = map(LateModule, ("marking", "resolving", "viewing", "walking"))
 
 
 class Session(Described, Uncopyable):
@@ -165,7 +157,7 @@ class Session(Described, Uncopyable):
         if given != (None,) * len(given) or clock is not system_clock or id_source is not random_id:
             header = new_header(*given, clock=clock, id_source=id_source)
         log = JsonlLog(
-            path_of("path", path),
+            name_of("path", path),
             mode=mode,
             durability=durability,
             lock_timeout_s=lock_timeout_s,
@@ -223,6 +215,8 @@ class Session(Described, Uncopyable):
         """
         check_choice("on_stale", on_stale, ON_STALE)
         header = new_header(id, cwd, git_root, owner, name, metadata, parent_session, clock=clock, id_source=id_source)
+        from convtree._logs.memory import MemoryLog
+
         return cls(MemoryLog(), header, on_stale=on_stale, redact=redact, clock=clock, id_source=id_source)
 
     # --- writing ---
@@ -292,6 +286,8 @@ class Session(Described, Uncopyable):
             SessionExists: there is a file at `path`.
             EntryNotFound, BrokenPath, LeafUncertain, UnknownEntry: the path cannot be copied, see `copy_path`.
         """
+        from convtree._logs.atomic_file import create_atomically
+
         path = path_of("path", path)
         self.copy_path(lambda _, lines: create_atomically(path, lines, allow_network=allow_network), entry_id)
         return Session.open(

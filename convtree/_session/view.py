@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
-from convtree._engine import context, tree
-from convtree._engine.context import Context
+from convtree._engine import tree
 from convtree._engine.journal import LOST_HEADER
 from convtree._engine.leaf import LEAF, AtLeaf, is_note
 from convtree._engine.log_index import Index
-from convtree._engine.outline import Outline
-from convtree._engine.path_rows import Gap, effective, is_seen_by
 from convtree._engine.rendering import Render, default_render
 from convtree._engine.upwards import break_above, broken_at, entries_up
 from convtree._model.batches import BATCH
@@ -36,8 +33,10 @@ from convtree._model.entries import (
 )
 from convtree._model.errors import EntryNotFound
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # imported by the calls that need them
+    from convtree._engine.context import Context
     from convtree._engine.diff import BranchDelta, Diff
+    from convtree._engine.outline import Outline
 
 E = TypeVar("E", bound=Entry)
 
@@ -115,8 +114,12 @@ class SessionView(msgspec.Struct, frozen=True):
             UnknownEntry: it depends on a critical record of an unknown type.
             EntryNotFound, LeafUncertain: there is no such leaf, or it is not certain.
         """
-        built = context.build_context(self.index, self.row(leaf, allow_gaps), render, allow_gaps)
+        from convtree._engine.context import build_context
+
+        built = build_context(self.index, self.row(leaf, allow_gaps), render, allow_gaps)
         if leaf is LEAF and (damage := self.leaf_uncertain_because) is not None:
+            from convtree._engine.path_rows import Gap
+
             gap = Gap(damage.offset, None)  # where the leaf may have been moved
             return msgspec.structs.replace(built, gaps=(*built.gaps, gap))
         return built
@@ -156,6 +159,8 @@ class SessionView(msgspec.Struct, frozen=True):
         found = entries_up(self.index, row, cls, first_batch, above=above)
         if seen_by is None:
             return found
+        from convtree._engine.path_rows import is_seen_by
+
         return (each for each in found if is_seen_by(self.index, *each, seen_by))
 
     def children(
@@ -220,6 +225,8 @@ class SessionView(msgspec.Struct, frozen=True):
         """
         if isinstance(entry_id, MessageEntry) and not self.index.state.visible_to:
             return entry_id.visible_to  # no mark has changed any: a database need not be asked for the row
+        from convtree._engine.path_rows import effective
+
         row = self.row_of(entry_id)
         entry = entry_id if isinstance(entry_id, Entry) else self.index.entries([row])[0]
         return effective(self.index, row, entry)[0] if isinstance(entry, MessageEntry | BranchSummaryEntry) else "all"
@@ -287,6 +294,8 @@ class SessionView(msgspec.Struct, frozen=True):
 
     def outline(self, reader: Callable[[Index], Callable[[Sequence[int]], list[Entry]]]) -> Outline:
         """Returns the shape of the tree. `reader` makes the function that reads its entries from the index."""
+        from convtree._engine.outline import Outline
+
         row = self.row(LEAF, allow_uncertain=True)
         certain = self.index.state.leaf_uncertain_because is None or row != self.index.state.leaf.row
         self.index.tree.load()

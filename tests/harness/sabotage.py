@@ -38,6 +38,7 @@ from convtree._logs import (
     sql_errors,
     sql_ledger,
     sqlite_connections,
+    syncing,
 )
 from convtree._logs.ledger_file import LedgerFile
 from convtree._logs.sql_lease import Lease
@@ -129,12 +130,12 @@ def fast_append_blind() -> None:
 
 def no_sync() -> None:
     """Does not sync lines."""
-    _patch(atomic_file, "sync", lambda _fd: None)
+    _patch(syncing, "sync", lambda _fd: None)
 
 
 def no_directory_sync() -> None:
     """Does not sync directories."""
-    _patch(atomic_file, "sync_directory", lambda _path: None)
+    _patch(syncing, "sync_directory", lambda _path: None)
 
 
 def rename_without_sync() -> None:
@@ -157,7 +158,7 @@ def errors_without_path() -> None:
 
 def sync_retried() -> None:
     """Syncs again after a failed sync, and trusts the second."""
-    sync = atomic_file.sync
+    sync = syncing.sync
 
     def twice(fd: int) -> None:
         try:
@@ -165,7 +166,7 @@ def sync_retried() -> None:
         except OSError:
             sync(fd)
 
-    _patch(atomic_file, "sync", twice)
+    _patch(syncing, "sync", twice)
 
 
 def no_inode_check() -> None:

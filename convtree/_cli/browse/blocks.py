@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from convtree._cli.describe import describe, indented
 from convtree._cli.terminal import readable_size
 from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking, Unknown
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, MessageEntry
 
 Form = Literal["markdown", "plain", "json"]

@@ -20,7 +20,7 @@ from convtree._cli.render import count
 from convtree._cli.times import LocalTime, time_text
 from convtree._engine import tree
 from convtree._formats.common.gaps import gaps_in
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, LostEntry, MessageEntry
 from convtree._model.errors import BrokenPath, ConvtreeError

@@ -14,7 +14,7 @@ from convtree._formats.common.export import Model, line
 from convtree._formats.common.kept import OURS, kept_of
 from convtree._formats.common.paths import leaf_ids, lose_others
 from convtree._formats.common.speech import Call, Image, Part, Result, Role, Text, Thought, by_speaker, said_in
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, MessageEntry, ModelChangeEntry
 from convtree._model.usage import Usage, is_known_usage, usage_of
 

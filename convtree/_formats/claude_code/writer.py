@@ -31,7 +31,7 @@ from convtree._formats.common.values import as_object
 from convtree._messages.dialects import ANTHROPIC
 from convtree._messages.matching import Matches
 from convtree._messages.parts import Part, Role
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,

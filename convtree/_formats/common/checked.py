@@ -8,7 +8,7 @@ from convtree._formats.common.base import Findings, SourceSpan
 from convtree._formats.common.record_types import unknown_type
 from convtree._formats.common.truncate import truncate_to_limit
 from convtree._messages.parts import Unknown
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.entries import Entry, ExtensionDataEntry, MessageEntry
 from convtree._model.usage import has_unknown_usage, usage_stored_in
 

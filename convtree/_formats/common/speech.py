@@ -1,6 +1,6 @@
 """A message of any provider as neutral parts, for the writers. Pure.
 
-The parts of `_messages.reading`, also those that no model sees. A part without a neutral form (an image by reference,
+The parts of `_messages.said`, also those that no model sees. A part without a neutral form (an image by reference,
 a document) becomes a text that names it.
 """
 
@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 from convtree._messages import parts as read
-from convtree._messages import reading
+from convtree._messages import said
 from convtree._messages.dialects import SPEAKERS
 from convtree._providers.writing import as_object, named
 
@@ -67,7 +67,7 @@ class Speech(NamedTuple):
 
 def speech_of(message: Mapping[str, Any], shape: str | None = None) -> Speech:
     """Returns a message of any known shape as neutral parts. `shape` is that of its entry."""
-    source = reading.read(message, shape)
+    source = said.read(message, shape)
     role = SPEAKERS.get(source.role or "", "user")
     return Speech(role, said_in(source.parts))
 
@@ -77,7 +77,7 @@ def speeches_of(message: Mapping[str, Any], shape: str | None = None) -> list[Sp
 
     Some frameworks store a system prompt and a question, or a call, its result and the answer, as one message.
     """
-    source = reading.read(message, shape)
+    source = said.read(message, shape)
     speeches: list[Speech] = []
     for role, parts in by_speaker(source.parts):
         speeches.append(Speech(role, said_in(parts)))

@@ -16,7 +16,7 @@ from convtree._formats.common.export import Model, line
 from convtree._formats.common.paths import lose_others
 from convtree._formats.common.speech import Call, Part, Result, Role, Text, Thought, by_speaker, said_in
 from convtree._formats.common.values import milliseconds, without
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, MessageEntry
 from convtree._providers.writing import as_text
 

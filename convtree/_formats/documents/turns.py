@@ -20,7 +20,7 @@ import msgspec
 from convtree._engine.outline import Changed
 from convtree._messages.dialects import FAILED_STOPS
 from convtree._messages.parts import Hosted, Media, Result, Source, Text, Unknown
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.entries import Entry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, VacuumEntry
 from convtree._model.notes import INSTRUCTS
 from convtree._model.usage import Usage, usage_of, usage_stored_in

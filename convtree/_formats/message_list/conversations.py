@@ -12,7 +12,7 @@ from convtree._engine.sdk_objects import message_entry
 from convtree._formats.common.values import as_object, without
 from convtree._messages.dialects import SPEAKERS
 from convtree._messages.parts import Part, Unknown
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.entries import MessageEntry
 from convtree._model.errors import InvalidMessage
 

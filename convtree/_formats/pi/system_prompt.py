@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convtree._messages.reading import text_of
+from convtree._messages.said import text_of
 
 
 def merge_system_messages(messages: list[dict[str, Any]]) -> dict[str, Any]:

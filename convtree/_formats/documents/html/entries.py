@@ -20,7 +20,7 @@ from convtree._formats.common.gaps import NO_GAPS, Gaps
 from convtree._formats.documents.html import texts
 from convtree._formats.documents.html.parts import Piece, Pieces
 from convtree._messages.parts import Result, Text, Unknown
-from convtree._messages.reading import read
+from convtree._messages.said import read
 from convtree._model.entries import (
     HIDDEN_FROM_MODEL,
     BranchSummaryEntry,

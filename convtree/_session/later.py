@@ -1,0 +1,56 @@
+"""Methods whose modules are imported when they are first asked for: most programs need few of those of a session.
+
+A class names such a method as it names any other, `path = method(walking.path)`, where `walking` is a `LateModule`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from importlib import import_module
+from typing import Any, TypeVar, cast
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class LateModule:
+    """Stands for a module of this folder that is not imported yet. Its attributes are `LateFunction`s."""
+
+    def __init__(self, name: str) -> None:
+        self._name = f"{__package__}.{name}"
+
+    def __getattr__(self, name: str) -> LateFunction:
+        return LateFunction(self._name, name)
+
+
+class LateFunction:
+    """Stands for a function of such a module. In a class, the function takes its place when it is first asked for."""
+
+    def __init__(self, module: str, name: str, make: Callable[[Any], Any] = lambda function: function) -> None:
+        self._module = module
+        self._name = name
+        self._make = make
+
+    def then(self, make: Callable[[Any], Any]) -> LateFunction:
+        """Returns what stands for what `make` makes of the function."""
+        return LateFunction(self._module, self._name, lambda function: make(self._make(function)))
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner, self._attribute = owner, name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        found = self._make(getattr(import_module(self._module), self._name))
+        setattr(self._owner, self._attribute, found)
+        return found.__get__(instance, owner)
+
+
+def or_later(make: F) -> F:
+    """Makes a function that turns a function into a method take a `LateFunction`, too."""
+
+    @wraps(make)
+    def made(function: Any, *more: Any) -> Any:
+        if isinstance(function, LateFunction):
+            return function.then(lambda found: make(found, *more))
+        return make(function, *more)
+
+    return cast(F, made)
