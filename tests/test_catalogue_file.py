@@ -136,6 +136,28 @@ def test_what_a_killed_process_wrote_is_kept(folder: Path, ingested: list[str]) 
     assert ingested == []
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER planted AFTER UPDATE ON ct_sessions BEGIN DELETE FROM ct_sessions; END",
+        "CREATE VIEW planted AS SELECT * FROM ct_sessions",
+        "CREATE TABLE ct_words_more (x)",
+        "CREATE VIRTUAL TABLE planted USING fts5(x)",
+        "CREATE INDEX planted ON ct_sessions (name)",
+        "DROP INDEX ct_sessions_by_owner",
+        "DROP TRIGGER ct_words_add",
+    ],
+)
+def test_another_program_changes_the_schema_in_the_wal(statement: str, folder: Path, ingested: list[str]) -> None:
+    """The file is as it was left, so the stamp fits. But these are not our tables any more."""
+    with closing(sqlite3.connect(folder / CATALOGUE, isolation_level=None)) as other:
+        other.execute("PRAGMA wal_autocheckpoint = 0")
+        other.execute(statement)
+        with opened(folder) as store:
+            assert names(store) == BOTH
+    assert sorted(ingested) == ["a", "b"]
+
+
 def test_stores_that_share_a_catalogue(folder: Path, ingested: list[str]) -> None:
     """Each believes what another one writes, moves into the file, or truncates."""
     with opened(folder) as store:

@@ -12,8 +12,9 @@ import pytest
 from helpers import user
 
 from convtree import SessionStore, open_store
-from convtree.stores import _catalogue_sync
+from convtree.stores import _catalogue_sync, _folder_logs
 from convtree.stores._known_stamps import KnownStamps
+from convtree.stores._look import FolderLook
 from convtree.stores._reading_elsewhere import ReadersElsewhere
 
 
@@ -131,6 +132,46 @@ def test_another_process_changes_the_tables_meanwhile(folder: Path) -> None:
     assert seen_at < generation
     with opened(folder) as store:
         assert said(store) == {"a": 1, "b": 2, "c": 1}
+
+
+def test_a_digest_of_another_form_is_written_anew(folder: Path, loaded: list[int]) -> None:
+    """Another version of convtree has left it: one process loads the stamps, the next one loads nothing."""
+    change(folder)
+    with patch.object(FolderLook, "digest", lambda _: b"another"), opened(folder) as store:
+        store.list()
+    loaded.clear()
+    for expected in ([3], [3]):
+        with opened(folder) as store:
+            assert said(store) == {"a": 1, "b": 2, "c": 1}
+        assert loaded == expected
+
+
+def test_the_stamps_of_a_look_that_fits(folder: Path, loaded: list[int]) -> None:
+    """A session is deleted if it is as it was listed, and bad names are findings, though no stamp was loaded."""
+    (folder / "ä.jsonl").write_bytes(b"")
+    for _ in range(2):
+        with opened(folder) as store:
+            store.list()
+    loaded.clear()
+    with opened(folder) as store:
+        assert [(each.code, each.place) for each in store.findings] == [("bad_name", "ä.jsonl")]
+        assert list(store.delete("c")) == ["c"]
+        assert said(store) == {"a": 1, "b": 1}
+        assert [(each.code, each.place) for each in store.findings] == [("bad_name", "ä.jsonl")]
+    assert loaded == []
+
+
+def test_where_a_folder_has_no_descriptor(folder: Path) -> None:
+    """As on Windows, the entries of the folder say what their status is."""
+    (folder / "ä.jsonl").write_bytes(b"")
+    (folder / "d.jsonl").mkdir()
+    change(folder)
+    with patch.object(_folder_logs, "_BY_DESCRIPTOR", False), opened(folder) as store:
+        assert said(store) == {"a": 1, "b": 2, "c": 1}
+        assert [(each.code, each.place) for each in store.findings] == [
+            ("bad_name", "d.jsonl"),
+            ("bad_name", "ä.jsonl"),
+        ]
 
 
 def test_an_error_while_it_is_written(folder: Path, loaded: list[int]) -> None:

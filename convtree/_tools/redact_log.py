@@ -33,7 +33,7 @@ from convtree._session.checking import CheckedLog
 from convtree._session.redacting import SecretFound, check_sound, payloads, redacted, search
 from convtree.stores._copies import copies_among, holders_of, said_in
 from convtree.stores._folder import CATALOGUE, FolderBackend, gone_links_in, headers_in
-from convtree.stores._folder_logs import SUFFIX
+from convtree.stores._look import SUFFIX
 from convtree.stores.base import Progress
 
 _SIDES = ("torn", "quarantine", "original")  # suffixes of files next to a log that hold old text

@@ -15,7 +15,7 @@ from convtree._model.entries import Entry
 from convtree._model.interrupts import ending
 from convtree._tools.redact_log import copies_in_folder
 from convtree.stores._folder import CATALOGUE, LEDGER, FolderBackend, rewrite_log
-from convtree.stores._folder_logs import SUFFIX
+from convtree.stores._look import SUFFIX
 from convtree.stores._session_store import SessionStore
 from convtree.stores._vacuum import Vacuumed, VacuumedLog
 

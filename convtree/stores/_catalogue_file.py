@@ -19,7 +19,6 @@ import stat
 import struct
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 from zlib import crc32
@@ -58,16 +57,19 @@ CREATE TABLE IF NOT EXISTS ct_files (
 NEXT_GENERATION = "UPDATE ct_state SET generation = generation + 1 RETURNING generation"
 _SELECT_STATE = "SELECT generation FROM ct_state"
 _SELECT_OWN_STATE = "SELECT COUNT(*) FROM ct_state WHERE token = ? AND generation >= ?"
-# The tables of the full text index are SQLite's own, and its versions may word them differently.
-_SELECT_SCHEMA = """
-SELECT type, name, tbl_name, CASE WHEN name NOT LIKE 'ct\\_terms\\_%' ESCAPE '\\' OR type <> 'table' THEN sql END
-FROM sqlite_master ORDER BY type, name
+#: what is in the file but for what SQLite adds by itself: indexes for keys, and the tables of the full text index
+_SELECT_SCHEMA = f"""
+SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND NOT (type = 'table' AND rootpage > 0 AND name IN
+  ({", ".join(f"'ct_terms_{part}'" for part in ("data", "idx", "docsize", "config"))})) ORDER BY sql
 """
+#: the same as SQLite keeps it (https://sqlite.org/schematab.html)
+_EXPECTED_SCHEMA = [(sql,) for sql in sorted(sql.strip().replace(" IF NOT EXISTS", "", 1) for sql in SCHEMA)]
 _SETTINGS = (
     "PRAGMA trusted_schema = OFF",  # until the schema is known to be ours
     "PRAGMA cell_size_check = ON",
     "PRAGMA synchronous = NORMAL",
     "PRAGMA wal_autocheckpoint = 0",
+    "PRAGMA cache_size = -32768",  # KiB at most: ids of sessions are in no order, so a first list writes to all pages
     SECURE_DELETE,
 )
 _TRUST = "PRAGMA trusted_schema = ON"  # SQLite 3.40 runs our triggers only then: they use a full text index
@@ -377,22 +379,13 @@ def _create_tables(connection: sqlite3.Connection, token: int) -> None:
 def _is_ours(connection: sqlite3.Connection, stamp: Stamp) -> bool:
     """Returns whether the tables are of this version, nothing else is there, and the WAL belongs to the file."""
     ((version,),) = connection.execute("PRAGMA user_version").fetchall()
-    if version != tables.VERSION or connection.execute(_SELECT_SCHEMA).fetchall() != _expected_schema():
+    if version != tables.VERSION or connection.execute(_SELECT_SCHEMA).fetchall() != _EXPECTED_SCHEMA:
         return False
     ((found,),) = connection.execute(_SELECT_OWN_STATE, (stamp.token, stamp.generation)).fetchall()
     if found != 1:
         return False
     connection.execute(_TRUST)
     return True
-
-
-@cache
-def _expected_schema() -> list[tuple[str, ...]]:
-    memory = MemoryTables()
-    try:
-        return memory.open().execute(_SELECT_SCHEMA).fetchall()
-    finally:
-        memory.close()
 
 
 def _passive(execute: Callable[[str], Any]) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ from convtree.stores._ingesting import SeenLog, add_new, batches_of, ingest, rem
 from convtree.stores._known_stamps import NOTE_REMOVED, KnownStamps
 from convtree.stores._last_list import NO_LIST, LastList, may_keep
 from convtree.stores._ledger import Ledger, MemoryLedger, decode_line, last_lines, merged_lines
+from convtree.stores._look import Look
 from convtree.stores._reading_elsewhere import ReadersElsewhere, Reading
 from convtree.stores._reading_logs import LogContents, has_record, open_reader, reading
 from convtree.stores._sql_catalogue import SqlCatalogue
@@ -46,7 +47,7 @@ T = TypeVar("T")
 
 _COMMIT = 50  # sessions in one transaction, at most
 _MANY = 500  # new logs: other processes help to read them
-_COMMIT_MANY = 250  # sessions in one transaction then: each writes about the same pages
+_COMMIT_MANY = 250  # sessions in one transaction then, and up to four times as many: each writes about the same pages
 _SENT = 2**20  # the largest log, in bytes, that another process reads
 _RESETS = 3  # after this many damaged files, the tables stay in memory
 
@@ -65,7 +66,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     Args:
         path: the file of the tables, shared by all processes that use the store; None keeps them in memory.
-        scan: returns the stamp of every log in the store, by session id. Called at most once for each `sync`.
+        scan: looks at every log in the store. Called at most once for each `sync`.
         open_log: opens a log for reading; `SessionNotFound` if it was deleted since the scan.
         ledger: keeps what deleted sessions had used; None: in memory.
         reading: how other processes open the logs, to read many at once; None: they cannot.
@@ -76,7 +77,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     def __init__(
         self,
         path: Path | None,
-        scan: Callable[[], Mapping[str, LogStamp]],
+        scan: Callable[[], Look],
         open_log: Callable[[str], Log],
         ledger: Ledger | None = None,
         reading: Reading | None = None,
@@ -111,8 +112,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             listed = super().sessions(filters, after, limit)
             if may_keep(filters, listed) and not self._read(lambda execute: queries.is_any_ahead(execute, now_ms)):
                 self._last_list = LastList.of(listed, revision, filters, after, limit)
-        stamps = self._known.stamps
-        return [ListedSession(info, at, stamps.get(info.id, _UNKNOWN)) for info, at, _ in listed]
+        return [ListedSession(info, at, self._known.stamp_of(info.id) or _UNKNOWN) for info, at, _ in listed]
 
     def own_records(self, id: str) -> OwnRecords:
         """Returns which records of a session count there. Those that a copied file shares count in another log."""
@@ -139,9 +139,8 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def findings(self) -> list[StoreFinding]:
         """Returns the logs that are damaged, unreadable or no logs, by session id, and then those that are copies."""
-        rows = self._read(
-            lambda execute: execute("SELECT session_id, code FROM ct_files WHERE code IS NOT NULL ORDER BY session_id")
-        )
+        sql = "SELECT session_id, code FROM ct_files WHERE code IS NOT NULL ORDER BY session_id"
+        rows = self._read(lambda execute: execute(sql))
         found = [StoreFinding(code=code, place=id, id=id) for id, code in rows]
         copies = self._read(copies_in)
         return found + [StoreFinding(code=COPY, place=id, id=id, of=copies[id][0]) for id in sorted(copies)]
@@ -183,7 +182,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         return self._read(lambda execute: held_elsewhere(execute, id, entries, ()))
 
     def _is_there(self, gone: GoneSession) -> bool:
-        if gone.id not in self._known.stamps:
+        if self._known.stamp_of(gone.id) is None:
             return False
         try:
             log = self._open_log(gone.id)
@@ -338,14 +337,14 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         self._check_tables()
         self._add_links()
         self._load_stamps()  # before the look: a log that another process adds in between must not look deleted
-        stamps, looked_at = self._look()
-        if not self._known.fits(stamps):
+        look, looked_at = self._look()
+        if not self._known.fits(look):
             with self.reading() as execute:
                 self._known.load_now(execute)
-        if not self._known.compare(stamps, looked_at):
-            self._follow(stamps, progress)
+        if not self._known.compare(look, looked_at):
+            self._follow(look.stamps, progress)
         if looked_at is None and not self._known.unsettled:
-            self._note_look(stamps)
+            self._note_look(look)
 
     def _follow(self, stamps: Mapping[str, LogStamp], progress: Progress | None) -> None:
         """Brings the tables up to date with the stamps of all logs."""
@@ -363,19 +362,20 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         again = self._count_copies(bool(gone), changed)
         self._known.unsettled = {id for id in (*changed, *again) if known.get(id) != stamps.get(id)}
 
-    def _note_look(self, stamps: Mapping[str, LogStamp]) -> None:
+    def _note_look(self, look: Look) -> None:
         """Leaves the next process a digest of a look, if there are many logs. Best effort: errors are ignored."""
-        if self._known.is_noted or len(stamps) < _MANY or isinstance(self._tables, MemoryTables):
+        if self._known.is_noted or len(look.stamps) < _MANY or isinstance(self._tables, MemoryTables):
             return
         with suppress(sqlite3.Error):
             with CatalogueTransaction(self._connect, lambda _: None, self._note_written) as execute:
-                self._known.note(execute, stamps)
+                self._known.note(execute, look)
             self._known.noted()
 
     def _read_logs(self, ids: Sequence[str], stamps: Mapping[str, LogStamp], progress: Progress | None) -> None:
         """Reads logs into the tables: those that were written to last, last. Other processes help if there are many."""
         ids = sorted(ids, key=lambda each: stamps[each][1])
-        batches = batches_of(ids, stamps, _COMMIT if len(ids) < _MANY else _COMMIT_MANY)
+        most = min(max(_COMMIT_MANY, len(ids) // 10), 4 * _COMMIT_MANY) if len(ids) >= _MANY else _COMMIT
+        batches = batches_of(ids, stamps, most)
         helped = [[id for id in batch if self._is_simple(id, stamps[id])] for batch in batches]
         readers = ReadersElsewhere()
 
@@ -389,7 +389,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
                     read = {id: stamps[id] for id in add_new(execute, found, stamps)} if found else {}
                     self._shared |= dict.fromkeys(read, 0)
                     read |= {id: self._sync_log(execute, id, stamps[id]) for id in batch if id not in read}
-                self._known.stamps |= read
+                self._known.add(read)
                 done += len(batch)
                 if progress is not None:
                     progress(done, len(ids))
@@ -400,7 +400,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         """Returns whether another process may read a log: it is new, not too large to be sent, and no copy."""
         return id not in self._known.stamps and stamp[0] <= _SENT and not self._shared.get(id)
 
-    def _look(self) -> tuple[Mapping[str, LogStamp], Set[str] | None]:
+    def _look(self) -> tuple[Look, Set[str] | None]:
         """Returns the stamps of all logs, and which may have changed since the last look; None: any may have."""
         return self._scan(), None
 

@@ -29,8 +29,9 @@ from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._catalogue_file import remove_tables
 from convtree.stores._catalogue_sync import CatalogueSync
-from convtree.stores._folder_logs import SUFFIX, FolderLogs
+from convtree.stores._folder_logs import FolderLogs
 from convtree.stores._ledger import last_lines
+from convtree.stores._look import SUFFIX, Look
 from convtree.stores._reading_elsewhere import Reading
 from convtree.stores.base import BuildNew, Catalogue, Deletion, Replaced, Traces
 
@@ -340,7 +341,7 @@ class FolderCatalogue(CatalogueSync):
         ledger = [StoreFinding(code="bad_ledger", place=name) for name in (*damaged, *self._ledger_file.unreadable)]
         return [*names, *ledger, *super().findings()]
 
-    def _look(self) -> tuple[Mapping[str, LogStamp], Set[str] | None]:
+    def _look(self) -> tuple[Look, Set[str] | None]:
         return self._logs.look(), self._logs.looked_at
 
     def look_at_all(self) -> None:

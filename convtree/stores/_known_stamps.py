@@ -9,12 +9,11 @@ sees the same, the tables are as they should be, and no row is loaded: of 10,000
 
 from __future__ import annotations
 
-import marshal
 from collections.abc import Mapping, Set
-from hashlib import blake2b
 
 from convtree._catalogue.tables import Execute
 from convtree._catalogue.types import LogStamp
+from convtree.stores._look import Look
 
 _SELECT_STATE = "SELECT generation, removed, seen, seen_at FROM ct_state"
 _SELECT_STAMPS = "SELECT session_id, size, mtime_ns, inode FROM ct_files WHERE generation"
@@ -28,19 +27,35 @@ class KnownStamps:
     """What a process knows of the tables.
 
     Attributes:
-        stamps: of the logs.
         unsettled: ids whose stamp may be another than the last look has; None: any may be.
         revision: another number whenever the tables are not known to be as they were.
     """
 
     def __init__(self) -> None:
         self.revision = 0
+        self._stamps: dict[str, LogStamp] = {}
+        self._look: Look | None = None  # has the stamps, in place of `_stamps`
         self.forget()
+
+    @property
+    def stamps(self) -> dict[str, LogStamp]:
+        """Those of the logs, by session id."""
+        if self._look is not None:
+            self._stamps, self._look = self._look.stamps.copy(), None
+        return self._stamps
+
+    def add(self, stamps: Mapping[str, LogStamp]) -> None:
+        """Adds stamps that the tables have now."""
+        self.stamps.update(stamps)
+
+    def stamp_of(self, id: str) -> LogStamp | None:
+        """Returns the stamp of one log; None if there is none."""
+        return self._stamps.get(id) if self._look is None else self._look.stamp_of(id)
 
     def forget(self) -> None:
         """Knows nothing, as at first."""
         self.revision += 1
-        self.stamps: dict[str, LogStamp] = {}
+        self._stamps, self._look = {}, None
         self.unsettled: set[str] | None = None
         self._version = -1  # of the file, when something was loaded
         self._generation = -1  # of the tables, as this process has seen or written it last; -1: unknown
@@ -74,49 +89,46 @@ class KnownStamps:
         return is_other
 
     def _load_all(self, execute: Execute, generation: int) -> None:
-        self.stamps, self.unsettled, self._digest = {}, None, None
+        self._stamps, self._look, self.unsettled, self._digest = {}, None, None, None
         self._add(execute(f"{_SELECT_STAMPS} <= :generation", {"generation": generation}))
 
     def _add(self, rows: list[tuple[str, int, int, int]]) -> None:
         stamps = {id: (size, mtime_ns, inode) for id, size, mtime_ns, inode in rows}
-        self.stamps |= stamps
+        self.add(stamps)
         if self.unsettled is not None:
             self.unsettled |= stamps.keys()
 
-    def fits(self, look: Mapping[str, LogStamp]) -> bool:
+    def fits(self, look: Look) -> bool:
         """Returns False if the stamps must be loaded, because this look is another one than that of the digest."""
         if self._digest is None:
             return True
-        if self._digest != _digest_of(look):
+        if self._digest != look.digest():
+            self._noted = -1  # the next look that fits the tables leaves another one
             return False
-        self.stamps, self.unsettled, self._digest = dict(look), set(), None
+        self._look, self.unsettled, self._digest = look, set(), None
         return True
 
     def load_now(self, execute: Execute) -> None:
         """Loads the stamps after all. Changes made after the digest was read are not among them."""
         self._load_all(execute, self._loaded)
 
-    def compare(self, look: Mapping[str, LogStamp], looked_at: Set[str] | None) -> bool:
+    def compare(self, look: Look, looked_at: Set[str] | None) -> bool:
         """Notes which logs were looked at; None: all. Returns whether they have the stamps that the tables have."""
         if looked_at is None or self.unsettled is None:
-            self.unsettled = None if self.stamps != look else set()
+            self.unsettled = None if self._look is not look and self.stamps != look.stamps else set()
         else:
             self.unsettled |= looked_at
         return self.unsettled is not None and not self.unsettled
 
     @property
     def is_noted(self) -> bool:
-        """Whether this process has left a digest, or found one, and the tables have not changed since."""
+        """Whether this process has left a digest, or found one that fits, and the tables have not changed since."""
         return self._noted == self._loaded
 
-    def note(self, execute: Execute, look: Mapping[str, LogStamp]) -> None:
+    def note(self, execute: Execute, look: Look) -> None:
         """Leaves a digest of this look in the tables, which were found to be up to date with it."""
-        execute(_NOTE_SEEN, {"digest": _digest_of(look), "loaded": self._loaded})
+        execute(_NOTE_SEEN, {"digest": look.digest(), "loaded": self._loaded})
 
     def noted(self) -> None:
         """Notes that this was committed."""
         self._noted = self._loaded
-
-
-def _digest_of(look: Mapping[str, LogStamp]) -> bytes:
-    return blake2b(marshal.dumps(dict(look), 2), digest_size=16).digest()  # version 2 writes each object anew
