@@ -141,11 +141,11 @@ def test_what_a_killed_process_wrote_is_kept(folder: Path, ingested: list[str]) 
     [
         "CREATE TRIGGER planted AFTER UPDATE ON ct_sessions BEGIN DELETE FROM ct_sessions; END",
         "CREATE VIEW planted AS SELECT * FROM ct_sessions",
-        "CREATE TABLE ct_words_more (x)",
+        "CREATE TABLE ct_terms_more (x)",
         "CREATE VIRTUAL TABLE planted USING fts5(x)",
         "CREATE INDEX planted ON ct_sessions (name)",
         "DROP INDEX ct_sessions_by_owner",
-        "DROP TRIGGER ct_words_add",
+        "DROP TRIGGER ct_terms_add",
     ],
 )
 def test_another_program_changes_the_schema_in_the_wal(statement: str, folder: Path, ingested: list[str]) -> None:
