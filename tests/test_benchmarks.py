@@ -96,6 +96,7 @@ ROWS = {
         "sessions": [
             "list(limit=50), nothing changed",
             "list(limit=50), in a new process",
+            "list(limit=50), in a new process: processor time",
             "list(limit=50), one session changed",
             "list(limit=50, cwd=…)",
             "search: a word of every message",
@@ -104,6 +105,7 @@ ROWS = {
             "search: a word of no message",
             "os.scandir + os.stat of every log",
             "os.scandir + os.stat of every log, in a new process",
+            "os.scandir + os.stat of every log, in a new process: processor time",
             "SELECT of the newest 50, by hand",
             "list(limit=50), no catalogue",
         ],

@@ -14,7 +14,7 @@ from helpers import user
 from convtree import SessionStore, open_store
 from convtree.stores import _catalogue_sync, _folder_logs
 from convtree.stores._known_stamps import KnownStamps
-from convtree.stores._look import FolderLook
+from convtree.stores._look import FolderLook, Look
 from convtree.stores._reading_elsewhere import ReadersElsewhere
 
 
@@ -159,6 +159,13 @@ def test_the_stamps_of_a_look_that_fits(folder: Path, loaded: list[int]) -> None
         assert said(store) == {"a": 1, "b": 1}
         assert [(each.code, each.place) for each in store.findings] == [("bad_name", "ä.jsonl")]
     assert loaded == []
+
+
+def test_a_look_that_may_change_has_no_digest() -> None:
+    """A watch changes it; a later look is never compared with it."""
+    assert Look({"a": (1, 2, 3)}).digest() is None
+    assert FolderLook(["a.jsonl"], [(1, 2, 3)]).digest() != FolderLook(["a.jsonl"], [(1, 2, 4)]).digest()
+    assert FolderLook(["a.jsonl"], [(1, 2, 3)]).digest() == FolderLook(["a.jsonl"], [(1, 2, 3)]).digest()
 
 
 def test_where_a_folder_has_no_descriptor(folder: Path) -> None:

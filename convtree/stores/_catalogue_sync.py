@@ -66,7 +66,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     Args:
         path: the file of the tables, shared by all processes that use the store; None keeps them in memory.
-        scan: looks at every log in the store. Called at most once for each `sync`.
+        scan: returns the stamp of every log in the store, by session id. Called at most once for each `sync`.
         open_log: opens a log for reading; `SessionNotFound` if it was deleted since the scan.
         ledger: keeps what deleted sessions had used; None: in memory.
         reading: how other processes open the logs, to read many at once; None: they cannot.
@@ -77,7 +77,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     def __init__(
         self,
         path: Path | None,
-        scan: Callable[[], Look],
+        scan: Callable[[], Mapping[str, LogStamp]],
         open_log: Callable[[str], Log],
         ledger: Ledger | None = None,
         reading: Reading | None = None,
@@ -402,7 +402,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def _look(self) -> tuple[Look, Set[str] | None]:
         """Returns the stamps of all logs, and which may have changed since the last look; None: any may have."""
-        return self._scan(), None
+        return Look(dict(self._scan())), None
 
     def _count_copies(self, any_gone: bool, changed: Collection[str]) -> list[str]:
         """Reads copies again whose shared part is another now. Returns them."""

@@ -331,7 +331,7 @@ class FolderCatalogue(CatalogueSync):
     ) -> None:
         self._ledger_file = ledger
         self._logs = FolderLogs(folder, watched=tables is not None)
-        super().__init__(tables, self._logs.look, open_log, ledger, reading)
+        super().__init__(tables, lambda: self._logs.look().stamps, open_log, ledger, reading)
         finalize(self, self._logs.close)
 
     def findings(self) -> list[StoreFinding]:

@@ -14,7 +14,6 @@ from convtree._logs.memory import MemoryLog
 from convtree._model.errors import SessionExists, SessionNotFound
 from convtree._model.interrupts import Unlocking
 from convtree.stores._catalogue_sync import CatalogueSync
-from convtree.stores._look import Look
 from convtree.stores.base import BuildNew, Catalogue, Deletion, Replaced
 
 
@@ -140,8 +139,8 @@ class MemoryBackend:
         self._catalogue.sync(progress)
         return self._catalogue
 
-    def _scan(self) -> Look:
-        return Look({id: lines.stamp for id, lines in self._logs.items() if lines})
+    def _scan(self) -> dict[str, LogStamp]:
+        return {id: lines.stamp for id, lines in self._logs.items() if lines}
 
     def close(self) -> None:
         """Closes the catalogue."""
