@@ -236,7 +236,7 @@ def test_migrated_tables_are_those_of_the_same_sessions_stored_today(old: str, t
                 )
                 assert found == expected
     assert tables_of(old) == tables_of(fresh)
-    assert rows(old, "SELECT version FROM ct_schema") == [(7,)]
+    assert rows(old, "SELECT version FROM ct_schema") == [(8,)]
     if kind(old) == "sqlite":
         indexed = [rows(url, "SELECT id FROM ct_words_docsize ORDER BY id") for url in (old, fresh)]
         assert [len(each) for each in indexed] == [len(rows(old, "SELECT 1 FROM ct_lines WHERE words <> ''"))] * 2
@@ -355,10 +355,10 @@ def test_tables_of_version_2(url: str) -> None:
         "DROP TABLE ct_copied; DROP TABLE ct_gone; DROP TABLE ct_ledger; "
         "UPDATE ct_sessions SET active_ms = 1900000000000, active_slot = 3166666; UPDATE ct_schema SET version = 2;",
     )
-    with pytest.raises(TablesOutdated, match=r"version 2, .* needs version 7"):
+    with pytest.raises(TablesOutdated, match=r"version 2, .* needs version 8"):
         open_store(url, create=False)
     open_store(url, create=True).close()
-    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(7,)])
+    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(8,)])
 
 
 def test_tables_of_version_3(url: str) -> None:
@@ -376,10 +376,10 @@ def test_tables_of_version_3(url: str) -> None:
             session.append(assistant("x"), model="m", usage={"output_tokens": 4})
     before = tables_of(url)
     run(url, AS_VERSION_3)
-    with pytest.raises(TablesOutdated, match=r"version 3, .* needs version 7"):
+    with pytest.raises(TablesOutdated, match=r"version 3, .* needs version 8"):
         open_store(url, create=False)
     with open_store(url, create=True) as store:
-        assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(7,)])
+        assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(8,)])
         assert [info.id for info in store.list(metadata={"team": "red", "old": None})] == ["s"]
         assert [info.id for info in store.list(metadata={"last": True, "team": None})] == ["t"]
         assert store.sessions_with(entry.id) == ["s"]
@@ -438,7 +438,7 @@ def test_tables_of_version_4(url: str) -> None:
         "UPDATE ct_usage SET provider = 'a b', model = 'a b' WHERE session_id = 's';",
         "UPDATE ct_copied SET provider = 'a b', model = 'a b' WHERE session_id = 's-second';",
     )
-    with pytest.raises(TablesOutdated, match=r"version 4, .* needs version 7"):
+    with pytest.raises(TablesOutdated, match=r"version 4, .* needs version 8"):
         open_store(url, create=False)
     with open_store(url, create=True) as store:
         assert (tables_of(url), list(store.list(tasks=True)), store.ledger()) == before
@@ -479,12 +479,26 @@ def test_sessions_with_slots_of_activity_get_bounds(url: str, version: int) -> N
     run(url, layout)
     append = f"UPDATE ct_sessions SET {slot} = 1 WHERE session_id = 'nobody';"
     run(url, append)
-    with pytest.raises(TablesOutdated, match=rf"version {version}, .* needs version 7"):
+    with pytest.raises(TablesOutdated, match=rf"version {version}, .* needs version 8"):
         open_store(url, create=False)
     open_store(url, create=True).close()
-    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(7,)])
+    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(8,)])
     with pytest.raises((sqlite3.OperationalError, sqlalchemy.exc.ProgrammingError), match=slot):
         run(url, append)
+
+
+def test_tables_of_version_7_get_the_function_of_appends(postgres_server: str) -> None:
+    """Nothing else changes. Writers of version 7 that are still running do not need it."""
+    with new_database(postgres_server) as url:
+        with open_store(url, create=True) as store, store.create(id="s") as session:
+            session.append(user("said"))
+        before = tables_of(url)
+        run(url, "DROP FUNCTION ct_append; UPDATE ct_schema SET version = 7;")
+        with pytest.raises(TablesOutdated, match=r"version 7, .* needs version 8"):
+            open_store(url, create=False)
+        open_store(url, create=True).close()
+        assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(8,)])
+        assert rows(url, "SELECT COUNT(*) FROM pg_proc WHERE proname = 'ct_append'") == [(1,)]
 
 
 def test_the_usage_of_copied_entries_is_found_again(old: str) -> None:
@@ -531,7 +545,7 @@ def test_several_processes_migrate_at_once(old: str) -> None:
         thread.join()
     for database in databases:
         database.close()
-    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(7,)])
+    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(8,)])
     with open_store(old) as store:
         assert [info.id for info in store.list(archived=None, tasks=True)] == EVERY
 
@@ -548,7 +562,7 @@ def test_a_migration_that_fails_changes_nothing(old: str) -> None:
 
 def test_tables_of_version_1_are_not_read_as_they_are(old: str) -> None:
     """Nor migrated by somebody who did not ask for it. The error says what to do."""
-    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 7; open_store\(url, create=True\)"):
+    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 8; open_store\(url, create=True\)"):
         open_store(old, create=False)
     if kind(old) == "postgresql":
         with pytest.raises(TablesOutdated):
@@ -598,10 +612,10 @@ def test_a_writer_of_version_1_that_is_still_running_fails(old: str) -> None:
 
 def test_tables_of_a_later_version_are_refused(old: str) -> None:
     """As earlier versions refuse those of today, by the same check."""
-    run(old, "UPDATE ct_schema SET version = 8;")
+    run(old, "UPDATE ct_schema SET version = 9;")
     calls: list[Callable[[], object]] = [lambda: open_store(old, create=True), lambda: open_store(old, create=False)]
     for call in calls:
-        with pytest.raises(ConvtreeError, match="version 8, this convtree supports up to 7"):
+        with pytest.raises(ConvtreeError, match="version 9, this convtree supports up to 8"):
             call()
 
 

@@ -4,8 +4,9 @@ Version 2 knows who sees a message, what is on hold, and how a session came here
 said something, and counts copied entries again when the session is gone that they come from. Version 4 knows how often
 the lines of a session were replaced, finds sessions by their metadata and by their entries, and tells apart the deleted
 sessions that had one id. Version 5 stores texts of any length and with any character. Version 6 had shorter slots of
-activity. Version 7 has an upper bound of the last activity instead of them. The new columns and tables follow from the
-lines, which do not change. `sql_migration` reads them and fills in what is new.
+activity. Version 7 has an upper bound of the last activity instead of them. Version 8 appends to PostgreSQL by a
+function on the server, see `append_statement`. The new columns and tables follow from the lines, which do not change.
+`sql_migration` reads them and fills in what is new.
 """
 
 from __future__ import annotations

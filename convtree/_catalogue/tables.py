@@ -37,7 +37,7 @@ Execute = Callable[..., list[Any]]
 """(SQL, values or a list of values) -> rows. With a list, the statement runs once for each and returns no rows."""
 
 
-VERSION = 7  # of these tables; `migrations` has the way from the versions before
+VERSION = 8  # of these tables; `migrations` has the way from the versions before
 
 VERSIONS = "CREATE TABLE IF NOT EXISTS ct_schema (version INTEGER NOT NULL PRIMARY KEY)"
 _SESSIONS = """
