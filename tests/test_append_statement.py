@@ -152,7 +152,7 @@ def test_the_statement_changes_nothing_if_the_end_is_another(ways: tuple[SqlData
     for name, value in (wrong | {"created_ms": created_ms + 1, "rewrites": rewrites + 1}).items():
         assert (name, run(**{name: value})) == (name, [])
         assert stored() == before
-    assert run() == [(1,)]
+    assert run() == [(True,)]
     assert stored()[1] == [*before[1], (size, "{}")]
 
 
@@ -178,13 +178,13 @@ def test_a_plain_append_is_one_request(ways: tuple[SqlDatabase, SqlDatabase], mo
         session.append(user("a"))
         session.append_many([user("b"), user("c")])
         session.append(assistant("d"), usage={"output_tokens": 3}, model="m")
-        assert requests == ["SELECT 1 WHERE ct_append"] * 3
+        assert requests == ["SELECT TRUE WHERE ct_append"] * 3
         requests.clear()
         other.append(user("e"))
         lock, append = requests
         assert (lock.split()[0], append) == (
             "BEGIN;",
-            "SELECT 1 WHERE ct_append",
+            "SELECT TRUE WHERE ct_append",
         )  # its last append has seen that others write
 
 

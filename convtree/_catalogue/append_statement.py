@@ -77,7 +77,7 @@ CAN_APPEND = (
 )
 SELECT_LANGUAGE = "SELECT 1 FROM pg_language WHERE lanname = 'plpgsql'"
 """Returns a row if the server has the language of the function."""
-_APPEND = "SELECT 1 WHERE ct_append(CAST(:changes AS JSON), CAST(:lines AS JSON), CAST(:used AS JSON))"
+_APPEND = "SELECT TRUE WHERE ct_append(CAST(:changes AS JSON), CAST(:lines AS JSON), CAST(:used AS JSON))"
 
 
 def append_statement(changes: Values, lines: Sequence[Values], usage: Sequence[Values]) -> tuple[str, Values]:
