@@ -188,23 +188,17 @@ class FewestColumns(Statements):
 
 
 class OneStatement(Statements):
-    """The statement of convtree's append, with its conditions. The values are created before the clock starts."""
+    """An append as one statement, with the conditions of convtree's. The values are created before the clock starts."""
 
-    name = "psycopg, the same statement"
+    name = "psycopg, one statement"
     session_id = "one-statement"
-
-    def __init__(self) -> None:
-        super().__init__()
-        from convtree._catalogue.append_statement import append_statement
-
-        self.statement_of = append_statement
 
     def appender(self, path: str) -> Batch:
         return timed(self.append, self.statements(path, self.session_id))
 
     def append(self, values: tuple[str, Any]) -> None:
         """Runs one statement, which commits by itself."""
-        assert self.connection.execute(*values).fetchall() == [(1,)]
+        assert self.connection.execute(*values).fetchall() == [(True,)]
 
     def statements(self, path: str, session_id: str) -> Iterator[tuple[str, Any]]:
         """Connects, and yields the statements of appends after the last line of a session."""
@@ -218,9 +212,33 @@ class OneStatement(Statements):
         for changes, line in self.values(size):
             after = {"after_size": size, "after_crc": crc, "after_position": position}
             same = {"created_ms": created_ms, "rewrites": 0, "session_id": session_id}
-            sql, values = self.statement_of({**changes, **after}, [line], ())
-            yield _by_name(sql), {**values, **same}
+            sql, values = self.statement_of({**changes, **after, **same}, {**line, **same})
+            yield _by_name(sql), values
             size, crc, position = size + changes["grown"], changes["crc"], size
+
+    def statement_of(self, changes: dict[str, Any], line: dict[str, Any]) -> tuple[str, Any]:
+        """Returns the statement and its values."""
+        columns = [name for name in self.tables.LINE_COLUMNS if name != "session_id"]
+        numbers = ("position", "time_ms", "said_ms")
+        values = ", ".join(f"CAST(:{each} AS {'BIGINT' if each in numbers else 'TEXT'})" for each in columns)
+        same = " AND created_ms = :created_ms AND rewrites = :rewrites AND copying_to IS NULL"
+        return (
+            f"WITH changed AS ({self.tables.UPDATE_ROW.format(condition=self.tables.IS_AFTER + same)} RETURNING "
+            f"session_id), added AS (INSERT INTO ct_lines (session_id, {', '.join(columns)}) "
+            f"SELECT session_id, {values} FROM changed) SELECT TRUE FROM changed"
+        ), {**changes, **line}
+
+
+class SameCall(OneStatement):
+    """The call of a function on the server that is convtree's append. Values are created before the clock starts."""
+
+    name = "psycopg, the same call"
+    session_id = "same-call"
+
+    def statement_of(self, changes: dict[str, Any], line: dict[str, Any]) -> tuple[str, Any]:
+        from convtree._catalogue.append_statement import append_statement
+
+        return append_statement(changes, [line], ())
 
 
 def _by_name(sql: str) -> str:
@@ -316,9 +334,8 @@ class LangGraphPostgres(LangGraph, ServerPeer):
         return ServerPeer.resume(self, path)
 
 
-SERVER_PEERS: dict[str, type[ServerPeer]] = {
-    peer.name: peer for peer in (Convtree, OneStatement, Statements, FewestColumns, AgentsPostgres, LangGraphPostgres)
-}
+_PEERS = (Convtree, OneStatement, SameCall, Statements, FewestColumns, AgentsPostgres, LangGraphPostgres)
+SERVER_PEERS: dict[str, type[ServerPeer]] = {peer.name: peer for peer in _PEERS}
 
 
 # --- the server ---------------------------------------------------------------------------------------------------

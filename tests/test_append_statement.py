@@ -1,21 +1,25 @@
-"""An append to PostgreSQL as one statement leaves what the statements of a transaction leave, in every table."""
+"""An append to PostgreSQL as one call leaves what the statements of a transaction leave, in every table."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
 from time import sleep
 from typing import Any
+from zlib import crc32
 
 import pytest
-from helpers import assistant, user
+from helpers import assistant, contents, user
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from postgres import new_database
+from sqlalchemy import make_url
 
 from convtree import CompactionEntry, ExtensionDataEntry, Header, Session
-from convtree._catalogue.tables import SCHEMA
+from convtree._catalogue.append_statement import APPEND_FUNCTION
+from convtree._catalogue.tables import SCHEMA, VERSION
 from convtree._logs.sql import SqlLog
 from convtree._logs.sql_database import SqlDatabase
 from convtree._logs.sql_lines import Identity, LogKey, batch_of, chunk_of, statement_of
@@ -148,7 +152,7 @@ def test_the_statement_changes_nothing_if_the_end_is_another(ways: tuple[SqlData
     for name, value in (wrong | {"created_ms": created_ms + 1, "rewrites": rewrites + 1}).items():
         assert (name, run(**{name: value})) == (name, [])
         assert stored() == before
-    assert run() == [(1,)]
+    assert run() == [(True,)]
     assert stored()[1] == [*before[1], (size, "{}")]
 
 
@@ -160,7 +164,7 @@ def test_a_plain_append_is_one_request(ways: tuple[SqlDatabase, SqlDatabase], mo
     execute, execute_all = Cursor.execute, ClientCursor.execute
 
     def noted(cursor: Any, query: Any, *values: Any, **options: Any) -> Any:
-        requests.append(bytes(query).split()[0].decode())
+        requests.append(re.sub(r"\(.*", "", bytes(query).decode()).strip())
         return (execute_all if isinstance(cursor, ClientCursor) else execute)(cursor, query, *values, **options)
 
     monkeypatch.setattr(Cursor, "execute", noted)
@@ -174,10 +178,14 @@ def test_a_plain_append_is_one_request(ways: tuple[SqlDatabase, SqlDatabase], mo
         session.append(user("a"))
         session.append_many([user("b"), user("c")])
         session.append(assistant("d"), usage={"output_tokens": 3}, model="m")
-        assert requests == ["WITH"] * 3
+        assert requests == ["SELECT TRUE WHERE ct_append"] * 3
         requests.clear()
         other.append(user("e"))
-        assert requests == ["BEGIN;", "WITH"]  # its last append has seen that others write
+        lock, append = requests
+        assert (lock.split()[0], append) == (
+            "BEGIN;",
+            "SELECT TRUE WHERE ct_append",
+        )  # its last append has seen that others write
 
 
 def test_opening_and_the_context_are_three_requests(postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,3 +236,74 @@ def test_appends_update_the_row_in_place(postgres_server: str) -> None:
                 sleep(0.01)
     assert updates == 100
     assert in_place >= 80
+
+
+def _appended(url: str) -> tuple[bool, list[str]]:
+    """Appends to a session by a new handle; returns whether that takes one statement, and what is stored then."""
+    with closing(SqlDatabase.connect(url)) as database, Session(SqlLog(database, "s"), Header(id="s")) as session:
+        session.append(user("again"))
+        return database.appends_at_once, contents(session)
+
+
+def test_without_the_function_an_append_is_several_statements(postgres_server: str) -> None:
+    """A restore that left it out, or a role that may not call it."""
+    with new_database(postgres_server) as url, closing(SqlDatabase.connect(url)) as database:
+        database.create_tables()
+        assert _appended(url) == (True, ["again"])
+        role = f"writer_{url.rpartition('/')[2].partition('?')[0]}"
+        as_role = make_url(url).set(username=role).render_as_string()
+
+        def run(*statements: str) -> None:
+            def work(execute: Any) -> None:
+                for each in statements:
+                    execute(each)
+
+            database.transact(work)
+
+        run(
+            f"CREATE ROLE {role} LOGIN",
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}",
+        )
+        try:
+            assert _appended(as_role) == (True, ["again"] * 2)
+            run("REVOKE EXECUTE ON FUNCTION ct_append FROM PUBLIC")
+            assert _appended(as_role) == (False, ["again"] * 3)
+            assert _appended(url) == (True, ["again"] * 4)
+            run("DROP FUNCTION ct_append")
+            assert _appended(url) == (False, ["again"] * 5)
+        finally:
+            run(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+def test_the_function_follows_the_search_path(postgres_server: str) -> None:
+    """Two stores in two schemas of one database: each append goes to its own, also over one connection."""
+    with new_database(postgres_server) as url:
+        stores = {name: make_url(url).update_query_dict({"options": f"-c search_path={name}"}) for name in ("a", "b")}
+        with closing(SqlDatabase.connect(url)) as database:
+            for name, place in stores.items():
+                database.transact(lambda execute, name=name: execute(f"CREATE SCHEMA {name}"))  # type: ignore[misc]
+                with closing(SqlDatabase.connect(place.render_as_string(hide_password=False))) as store:
+                    store.create_tables()
+                    with _session(store, "s", 0) as session:
+                        session.append(user(name))
+
+            def append_to_both(execute: Any) -> None:
+                for name in ("a", "b"):
+                    execute(f"SET LOCAL search_path = {name}")
+                    [(size, crc, created_ms)] = execute("SELECT size, last_crc, created_ms FROM ct_sessions")
+                    [(last,)] = execute("SELECT MAX(position) FROM ct_lines")
+                    end = {"after_size": size, "after_crc": crc, "after_position": last}
+                    batch = batch_of([name.encode()])
+                    statement = statement_of(LogKey("s", Identity(created_ms)), chunk_of(size, batch), batch, end)
+                    assert statement is not None
+                    assert execute(*statement)
+
+            database.transact(append_to_both)
+            for name in ("a", "b"):
+                lines = database.read(lambda execute, name=name: execute(f"SELECT line FROM {name}.ct_lines"))  # type: ignore[misc]
+                assert lines[-1] == (name,)
+
+
+def test_a_changed_function_is_a_new_version_of_the_tables() -> None:
+    """Tables of this version have this function. If this fails, raise `VERSION`, and rename the function."""
+    assert (VERSION, f"{crc32(APPEND_FUNCTION.encode()):08x}") == (8, "cd046214")

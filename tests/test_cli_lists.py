@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from helpers import user
 
 from convtree import ParentSession, open_store
-from convtree._catalogue.types import LogStamp
 from convtree._cli import times
 from convtree._cli.app import app
 from convtree._cli.terminal import Terminal
 from convtree.stores._folder_logs import FolderLogs
+from convtree.stores._look import Look
 from convtree.stores._results import Pruned
 from convtree.stores._session_store import SessionStore
 
@@ -357,7 +357,7 @@ def test_a_list_looks_at_the_files_once(arguments: list[str], looks: int, monkey
     """Sessions, hidden sub-agents, findings and the beginnings of ids are those of one moment."""
     look, seen = FolderLogs.look, list[int]()
 
-    def counted(logs: FolderLogs) -> Mapping[str, LogStamp]:
+    def counted(logs: FolderLogs) -> Look:
         seen.append(1)
         return look(logs)
 

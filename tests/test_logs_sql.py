@@ -957,15 +957,16 @@ def server() -> Iterator[Server]:
         yield started
 
 
-@pytest.mark.parametrize("word", [b"COMMIT", b"BEGIN", b"UPDATE", b"INSERT"])
+@pytest.mark.parametrize("word", [b"ct_append", b"COMMIT", b"BEGIN", b"UPDATE", b"INSERT"])
 def test_a_connection_that_is_cut_loses_and_doubles_nothing(server: Server, id: str, word: bytes) -> None:
     """At any point of an append; also if the server commits and the answer is lost.
 
-    Without another writer, it is one statement; behind one, a transaction.
+    Without another writer, it is one call; behind one, or without the function of the server, a transaction.
     """
     proxy = Proxy(server.socket)
     database = SqlDatabase.connect(f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres")
     database.create_tables()
+    database.appends_at_once = word not in (b"UPDATE", b"INSERT")
     session = session_in(database, id, on_stale="rebase")
     session.append(user("0"))
     direct = SqlDatabase.connect(server.url)

@@ -269,7 +269,7 @@ def test_a_position_that_is_not_known(database: SqlDatabase, id: str) -> None:
 
 
 def test_the_comparison_costs_no_statement(database: SqlDatabase, id: str) -> None:
-    """An append is still the update of the row and the insert of the line; on a server, both in one statement."""
+    """An append is still the update of the row and the insert of the line; on a server, both in one call."""
     statements: list[str] = []
     with database.reading() as execute:
         kind: Any = type(execute)
@@ -288,4 +288,4 @@ def test_the_comparison_costs_no_statement(database: SqlDatabase, id: str) -> No
         session.append(user("one"))
         with patch.object(kind, "__call__", counted), patch.object(kind, "commit", committed):
             session.append(user("two"))
-    assert statements == (["WITH"] if database.dialect == "postgresql" else ["UPDATE", "INSERT"])
+    assert statements == (["SELECT"] if database.dialect == "postgresql" else ["UPDATE", "INSERT"])

@@ -523,6 +523,20 @@ def test_an_index_of_every_line_gets_blocks(tmp_path: Path) -> None:
         rows(url, search)
 
 
+def test_tables_of_version_7_get_the_function_of_appends(postgres_server: str) -> None:
+    """Nothing else changes. Writers of version 7 that are still running do not need it."""
+    with new_database(postgres_server) as url:
+        with open_store(url, create=True) as store, store.create(id="s") as session:
+            session.append(user("said"))
+        before = tables_of(url)
+        run(url, "DROP FUNCTION ct_append; UPDATE ct_schema SET version = 7;")
+        with pytest.raises(TablesOutdated, match=r"version 7, .* needs version 8"):
+            open_store(url, create=False)
+        open_store(url, create=True).close()
+        assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(8,)])
+        assert rows(url, "SELECT COUNT(*) FROM pg_proc WHERE proname = 'ct_append'") == [(1,)]
+
+
 def test_the_usage_of_copied_entries_is_found_again(old: str) -> None:
     """It counts when the parent is gone, also in a session of many lines."""
     parent = ParentSession(id="nobody", kind="task")

@@ -1,12 +1,15 @@
-"""An append to a session of PostgreSQL as one statement: its row, its lines and their usage. SQL text only. Pure.
+"""An append to a session of PostgreSQL as one call of a function on the server: row, lines and usage. SQL text only.
 
-The update of the row takes the lock and has the conditions; the lines follow from the row that it returns. So the
-statement is as atomic as a transaction of several, and if another writer was faster, it changes nothing and returns no
-row.
+Pure. The update of the row takes the lock and has the conditions; if another writer was faster, nothing is changed. The
+function is written in PL/pgSQL, which keeps the plans of its statements for each connection of the server. So nothing
+is planned again for each append, and the client need not prepare anything, which poolers make difficult.
+
+The function is called by unqualified name and names tables the same way: both follow the search path.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +17,12 @@ import orjson
 
 from convtree._catalogue.tables import ADD_TO_USAGE, IS_AFTER, UPDATE_ROW, Values
 
+_CHANGES = {
+    **dict.fromkeys(("session_id", "leaf_id", "name", "name_words", "first_user", "last_user"), "TEXT"),
+    **dict.fromkeys(("grown", "crc", "entries", "messages", "ms", "slot_end", "said_before"), "BIGINT"),
+    **dict.fromkeys(("after_size", "after_crc", "after_position", "created_ms", "rewrites"), "BIGINT"),
+    **dict.fromkeys(("moved", "renamed", "archived"), "INTEGER"),
+}
 _LINE = {
     "position": "BIGINT",
     **dict.fromkeys(("id", "parent_id", "type", "role"), "TEXT"),
@@ -31,32 +40,44 @@ _IS_SAME = """
   AND COALESCE(created_ms, -1) = :created_ms AND rewrites = :rewrites AND copying_to IS NULL"""
 
 
+def _record(columns: dict[str, str]) -> str:
+    return f"AS r ({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
+
+
 def _insert(table: str, columns: dict[str, str], rows: str) -> str:
-    """Returns a statement that inserts rows of JSON, or without `rows` one row of values, beside the changed row."""
-    names = ", ".join(columns)
-    if rows:
-        given = f"r.* FROM changed, json_to_recordset(CAST(:{rows} AS JSON)) AS r ({{}})".format(
-            ", ".join(f"{name} {kind}" for name, kind in columns.items())
-        )
-    else:
-        given = ", ".join(f"CAST(:{name} AS {kind})" for name, kind in columns.items()) + " FROM changed"
-    return f"INSERT INTO {table} (session_id, {names}) SELECT session_id, {given}"
-
-
-def _statement(lines: str, usage: str) -> str:
-    update = UPDATE_ROW.format(condition=IS_AFTER + _IS_SAME)
-    used = f", used AS ({_insert('ct_usage', _USAGE, usage)} {ADD_TO_USAGE})" if usage else ""
+    """Returns a statement that inserts rows of JSON."""
     return (
-        f"WITH changed AS ({update}RETURNING session_id){used}, "
-        f"added AS ({_insert('ct_lines', _LINE, lines)}) SELECT 1 FROM changed"
+        f"INSERT INTO {table} (session_id, {', '.join(columns)}) "
+        f"SELECT given.session_id, r.* FROM json_to_recordset({rows}) {_record(columns)}"
     )
 
 
-_STATEMENTS = {
-    (is_one, is_used): _statement("" if is_one else "lines", "usage" if is_used else "")
-    for is_one in (True, False)
-    for is_used in (True, False)
-}
+_UPDATE = re.sub(r":(\w+)", r"given.\1", UPDATE_ROW.format(condition=IS_AFTER + _IS_SAME))
+#: A version of the tables that changes it gives it another name, so that writers of this one that are still running
+#: fail. Its plans are for any values, and go by an index even if they were made when the tables were small.
+APPEND_FUNCTION = f"""
+CREATE OR REPLACE FUNCTION ct_append(changes JSON, lines JSON, used JSON) RETURNS BOOLEAN LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $function$
+DECLARE given RECORD;
+BEGIN
+  SELECT * INTO given FROM json_to_record(changes) {_record(_CHANGES)};
+  {_UPDATE.strip()};
+  IF NOT FOUND THEN RETURN FALSE; END IF;
+  {_insert("ct_lines", _LINE, "lines")};
+  IF used IS NOT NULL THEN
+    {_insert("ct_usage", _USAGE, "used")} {ADD_TO_USAGE.strip()};
+  END IF;
+  RETURN TRUE;
+END $function$
+"""
+#: whether the function is there, and this role may call it
+CAN_APPEND = (
+    "EXISTS (SELECT 1 FROM pg_proc WHERE proname = 'ct_append' AND pronargs = 3 AND pg_function_is_visible(oid) "
+    "AND has_function_privilege(oid, 'EXECUTE'))"
+)
+SELECT_LANGUAGE = "SELECT 1 FROM pg_language WHERE lanname = 'plpgsql'"
+"""Returns a row if the server has the language of the function."""
+_APPEND = "SELECT TRUE WHERE ct_append(CAST(:changes AS JSON), CAST(:lines AS JSON), CAST(:used AS JSON))"
 
 
 def append_statement(changes: Values, lines: Sequence[Values], usage: Sequence[Values]) -> tuple[str, Values]:
@@ -67,11 +88,9 @@ def append_statement(changes: Values, lines: Sequence[Values], usage: Sequence[V
         lines: the rows of the lines.
         usage: the rows of their usage.
     """
-    values: dict[str, Any] = dict(changes)
-    if len(lines) == 1:
-        values.update(lines[0])
-    else:
-        values["lines"] = orjson.dumps(lines).decode()
-    if usage:
-        values["usage"] = orjson.dumps(usage).decode()
-    return _STATEMENTS[len(lines) == 1, bool(usage)], values
+    values: dict[str, Any] = {
+        "changes": orjson.dumps(changes).decode(),
+        "lines": orjson.dumps(lines).decode(),
+        "used": orjson.dumps(usage).decode() if usage else None,
+    }
+    return _APPEND, values

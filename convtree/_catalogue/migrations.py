@@ -5,8 +5,8 @@ said something, and counts copied entries again when the session is gone that th
 the lines of a session were replaced, finds sessions by their metadata and by their entries, and tells apart the deleted
 sessions that had one id. Version 5 stores texts of any length and with any character. Version 6 had shorter slots of
 activity. Version 7 has an upper bound of the last activity instead of them. In version 8, SQLite indexes the words of
-new lines in blocks (`words`). The new columns and tables follow from the lines, which do not change. `sql_migration`
-reads them and fills in what is new.
+new lines in blocks (`words`), and an append to PostgreSQL calls a function on the server (`append_statement`). The new
+columns and tables follow from the lines, which do not change. `sql_migration` reads them and fills in what is new.
 """
 
 from __future__ import annotations

@@ -17,13 +17,14 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from convtree._catalogue import tables as catalogue
+from convtree._catalogue.append_statement import CAN_APPEND
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._engine.log import Durability
 from convtree._logs import sql_engine, sqlite_connections
 from convtree._logs.postgres_url import read_url
 from convtree._logs.sql_distribution import CITUS_IS_THERE, check_citus, distribute
 from convtree._logs.sql_errors import RolledBack, TablesMissing, TablesOutdated, tables_missing
-from convtree._logs.sql_migration import migrate
+from convtree._logs.sql_migration import add_functions, migrate
 from convtree._logs.sql_transaction import Connections, Scope, Transaction
 from convtree._logs.sqlite_wal import truncate_wal
 from convtree._model.errors import ConvtreeError, OutcomeUnknown, SessionLocked
@@ -36,7 +37,8 @@ T = TypeVar("T")
 
 TRIES = 5  # how often a transaction is run that the server rolls back
 _SELECT_VERSION = "SELECT MAX(version) FROM ct_schema"
-_SELECT_VERSION_AND_CITUS = f"SELECT MAX(version), {CITUS_IS_THERE} FROM ct_schema"
+#: Citus runs two statements on the worker of the session; the function would be run by the coordinator
+_SELECT_VERSION_AND_FORM = f"SELECT MAX(version), NOT {CITUS_IS_THERE} AND {CAN_APPEND} FROM ct_schema"
 
 
 class SqlDatabase(Uncopyable, ForkAware):
@@ -194,8 +196,8 @@ class SqlDatabase(Uncopyable, ForkAware):
         if self._checked:
             return
         is_server = self.dialect == "postgresql"
-        [(version, *has_citus)] = self.read(
-            lambda execute: execute(_SELECT_VERSION_AND_CITUS if is_server else _SELECT_VERSION)
+        [(version, *at_once)] = self.read(
+            lambda execute: execute(_SELECT_VERSION_AND_FORM if is_server else _SELECT_VERSION)
         )
         if version is None:
             raise tables_missing(self.location)
@@ -209,17 +211,18 @@ class SqlDatabase(Uncopyable, ForkAware):
                 f"{self.location}: its tables have version {version}, this convtree needs version "
                 f"{catalogue.VERSION}; open_store(url, create=True) or `convtree upgrade` migrates them"
             )
-        self.appends_at_once = has_citus == [False]  # Citus runs two statements faster than one with both
+        self.appends_at_once = at_once == [True]
         self._checked = True
 
     def _create_or_migrate(self, execute: Execute) -> None:
         execute(catalogue.VERSIONS)
         [(version,)] = execute(_SELECT_VERSION)
-        if version is not None and version < catalogue.VERSION:
+        if version is not None:
             migrate(execute, self.dialect, self.location)
             return
         for statement in catalogue.SCHEMA[self.dialect]:
             execute(statement)
+        add_functions(execute, self.dialect)
         added = "INSERT INTO ct_schema (version) VALUES (:version) ON CONFLICT DO NOTHING"
         execute(added, {"version": catalogue.VERSION})
 

@@ -33,7 +33,7 @@ _DROP_ORIGINALS = "SELECT truncate_local_data_after_distributing_table(:name)"
 
 def is_distributed(execute: Execute, dialect: Dialect) -> bool:
     """Returns whether the sessions are spread over the servers of a cluster."""
-    return dialect == "postgresql" and _has_citus(execute) and _place_of(execute, _SESSIONS) is not None
+    return dialect == "postgresql" and has_citus(execute) and _place_of(execute, _SESSIONS) is not None
 
 
 def use_one_connection(execute: Execute) -> None:
@@ -47,7 +47,7 @@ def check_citus(execute: Execute, location: str) -> None:
     Raises:
         ConvtreeError: it has no Citus.
     """
-    if not _has_citus(execute):
+    if not has_citus(execute):
         raise ConvtreeError(
             f"{location}: this database has no Citus, so its tables cannot be distributed; run `CREATE EXTENSION "
             "citus` in it on every server of the cluster, or leave out --distributed"
@@ -93,7 +93,8 @@ def _distribute_one(execute: Execute, name: str, location: str) -> bool:
     return False
 
 
-def _has_citus(execute: Execute) -> bool:
+def has_citus(execute: Execute) -> bool:
+    """Returns whether a database of PostgreSQL has Citus."""
     return bool(execute(_IS_THERE, _CITUS))
 
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from convtree._catalogue import ledger, marks, migrations, tables, words
+from convtree._catalogue.append_statement import APPEND_FUNCTION, SELECT_LANGUAGE
 from convtree._catalogue.metadata import MetadataChange, metadata_rows
 from convtree._catalogue.record_summary import copied_up_to
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._logs import sql_lines
-from convtree._logs.sql_distribution import distribute, is_distributed, use_one_connection
+from convtree._logs.sql_distribution import distribute, has_citus, is_distributed, use_one_connection
 from convtree._model.batches import BATCH
 
 ChangeLayout = Callable[[Sequence[str]], None]
@@ -56,7 +57,17 @@ def migrate(execute: Execute, dialect: Dialect, location: str) -> None:
         execute(migrations.FILL_BOUNDS)
     if dialect == "sqlite":
         change_layout(words.LAYOUT_8)
+    add_functions(execute, dialect)
     execute(migrations.SET_VERSION, {"version": tables.VERSION})
+
+
+def add_functions(execute: Execute, dialect: Dialect) -> None:
+    """Adds the functions on the server that go with the tables. Without them, appends are several statements.
+
+    Citus would run them on the coordinator, and a server without their language cannot.
+    """
+    if dialect == "postgresql" and not has_citus(execute) and execute(SELECT_LANGUAGE):
+        execute(APPEND_FUNCTION)
 
 
 def _to_version_2(execute: Execute, dialect: Dialect, change_layout: ChangeLayout) -> None:

@@ -34,7 +34,7 @@ from .sql_operations import MUTATIONS, READS, Case, Operation, begin, state, wit
 from .wire import WAYS, Plan, Proxy, proxied
 
 _WAIT_S = 5.0  # for the server to notice that a client is gone
-_COMMITS = ("COMMIT", "WITH changed AS")  # the second appends, by itself or with a COMMIT behind it
+_COMMITS = ("COMMIT", "SELECT TRUE WHERE")  # the second appends, by itself or with a COMMIT behind it
 _NOTHING = ("nothing was written", "nothing was deleted", "nothing was changed", "no longer exists")
 
 

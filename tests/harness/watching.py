@@ -12,15 +12,15 @@ import os
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from convtree import ConvtreeError, Session, SessionStore, open_store
-from convtree._catalogue.types import LogStamp
 from convtree._logs import folder_watch
 from convtree.stores._folder_logs import FolderLogs
+from convtree.stores._look import Look
 
 from . import sabotage
 from .common import apart, arguments, finish, in_child, keep, read_plainly
@@ -213,7 +213,7 @@ def _count_looks(seen: Counter[str]) -> Callable[[], None]:
     """Counts looks at all files, and those that a watch spared."""
     look = FolderLogs.look
 
-    def counted(logs: FolderLogs) -> Mapping[str, LogStamp]:
+    def counted(logs: FolderLogs) -> Look:
         stamps = look(logs)
         seen["looks at all" if logs.looked_at is None else "looks spared"] += 1
         return stamps
