@@ -113,6 +113,43 @@ def test_a_method_is_there_when_it_is_asked_for() -> None:
     subprocess.run([sys.executable, "-c", LATE], check=True)
 
 
+WRAPPED = """
+import inspect, sys
+from unittest import mock
+from convtree import Session
+
+session = Session.memory()
+with mock.patch.object(Session, "path", autospec=True, return_value=[]) as path:
+    assert list(inspect.signature(path).parameters)[:2] == ["self", "entry_id"]
+    assert session.path() == []
+    path.assert_called_once_with(session)
+assert session.path() == []
+
+class Counted:  # as a tool that traces calls wraps a method: it keeps what the class has, and binds it for each call
+    calls = 0
+
+    def __init__(self, wrapped):
+        self.wrapped = wrapped
+
+    def __get__(self, instance, owner=None):
+        self.calls += 1
+        return self.wrapped.__get__(instance, owner)
+
+assert "convtree._session.branches" not in sys.modules
+Session.branches = counted = Counted(vars(Session)["branches"])
+assert (session.branches(), session.branches(), counted.calls) == ([], [], 2)
+assert vars(Session)["branches"] is counted
+
+kept = vars(Session)["records"]
+assert (list(kept(session)), kept.__name__) == ([], "records")
+"""
+
+
+def test_a_method_is_wrapped_before_it_is_asked_for() -> None:
+    """What the class has in its `__dict__` until then can be called, and specifies a mock. A wrapper stays in place."""
+    subprocess.run([sys.executable, "-c", WRAPPED], check=True)
+
+
 @pytest.mark.parametrize("name", ["Session", "SessionStore"])
 def test_async_calls_have_the_signatures_of_the_sync_ones(name: str) -> None:
     """Both have the same methods, with equal parameters, except where `summarize` is a coroutine function."""

@@ -6,8 +6,9 @@ A class names such a method as it names any other, `path = method(walking.path)`
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cached_property, wraps
 from importlib import import_module
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -24,12 +25,29 @@ class LateModule:
 
 
 class LateFunction:
-    """Stands for a function of such a module. In a class, the function takes its place when it is first asked for."""
+    """Stands for a function of such a module. In a class, the function takes its place when it is first asked for.
+
+    Whatever reads it from the `__dict__` of the class, such as `mock.patch` and tools that wrap methods, may keep it,
+    and finds it to be a function.
+    """
+
+    __isabstractmethod__ = False  # `abc` asks
 
     def __init__(self, module: str, name: str, make: Callable[[Any], Any] = lambda function: function) -> None:
         self._module = module
         self._name = name
         self._make = make
+
+    @property  # type: ignore[misc]  # nobody assigns it
+    def __class__(self) -> type:
+        """What `isinstance` is to find, so that a specification of a mock knows the signature."""
+        return FunctionType
+
+    @cached_property
+    def __wrapped__(self) -> Callable[..., Any]:
+        """The function."""
+        found: Callable[..., Any] = self._make(getattr(import_module(self._module), self._name))
+        return found
 
     def then(self, make: Callable[[Any], Any]) -> LateFunction:
         """Returns what stands for what `make` makes of the function."""
@@ -39,9 +57,15 @@ class LateFunction:
         self._owner, self._attribute = owner, name
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        found = self._make(getattr(import_module(self._module), self._name))
-        setattr(self._owner, self._attribute, found)
-        return found.__get__(instance, owner)
+        if vars(self._owner).get(self._attribute) is self:  # nothing has taken its place, such as a mock
+            setattr(self._owner, self._attribute, self.__wrapped__)
+        return self.__wrapped__.__get__(instance, owner)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__wrapped__(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__wrapped__, name)
 
 
 def or_later(make: F) -> F:
