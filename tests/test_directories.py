@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,31 @@ def test_a_path_is_spelled_as_pathlib_does(parts: list[str]) -> None:
     first = next(iter(Path(text).parts), "")
     if text and (first == "~" or not first.startswith("~")):  # else it is the home of a user who may not exist
         assert path_of("path", text) == Path(text).expanduser()
+
+
+class _Named(str):
+    """A text of another type."""
+
+
+class _Place:
+    """The path of something."""
+
+    def __init__(self, path: str | bytes) -> None:
+        self._path = path
+
+    def __fspath__(self) -> str | bytes:
+        return self._path
+
+
+def test_a_path_of_any_type_is_spelled_as_pathlib_does() -> None:
+    """The spelling is a text. Bytes are refused in the words of pathlib."""
+    for path in (_Named("a/b"), _Place("a/b"), _Place("a//b"), _Place(_Named("a/b")), Path("a/b")):
+        found = spelled(path)  # type: ignore[arg-type]
+        assert (found, type(found)) == ("a/b", str)
+    with pytest.raises(TypeError, match="PathLike") as raised:
+        Session.open(_Place(b"a/b"))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=re.escape(str(raised.value))):
+        Path(_Place(b"a/b"))  # type: ignore[arg-type]
 
 
 @given(st.text(max_size=20))

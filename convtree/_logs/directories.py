@@ -66,13 +66,16 @@ def name_of(name: str, value: Directory) -> str:
 
 def spelled(path: Directory, *, with_home: bool = False) -> str:
     """Returns a path as `pathlib` spells it, and with `~` expanded if asked to. Most paths are spelled so already."""
-    text = os.fspath(path)
-    if os.sep == "/" and all(part and part[0] not in "~." for part in text.removeprefix("/").split("/")):
-        return text
+    if type(path) is str and _is_spelled(path):  # other types are for `pathlib`, to convert or to refuse
+        return path
     from pathlib import Path  # slow to import
 
     found = Path(path)
     return str(found.expanduser() if with_home else found)
+
+
+def _is_spelled(path: str) -> bool:
+    return os.sep == "/" and all(part and part[0] not in "~." for part in path.removeprefix("/").split("/"))
 
 
 def absolute(path: Directory) -> str:
