@@ -200,6 +200,16 @@ def test_a_log_with_two_links_is_looked_at_each_time(store: SessionStore, folder
     assert looks == ["a.jsonl"] * 3
 
 
+def test_a_log_that_gets_a_second_name(store: SessionStore, folder: Path, looks: list[str]) -> None:
+    """What is written under the new name is found under the old one, which no event names."""
+    assert said(store) == {"a": 1, "b": 1, "c": 1}
+    (folder / "d.jsonl").hardlink_to(folder / "a.jsonl")
+    grow(folder, "d")
+    looks.clear()
+    assert said(store) == {"a": 2, "b": 1, "c": 1, "d": 2}
+    assert looks == ["a.jsonl", "d.jsonl"]
+
+
 def test_stores_that_share_a_catalogue(store: SessionStore, folder: Path, looks: list[str]) -> None:
     """What one has read or removed, the other sees in the tables."""
     with opened(folder) as other:

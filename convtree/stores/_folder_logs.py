@@ -56,8 +56,10 @@ class FolderLogs:
                 if names and isinstance(self._look, FolderLook):
                     self._odd = self.bad_names
                     self._look = Look(self._look.stamps.copy())
+                known = self._linked.copy()
                 for name in names:
                     self._look_at(name)
+                names |= self._look_at_others(self._linked - known, names)
                 self.looked_at = {id_of(name) for name in names}
         except BaseException:
             self.close()  # the events are lost
@@ -122,3 +124,17 @@ class FolderLogs:
         stamps[id] = _STAMP(status)
         if status.st_nlink > 1:
             self._linked.add(name)
+
+    def _look_at_others(self, linked: Set[str], names: Set[str]) -> set[str]:
+        """Looks at the other names of files that have got several, except for `names`; returns those names.
+
+        Only the new name of a file is reported, and so is what is written under it.
+        """
+        if not linked:
+            return set()
+        stamps = self._look.stamps
+        inodes = {stamps[id_of(name)][2] for name in linked}
+        others = {f"{id}{SUFFIX}" for id, stamp in stamps.items() if stamp[2] in inodes} - names
+        for name in others:
+            self._look_at(name)
+        return others
