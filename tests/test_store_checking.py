@@ -517,6 +517,28 @@ def test_an_index_that_cannot_be_read(lite: tuple[SessionStore, sqlite3.Connecti
     assert wrong(store.verify()) == {}
 
 
+def test_an_index_with_wrong_totals(lite: tuple[SessionStore, sqlite3.Connection]) -> None:
+    """They weigh the hits of a search, which finds as many as before."""
+    store, connection = lite
+    before = len(store.search("number7")), len(store.search("same", limit=1000))
+    connection.execute("UPDATE ct_terms_data SET block = x'0101' WHERE id = 1")
+    assert (len(store.search("number7")), len(store.search("same", limit=1000))) == before
+    assert wrong(store.verify()) == {store.location: [("wrong_index", "ct_terms")]}
+    assert repaired(store) == [(store.location, True, 0)]
+    assert wrong(store.verify()) == {}
+
+
+def test_an_index_without_the_size_of_a_line(lite: tuple[SessionStore, sqlite3.Connection]) -> None:
+    """SQLite refuses to rank it."""
+    store, connection = lite
+    connection.execute("DELETE FROM ct_terms_docsize WHERE id = 9")
+    with pytest.raises(OSError, match="malformed"):
+        store.search("same", limit=1000)
+    assert wrong(store.verify()) == {"a": [("wrong_index", "ct_terms.words")]}
+    assert repaired(store) == [("a", True, 0)]
+    assert (wrong(store.verify()), len(store.search("same", limit=1000))) == ({}, 700)
+
+
 # --- folders and memory -------------------------------------------------------------------------------------------
 
 

@@ -53,7 +53,7 @@ _SEARCHED = f"l.visible_to NOT IN ({', '.join(map(repr, NOT_SEARCHED))})"
 _IS_ENTRY = f"type NOT IN ({', '.join(map(repr, sorted({*MARK_CLASSES, 'lost'})))})"
 _MATCH: dict[Dialect, str] = {
     # SQLite looks up the length of each message that it ranks. The first loop is over the words, last rows first.
-    "sqlite": "SELECT l.session_id, l.id, -bm25(ct_terms) AS score, l.position "
+    "sqlite": "SELECT l.session_id, l.id, -COALESCE(bm25(ct_terms), 0) AS score, l.position "
     "FROM ct_terms CROSS JOIN ct_lines l ON l.row = ct_terms.rowid {join} WHERE ct_terms MATCH :words AND {searched} "
     "{where} ORDER BY ct_terms.rowid DESC LIMIT :ranked",
     "postgresql": "SELECT l.session_id, l.id, ts_rank(to_tsvector('simple', l.words), q) AS score, l.position "

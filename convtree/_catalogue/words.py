@@ -51,7 +51,7 @@ LAYOUT_8 = (
 
 _SELECT_COUNT = "SELECT COUNT(*) FROM ct_terms WHERE ct_terms MATCH :word"
 #: how many lines the index has, and how many words: two numbers of SQLite's variable length
-_SELECT_AVERAGES = "SELECT block FROM ct_terms_data WHERE id = 1"
+_SELECT_TOTALS = "SELECT block FROM ct_terms_data WHERE id = 1"
 
 
 class Pending(NamedTuple):
@@ -80,12 +80,13 @@ def scores(execute: Callable[..., list[Any]], words: Sequence[str], pending: Seq
     """
     if not pending:
         return []
-    lines, total = _averages(execute)
+    lines, total = totals_of(execute)
     average = total / lines if total else 1.0
     weights = {}
     for word in words:
         ((count,),) = execute(_SELECT_COUNT, {"word": query_of([word])})
-        weights[word] = max(log((lines - count + 0.5) / (count + 0.5)), _LEAST)
+        others = max(lines - count, 0)  # a damaged index may count fewer lines than have the word
+        weights[word] = max(log((others + 0.5) / (count + 0.5)), _LEAST)
     found = []
     for line in pending:
         split = line.split(" ")
@@ -95,9 +96,9 @@ def scores(execute: Callable[..., list[Any]], words: Sequence[str], pending: Seq
     return found
 
 
-def _averages(execute: Callable[..., list[Any]]) -> tuple[int, int]:
+def totals_of(execute: Callable[..., list[Any]]) -> tuple[int, int]:
     """Returns how many lines the index has, and how many words."""
-    rows = execute(_SELECT_AVERAGES)
+    rows = execute(_SELECT_TOTALS)
     numbers, value = [], 0
     for byte in rows[0][0] if rows else b"":
         value = value << 7 | byte & 0x7F

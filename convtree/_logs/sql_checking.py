@@ -18,7 +18,7 @@ from convtree._catalogue import tables
 from convtree._catalogue.executing import executing
 from convtree._catalogue.tables import Execute
 from convtree._catalogue.types import RowFinding
-from convtree._catalogue.words import IS_PENDING
+from convtree._catalogue.words import IS_PENDING, totals_of
 from convtree._engine import codec, snapshot
 from convtree._logs import sql_lines
 from convtree._logs.sql_database import SqlDatabase
@@ -45,7 +45,8 @@ SELECT generation, size, data FROM ct_snapshots WHERE session_id = :session_id A
   (SELECT MAX(generation) FROM ct_snapshots WHERE session_id = :session_id) ORDER BY part
 """
 _SELECT_WORDS = f"""
-SELECT l.row, l.session_id, l.position, l.words FROM ct_lines l
+SELECT l.row, l.session_id, l.position, l.words, EXISTS (SELECT 1 FROM ct_terms_docsize d WHERE d.id = l.row)
+FROM ct_lines l
 WHERE l.row > :after AND l.words <> '' AND NOT ({IS_PENDING}) ORDER BY l.row LIMIT :limit
 """
 _SELECT_COUNTS = "SELECT term, cnt FROM temp.ct_terms_by_row WHERE term > :after ORDER BY term LIMIT :limit"
@@ -250,13 +251,14 @@ def wrong_words(database: SqlDatabase) -> dict[str | None, list[RowFinding]]:
 
     def compare(execute: Execute) -> bool:
         indexed = _indexed_words(execute)
-        after = 0
+        after, totals = 0, (0, 0)
         while rows := execute(_SELECT_WORDS, {"after": after, "limit": BATCH}):
-            for row, session_id, position, words in rows:
-                if indexed.pop(row, 0) != _sum_of(words):
+            for row, session_id, position, words, has_size in rows:
+                if indexed.pop(row, 0) != _sum_of(words) or not has_size:
                     found[session_id].append(_finding("wrong_index", "ct_terms", "words", position))
+                totals = totals[0] + 1, totals[1] + words.count(" ") + 1
             after = rows[-1][0]
-        return bool(indexed)
+        return bool(indexed) or (not found and totals_of(execute) != totals)
 
     try:
         has_others = database.read(compare)
