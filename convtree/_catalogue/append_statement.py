@@ -77,6 +77,11 @@ CAN_APPEND = (
 )
 SELECT_LANGUAGE = "SELECT 1 FROM pg_language WHERE lanname = 'plpgsql'"
 """Returns a row if the server has the language of the function."""
+#: a row if the function is missing, and this role may add it
+SELECT_MISSING = f"""
+{SELECT_LANGUAGE} AND NOT EXISTS (SELECT 1 FROM pg_proc WHERE proname = 'ct_append' AND pg_function_is_visible(oid))
+  AND has_schema_privilege(current_schema(), 'CREATE') AND has_table_privilege('ct_schema', 'UPDATE')
+"""
 _APPEND = "SELECT TRUE WHERE ct_append(CAST(:changes AS JSON), CAST(:lines AS JSON), CAST(:used AS JSON))"
 
 

@@ -22,7 +22,7 @@ from convtree._engine.log import Build, Chunk, LogReplaced, Mode, SnapshotFile, 
 from convtree._logs import sql_lines, sql_snapshots
 from convtree._logs.sql_ahead import SELECT_SESSION, Ahead, read_ahead
 from convtree._logs.sql_database import TRIES, SqlDatabase, back_off
-from convtree._logs.sql_errors import RolledBack, UniqueViolation
+from convtree._logs.sql_errors import CallRefused, RolledBack, UniqueViolation
 from convtree._logs.sql_lines import ANYWHERE, Identity, LineBatch, LogKey, SessionRow
 from convtree._logs.sql_tail import NO_TAIL, Tail, fault_of
 from convtree._logs.sql_transaction import Transaction
@@ -336,6 +336,10 @@ class SqlLog(Uncopyable):
                 self._begun = None
                 ids_taken = ids_taken or isinstance(error, UniqueViolation)
                 back_off(number)
+            except CallRefused:
+                if not self._database.appends_at_once:
+                    raise
+                self._database.appends_at_once = False  # the function of appends was dropped or revoked meanwhile
             except (OSError, SessionLocked):
                 if unknown is None:
                     raise

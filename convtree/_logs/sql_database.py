@@ -24,7 +24,7 @@ from convtree._logs import sql_engine, sqlite_connections
 from convtree._logs.postgres_url import read_url
 from convtree._logs.sql_distribution import CITUS_IS_THERE, check_citus, distribute
 from convtree._logs.sql_errors import RolledBack, TablesMissing, TablesOutdated, tables_missing
-from convtree._logs.sql_migration import add_functions, migrate
+from convtree._logs.sql_migration import add_functions, migrate, restore_functions
 from convtree._logs.sql_transaction import Connections, Scope, Transaction
 from convtree._logs.sqlite_wal import truncate_wal
 from convtree._model.errors import ConvtreeError, OutcomeUnknown, SessionLocked
@@ -162,7 +162,8 @@ class SqlDatabase(Uncopyable, ForkAware):
     def create_tables(self) -> None:
         """Creates the tables if they are missing, or migrates those of an earlier version of convtree.
 
-        Several processes may do so at once. A migration is one transaction.
+        Adds the function of appends if it is missing: a restore of the tables alone leaves it out. Several processes
+        may do so at once. A migration is one transaction.
 
         Raises:
             ConvtreeError: they exist, and were created by a newer version of convtree.
@@ -172,6 +173,8 @@ class SqlDatabase(Uncopyable, ForkAware):
         except (TablesMissing, TablesOutdated):
             self.transact(self._create_or_migrate)
             self.check_tables()
+        if self.dialect == "postgresql" and not self.appends_at_once and self.transact(restore_functions):
+            self.appends_at_once = True
 
     def distribute_tables(self) -> list[str]:
         """Spreads the tables over the workers of a Citus cluster; returns the names of those that were not yet.

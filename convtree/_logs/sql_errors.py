@@ -15,6 +15,7 @@ from convtree._model.errors import ConvtreeError, ReadOnlySession, SessionLocked
 
 _ROLLED_BACK = ("40001", "40P01")  # could not serialize; deadlock
 _UNIQUE_VIOLATIONS = ("23505", "42P07", "42710")  # the row, table or index exists
+_REFUSED = ("42883", "42501")  # undefined function; insufficient privilege
 _FULL = ("SQLITE_FULL", "53100")  # disk full
 _VAGUE = ("SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")  # of a full disk, a quota or a size limit, for example
 _CANCELLED = "57014"  # by statement_timeout, or by an administrator
@@ -31,6 +32,10 @@ class RolledBack(OSError):
 
 class UniqueViolation(RolledBack):
     """The row to insert exists: another process may have just inserted it."""
+
+
+class CallRefused(OSError):
+    """The server has no such function, or this role may not use what the statement names; nothing was written."""
 
 
 class TablesMissing(SessionNotFound):
@@ -98,6 +103,8 @@ def _full_disk(code: str | None, file: str | None) -> OSError | None:
 def _os_error(code: str | None, message: str) -> OSError:
     if code == _CANCELLED:
         return TimeoutError(f"{message}; nothing was written")
+    if code in _REFUSED:
+        return CallRefused(f"{message}; nothing was written")
     return ConnectionError(f"{message}; nothing was written") if str(code).startswith(_NODE_LOST) else OSError(message)
 
 

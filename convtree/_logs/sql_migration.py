@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from convtree._catalogue import ledger, marks, migrations, tables, words
-from convtree._catalogue.append_statement import APPEND_FUNCTION, SELECT_LANGUAGE
+from convtree._catalogue.append_statement import APPEND_FUNCTION, SELECT_LANGUAGE, SELECT_MISSING
 from convtree._catalogue.metadata import MetadataChange, metadata_rows
 from convtree._catalogue.record_summary import copied_up_to
 from convtree._catalogue.tables import Dialect, Execute
@@ -68,6 +68,18 @@ def add_functions(execute: Execute, dialect: Dialect) -> None:
     """
     if dialect == "postgresql" and not has_citus(execute) and execute(SELECT_LANGUAGE):
         execute(APPEND_FUNCTION)
+
+
+def restore_functions(execute: Execute) -> bool:
+    """Adds the functions to tables of this version that have lost them; returns False if nothing is missing.
+
+    So it does where they are not wanted, see `add_functions`, or where this role may not add them.
+    """
+    if not execute(SELECT_MISSING) or has_citus(execute):
+        return False
+    execute(migrations.LOCK)  # two processes that replace a function at once would fail
+    execute(APPEND_FUNCTION)
+    return True
 
 
 def _to_version_2(execute: Execute, dialect: Dialect, change_layout: ChangeLayout) -> None:
