@@ -191,7 +191,7 @@ def test_a_disk_that_fails_deletes_nothing(store: SessionStore) -> None:
     spend(store, "b", 10)
     store.delete("a")
     failing = OSError(errno.EIO, "no luck")
-    with patch("convtree._logs.ledger_file.sync", side_effect=failing), pytest.raises(OSError, match="no luck"):
+    with patch("convtree._logs.ledger_file.syncing.sync", side_effect=failing), pytest.raises(OSError, match="no luck"):
         store.delete("b")
     assert (counted(store), in_ledger(store)) == ({"b": 10}, 1)
     assert ledger_of(store).read_bytes().count(b"\n") == 1
@@ -249,7 +249,7 @@ def test_a_disk_that_stays_full(store: SessionStore) -> None:
     spend(store, "a", 1)
     full = OSError(errno.ENOSPC, "no space")
     with (
-        patch("convtree._logs.ledger_file.sync", side_effect=full),
+        patch("convtree._logs.ledger_file.syncing.sync", side_effect=full),
         pytest.raises(OSError, match="deleted, but") as error,
     ):
         store.delete("a")

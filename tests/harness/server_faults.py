@@ -179,7 +179,7 @@ def no_room(place: Place) -> str | None:
             backend: Any = store._backend
             with store.open("room") as session:
                 backend._database._connections.close_idle()
-                with other.connect():
+                with _when_there_is_room(other):
                     try:
                         session.append(message("e1"))
                     except OutcomeUnknown as error:
@@ -195,6 +195,16 @@ def no_room(place: Place) -> str | None:
         with place.inside.begin() as connection:
             connection.exec_driver_sql("DROP OWNED BY ct_guest")
         place.sql("DROP ROLE ct_guest")
+
+
+def _when_there_is_room(engine: sqlalchemy.Engine) -> sqlalchemy.Connection:
+    """Connects as soon as the server has noticed that other connections were closed."""
+    for _ in range(200):
+        try:
+            return engine.connect()
+        except sqlalchemy.exc.OperationalError:
+            time.sleep(0.05)
+    return engine.connect()
 
 
 def restarted(place: Place) -> str | None:
