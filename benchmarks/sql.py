@@ -234,7 +234,7 @@ def main() -> None:
     """Prints the tables."""
     given = options("What does a server cost?", sizes=(1_000, 10_000), quick=(200, 1_000), runs=5, server=True)
     results = Results("sql", given)
-    listed = 1_000 if given.quick else _LISTED
+    listed = 200 if given.quick else _LISTED
     names = list(dict.fromkeys([*OPENERS, *(name for group in GROUPS.values() for name in group)]))
     with workplace(given) as directory:
         try:

@@ -152,7 +152,7 @@ ROWS = {
         "one append of the whole state": ["PostgresSaver"],
         "connecting, opening and the last 50 messages": ["convtree", "SQLAlchemySession", "PostgresSaver"],
         "opening and the last 50 messages, connected": 3,
-        "of 1,000 sessions": 12,
+        "of 200 sessions": 12,
         "appends each second": [f"{writers} of own sessions" for writers in ("1 writer", "2 writers")],
         "one append, of writers of one session": ["1 writer", "2 writers"],
         "target": 14,

@@ -5,19 +5,19 @@ from pathlib import Path
 import pytest
 from harness_runs import run
 
-DAMAGE = ("damage", "--entries", "60", "--every", "900")
-INDEXED = ("damage", "--entries", "60", "--every", "1300", "--indexed")
-FAULTS = ("faults", "--every", "19", "--pairs", "0")
+DAMAGE = ("damage", "--entries", "30", "--whole", "12", "--every", "1500")
+INDEXED = ("damage", "--entries", "30", "--whole", "12", "--every", "2200", "--indexed")
+FAULTS = ("faults", "--every", "31", "--pairs", "0")
 FUZZ = ("fuzz", "--cases", "80")
-CATALOGUE = ("catalogue", "--every", "200003", "--states", "1")
-MASSES = ("masses", "--entries", "1500", "--only", "labels,roots,path")
-SWAPPING = ("swapping", "--every", "50")
+CATALOGUE = ("catalogue", "--every", "400009", "--states", "1")
+MASSES = ("masses", "--entries", "1000", "--only", "labels,roots,path")
+SWAPPING = ("swapping", "--every", "90")
 REDACTION = ("redaction", "--folder", "tests/harness")
-GROWTH = ("growth", "--every", "12007", "--size", "32768")
+GROWTH = ("growth", "--every", "24007", "--size", "32768")
 OPERATIONS = "append,first append,refresh of a replaced log,open,list,delete,vacuum,a shared session"
-INTERRUPTS = ("interrupts", "--points", "2", "--operations", OPERATIONS)
-REPLACED = ("interrupts", "--places", "file", "--operations", "refresh of a replaced log", "--points", "150")
-LOCKED = ("interrupts", "--places", "sqlite", "--operations", "append", "--points", "30")
+INTERRUPTS = ("interrupts", "--points", "1", "--operations", OPERATIONS)
+REPLACED = ("interrupts", "--places", "file", "--operations", "refresh of a replaced log", "--points", "80")
+LOCKED = ("interrupts", "--places", "sqlite", "--operations", "append", "--points", "15")
 
 
 @pytest.mark.parametrize(
@@ -36,23 +36,23 @@ def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
     ("variant", "harness"),
     [
         ("seal_not_checked", ("damage", "--entries", "2", "--whole", "6", "--every", "5000")),
-        ("no_tail_check", ("damage", "--entries", "2", "--whole", "6", "--every", "100")),
+        ("no_tail_check", ("damage", "--entries", "2", "--whole", "6", "--every", "300")),
         ("sync_retried", ("faults", "--every", "39", "--pairs", "0")),
-        ("errors_without_path", ("faults", "--every", "39", "--pairs", "0")),
-        ("index_in_place", ("faults", "--every", "9", "--pairs", "0")),
-        ("index_believed", ("damage", "--entries", "2", "--whole", "6", "--every", "100", "--indexed")),
-        ("places_unconfirmed", ("damage", "--entries", "2", "--whole", "6", "--every", "20")),
-        ("any_entry_restores", ("damage", "--entries", "2", "--whole", "6", "--every", "20")),
-        ("links_stay", ("damage", "--entries", "2", "--whole", "12", "--every", "150")),
+        ("errors_without_path", ("faults", "--every", "60", "--pairs", "0")),
+        ("index_in_place", ("faults", "--every", "20", "--pairs", "0")),
+        ("index_believed", ("damage", "--entries", "2", "--whole", "6", "--every", "300", "--indexed")),
+        ("places_unconfirmed", ("damage", "--entries", "2", "--whole", "6", "--every", "60")),
+        ("any_entry_restores", ("damage", "--entries", "2", "--whole", "6", "--every", "60")),
+        ("links_stay", ("damage", "--entries", "2", "--whole", "12", "--every", "400")),
         ("escapes_ignored", REDACTION),
-        ("catalogue_believed", ("catalogue", "--every", "400009", "--states", "1")),
+        ("catalogue_believed", ("catalogue", "--every", "4000037", "--states", "1")),
         ("foreign_rows_believed", ("catalogue", "--every", "4000037", "--states", "1")),
-        ("leaves_compared", ("masses", "--entries", "1600", "--only", "roots")),
+        ("leaves_compared", ("masses", "--entries", "1000", "--only", "roots")),
         ("links_followed", ("swapping", "--only", "heal", "--every", "2")),
         ("beginnings_searched_again", ("growth", "--only", "chatgpt: cut at 40", "--every", "8", "--size", "4096")),
         ("transaction_kept", LOCKED),
         ("prefix_believed", REPLACED),
-        ("watermark_ignored", ("damage", "--entries", "2", "--whole", "6", "--every", "100", "--indexed")),
+        ("watermark_ignored", ("damage", "--entries", "2", "--whole", "6", "--every", "300", "--indexed")),
     ],
 )
 def test_a_broken_engine_is_caught(variant: str, harness: tuple[str, ...], tmp_path: Path) -> None:
