@@ -25,6 +25,7 @@ class Indexed(Peer):
 
     def __init__(self) -> None:
         import convtree
+        from convtree import open_store  # noqa: F401  # with what convtree imports when a first session is opened
 
         self.convtree = convtree
 

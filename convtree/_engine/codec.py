@@ -413,6 +413,13 @@ def decoder(kind: str) -> Callable[[bytes], Entry | Mark]:
     return cast(Callable[[bytes], Entry | Mark], msgspec.json.Decoder(_CLASSES[kind]).decode)
 
 
+def make_decoders() -> None:
+    """Makes the decoders that reading nearly every log takes; otherwise the first log in a process waits for them."""
+    decoder("message")
+    decoder("compaction")
+    msgspec.json.Decoder(Header)  # what it is made of is kept by the class
+
+
 def decode_as(kind: str, line: bytes) -> Entry | Mark:
     """Decodes a whole line whose type is known to be `kind`."""
     return decoder(kind)(line) if kind in _CLASSES else _decode_opaque(line)

@@ -24,6 +24,7 @@ from msgspec import UNSET, UnsetType
 
 from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.types import Filter, Progress
+from convtree._engine import codec, context, snapshot  # noqa: F401  # else a server's first request imports two of them
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale
 from convtree._engine.log import Log, Mode
 from convtree._engine.redact import Redact, redact_lines
@@ -46,6 +47,8 @@ from convtree.stores._copy import copy_session
 from convtree.stores._scoped import ScopedBackend, first_header
 from convtree.stores._shared import Begin, SessionPool
 from convtree.stores.base import StoreBackend
+
+codec.make_decoders()  # for the same reason
 
 _DESCRIBE = ("name", "cwd", "git_root", "metadata", "parent_session")  # a session that begins
 
