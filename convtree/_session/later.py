@@ -21,6 +21,8 @@ class LateModule:
         self._name = f"{__package__}.{name}"
 
     def __getattr__(self, name: str) -> LateFunction:
+        if name.startswith("__"):  # Python and its tools ask for such names, to see what this is
+            raise AttributeError(name)
         return LateFunction(self._name, name)
 
 
