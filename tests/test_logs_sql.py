@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
+from itertools import cycle
 from pathlib import Path
 from threading import Barrier, Thread, Timer
 from types import SimpleNamespace
@@ -47,7 +48,7 @@ from convtree._engine.log import Addition, Chunk, Log, LogReplaced, Mode
 from convtree._logs import sql_lines, sqlite_connections
 from convtree._logs.sql import SqlLog
 from convtree._logs.sql_database import SqlDatabase
-from convtree._logs.sql_errors import RolledBack, TablesMissing
+from convtree._logs.sql_errors import CallRefused, RolledBack, TablesMissing
 from convtree._logs.sql_transaction import Transaction
 from convtree._logs.sql_whole import write_session
 from convtree._model.errors import InvalidMessage
@@ -887,8 +888,9 @@ def test_a_commit_that_stays_unknown_fails_the_log(database: SqlDatabase, id: st
     ]
     log = interrupted(database, id, gone, stored=True)
     session = Session(log, Header(id=id))
-    blind = patch.object(SqlLog, "_is_stored", side_effect=OSError("gone"))
-    with patch("convtree._logs.sql.back_off"), blind, pytest.raises(SessionFailed, match="unknown"):
+    blind = patch.object(SqlLog, "_is_stored", side_effect=cycle([OSError("gone"), CallRefused("revoked")]))
+    in_steps = patch.object(database, "appends_at_once", False)
+    with patch("convtree._logs.sql.back_off"), blind, in_steps, pytest.raises(SessionFailed, match="unknown"):
         session.append(user("a"))
     with pytest.raises(SessionFailed, match="open the session again"):
         session.append(user("b"))

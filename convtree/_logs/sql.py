@@ -336,12 +336,10 @@ class SqlLog(Uncopyable):
                 self._begun = None
                 ids_taken = ids_taken or isinstance(error, UniqueViolation)
                 back_off(number)
-            except CallRefused:
-                if not self._database.appends_at_once:
-                    raise
-                self._database.appends_at_once = False  # the function of appends was dropped or revoked meanwhile
-            except (OSError, SessionLocked):
-                if unknown is None:
+            except (OSError, SessionLocked) as error:
+                if isinstance(error, CallRefused) and self._database.appends_at_once:
+                    self._database.appends_at_once = False  # the function of appends was dropped or revoked meanwhile
+                elif unknown is None:
                     raise
                 back_off(number)  # an earlier try may have stored the lines; only the database knows
             guess = None
