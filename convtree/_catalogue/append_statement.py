@@ -70,16 +70,14 @@ BEGIN
   RETURN TRUE;
 END $function$
 """
+_SELECT_FUNCTION = "SELECT 1 FROM pg_proc WHERE proname = 'ct_append' AND pronargs = 3 AND pg_function_is_visible(oid)"
 #: whether the function is there, and this role may call it
-CAN_APPEND = (
-    "EXISTS (SELECT 1 FROM pg_proc WHERE proname = 'ct_append' AND pronargs = 3 AND pg_function_is_visible(oid) "
-    "AND has_function_privilege(oid, 'EXECUTE'))"
-)
+CAN_APPEND = f"EXISTS ({_SELECT_FUNCTION} AND has_function_privilege(oid, 'EXECUTE'))"
 SELECT_LANGUAGE = "SELECT 1 FROM pg_language WHERE lanname = 'plpgsql'"
 """Returns a row if the server has the language of the function."""
 #: a row if the function is missing, and this role may add it
 SELECT_MISSING = f"""
-{SELECT_LANGUAGE} AND NOT EXISTS (SELECT 1 FROM pg_proc WHERE proname = 'ct_append' AND pg_function_is_visible(oid))
+{SELECT_LANGUAGE} AND NOT EXISTS ({_SELECT_FUNCTION})
   AND has_schema_privilege(current_schema(), 'CREATE') AND has_table_privilege('ct_schema', 'UPDATE')
 """
 _APPEND = "SELECT TRUE WHERE ct_append(CAST(:changes AS JSON), CAST(:lines AS JSON), CAST(:used AS JSON))"
