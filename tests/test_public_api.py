@@ -14,6 +14,7 @@ from stand_ins import ADAPTERS
 
 import convtree
 from convtree import aio
+from convtree._session.later import LateModule
 
 #: from this number of parameters on, a docstring lists them
 MANY = 6
@@ -168,3 +169,11 @@ def test_functions_with_many_parameters_list_them() -> None:
         if len(parameters(function)) >= MANY:
             missing[name] = undocumented_parameters(function)
     assert {name: listed for name, listed in missing.items() if listed} == {}
+
+
+def test_a_module_that_is_not_imported_yet_has_no_special_names() -> None:
+    """Tools ask each name of a module for them; a name that the module does not have is an error once it is used."""
+    late = LateModule("walking")
+    assert inspect.unwrap(late) is late  # type: ignore[arg-type]
+    with pytest.raises(AttributeError, match=r"walking has no 'walk'"):
+        late.walk()

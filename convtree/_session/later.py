@@ -67,6 +67,8 @@ class LateFunction:
         return self.__wrapped__(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "__wrapped__":
+            raise AttributeError(f"{self.__dict__['_module']} has no {self.__dict__['_name']!r}")
         return getattr(self.__wrapped__, name)
 
 
