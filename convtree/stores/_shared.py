@@ -200,10 +200,10 @@ class SessionPool(ForkAware):
 
 
 class Entered(Generic[T]):
-    """What the blocks of one context manager hold that several threads or tasks may have entered.
+    """What the `with` blocks of one context manager hold. Several threads or tasks may be in such a block at once.
 
-    A block gives back what its own thread or task entered last: another one's may be a session that was replaced since.
-    A block that ends in another thread or task than it began in gives back the last of all.
+    A block gives back what its own thread or task entered last: that of another may be a session that was replaced
+    since. A block that ends in another thread or task than it began in gives back what was entered last.
     """
 
     def __init__(self) -> None:
