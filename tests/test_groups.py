@@ -4,6 +4,8 @@ import errno
 import itertools
 import json
 import os
+import random
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from helpers import (
     HEADER,
     as_file,
+    assistant,
     codes,
     contents,
     facts,
@@ -499,6 +502,37 @@ def test_a_group_that_is_written_anew_while_it_is_read(log_path: Path, monkeypat
 
 
 @pytest.mark.no_cover
+def test_a_path_of_groups_is_read_at_once(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The marks between them are read along: another call costs more."""
+    with quick(log_path) as session:
+        for number in range(25):
+            session.append_many([user(f"question {number}"), assistant(f"answer {number}")])
+        whole = [entry.id for entry in session.path()]
+        pread, reads = os.pread, []
+
+        def counted(fd: int, length: int, offset: int) -> bytes:
+            reads.append(length)
+            return pread(fd, length, offset)
+
+        monkeypatch.setattr(os, "pread", counted)
+        assert [entry.id for entry in session.path(last=50)] == whole
+        assert len(reads) == 1
+
+
+@given(st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), min_size=1, max_size=40), st.binary(max_size=99))
+def test_lines_are_read_wherever_they_are(steps: list[tuple[int, int]], noise: bytes) -> None:
+    """Near each other or far from each other, up to the end of the file."""
+    spans, end = [], 0
+    for gap, length in steps:
+        spans.append((end + gap, length))
+        end += gap + length
+    data = random.Random(noise).randbytes(end)
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        assert file_lines.read_spans(file.fileno(), spans) == [data[at : at + length] for at, length in spans]
+
+
 def test_an_index_ends_at_the_edge_of_a_group(log_path: Path) -> None:
     """The group behind a saved index is read, or is torn, as without the index."""
     with quick(log_path) as session:
