@@ -190,6 +190,9 @@ CALLS: dict[str, tuple[Callable[[Session, SessionStore], object], str]] = {
     "session": (lambda *_: Session("x.jsonl"), "Session.open(path) opens the log in a file"),  # type: ignore[arg-type]
     "mode": (lambda *_: Session.open("x.jsonl", mode="w"), "mode"),  # type: ignore[arg-type]
     "path": (lambda *_: Session.open(""), "path: empty; expected the path of a file"),
+    "nul": (lambda *_: Session.open("a\0b"), r"path: 'a\x00b' has the character NUL"),
+    "nul of a reader": (lambda *_: Session.open(Path("a\0b"), mode="r"), r"path: 'a\x00b' has the character NUL"),
+    "nul of a folder": (lambda *_: open_store("a\0b"), r"url: 'a\x00b' has the character NUL"),
     "durability": (lambda *_: Session.open("x.jsonl", durability="high"), "durability"),  # type: ignore[arg-type]
     "since": (lambda _, s: s.list(since="yesterday"), "since: not a time: 'yesterday'"),
     "until": (lambda _, s: s.list(until="x"), "until: not a time: 'x'"),

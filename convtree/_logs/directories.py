@@ -46,7 +46,7 @@ def path_of(name: str, value: Directory) -> Path:
     """Returns the path of a file that the argument `name` gives, with `~` expanded.
 
     Raises:
-        ValueError: it is empty.
+        ValueError: as `name_of`.
     """
     from pathlib import Path  # slow to import
 
@@ -57,11 +57,19 @@ def name_of(name: str, value: Directory) -> str:
     """Returns the path of a file that the argument `name` gives, as `path_of` does, as a text.
 
     Raises:
-        ValueError: it is empty.
+        ValueError: it is empty, or has the character NUL.
     """
-    if not os.fspath(value):
+    text = os.fspath(value)
+    if not text:
         raise ValueError(f"{name}: empty; expected the path of a file")
+    check_no_nul(name, text)
     return spelled(value, with_home=True)
+
+
+def check_no_nul(name: str, text: str) -> None:
+    """Raises ValueError if a path has the character NUL: the system's error would not name the argument."""
+    if type(text) is str and "\0" in text:  # bytes are refused elsewhere
+        raise ValueError(f"{name}: {text!r} has the character NUL, which no path can have")
 
 
 def spelled(path: Directory, *, with_home: bool = False) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from convtree._engine.log import Durability
 from convtree._engine.redact import Redact
+from convtree._logs.directories import check_no_nul
 from convtree._model.arguments import checked
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
 from convtree.stores._folder import FolderBackend
@@ -131,8 +132,9 @@ def _folder(text: str) -> str:
     """Returns a path with `~` expanded, unless it is that of another thing than a folder.
 
     Raises:
-        ValueError: it is empty, or the name of a database or of a log, and there is no such folder.
+        ValueError: it is empty, has the character NUL, or is the name of a database or of a log and no folder.
     """
+    check_no_nul("url", text)
     path = os.path.expanduser(text)
     if not text:
         raise ValueError("url: empty; expected a folder, 'memory:' or a URL such as 'sqlite:///chat.db'")
