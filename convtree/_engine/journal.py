@@ -8,7 +8,7 @@ index is thrown away and rebuilt from the log.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import accumulate
 
 from convtree._engine import codec, save_points
@@ -19,14 +19,13 @@ from convtree._engine.intents import Intent
 from convtree._engine.log import Addition, AppendAt, Chunk, Log, LogReplaced
 from convtree._engine.log_index import Index
 from convtree._engine.write_batch import WriteBatch
-from convtree._model.entries import Entry, Finding, Header, Mark
+from convtree._model.entries import Finding, Header
 from convtree._model.errors import ConvtreeError, NotALog, ReadOnlySession, SessionFailed
 from convtree._model.findings import FINDING_CODES, FINDING_LIMIT, LOST
 from convtree._model.interrupts import is_interrupt
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
 
 LOST_HEADER = Header(id="", seal="crc32")  # stands for a header that was damaged
-RECENT = 64  # how many records a follower remembers, to find its place after a repair
 TRIES = 8  # how often a log may be replaced during one call
 
 _LONGEST_RUN = 256  # messages that the index may lack
@@ -143,23 +142,6 @@ class Journal:
             BrokenPath: its line was damaged since the scan.
         """
         return self.index.last_record_id(self._seen_rows)
-
-    def last_records(self) -> list[str]:
-        """Returns the ids of the last `RECENT` records, in log order."""
-        size = len(self.index.tree)
-        return [record.id for record in self.index.readable_records(range(max(0, size - RECENT), size))]
-
-    def records_after(self, recent: Sequence[str], limit: int = 500) -> tuple[list[Entry | Mark], str | None]:
-        """Reads up to `limit` records behind the last of the records `recent` that the log still has.
-
-        If it has none of them, reads from the first record. Returns the records without those that are damaged, and
-        the id of the last one looked at (None: there was none).
-        """
-        rows = self.index.tree
-        known = (rows.find(id) for id in reversed(recent))
-        row = next((row for row in known if row is not None), -1)
-        wanted = range(row + 1, min(row + 1 + limit, len(rows)))
-        return self.index.readable_records(wanted), self.index.id_of(wanted[-1]) if wanted else None
 
     def write(self, intent: Intent, header: Callable[[], Header]) -> WriteBatch:
         """Plans an intent under the log's lock, writes its lines, and adds them to the index.

@@ -194,17 +194,6 @@ class Client(Uncopyable, ForkAware):
         index = self.journal.index
         return call_elsewhere(index, results, index.state.leaf.row) is not None
 
-    @locked
-    def last_records(self) -> list[str]:
-        """Returns the ids of the last records, in log order."""
-        return self.journal.last_records()
-
-    @locked
-    def records_after(self, recent: Sequence[str]) -> tuple[list[Entry | Mark], str | None]:
-        """Reads new lines of the log and returns the records after `recent`, as `Journal.records_after` does."""
-        self.journal.refresh()
-        return self.journal.records_after(recent)
-
     # --- writing ---
 
     def without_secrets(self, record: R) -> R:

@@ -7,14 +7,16 @@ seen, so it goes on when the log is repaired or replaced, and never yields a rec
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from convtree._engine.journal import RECENT
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import SessionClosed
-from convtree._session.client import Client, HasClient
+from convtree._session.client import Client, HasClient, locked
+
+_REMEMBERED = 64  # records, by which a follower finds its place after a repair
+_AT_ONCE = 500  # records
 
 
 class Look(NamedTuple):
@@ -44,14 +46,14 @@ def looks(session: HasClient, poll_s: float, timeout_s: float | None) -> Iterato
     when the session is closed.
     """
     client = session._client
-    return _looks(client, deque(client.last_records(), maxlen=RECENT), poll_s, timeout_s)
+    return _looks(client, deque(last_ids(client), maxlen=_REMEMBERED), poll_s, timeout_s)
 
 
 def _looks(client: Client, recent: deque[str], poll_s: float, timeout_s: float | None) -> Iterator[Look]:
     quiet_since = monotonic()
     while True:
         try:
-            records, last = client.records_after(recent)
+            records, last = _records_after(client, recent)
         except SessionClosed:
             return
         recent.extend(record.id for record in records)
@@ -65,6 +67,29 @@ def _looks(client: Client, recent: deque[str], poll_s: float, timeout_s: float |
         if left_s <= 0:
             return
         yield Look(records, min(poll_s, left_s))
+
+
+@locked
+def last_ids(client: Client) -> list[str]:
+    """Returns the ids of the last records, in log order: as many as a follower remembers."""
+    index = client.journal.index
+    size = len(index.tree)
+    return [record.id for record in index.readable_records(range(max(0, size - _REMEMBERED), size))]
+
+
+@locked
+def _records_after(client: Client, recent: Sequence[str]) -> tuple[list[Entry | Mark], str | None]:
+    """Reads new lines of the log and returns the records behind the last of the records `recent` that it still has.
+
+    If it has none of them, those from the first record on. Returns the records without those that are damaged, and the
+    id of the last one looked at (None: there was none).
+    """
+    client.journal.refresh()
+    index = client.journal.index
+    known = (index.tree.find(id) for id in reversed(recent))
+    row = next((row for row in known if row is not None), -1)
+    wanted = range(row + 1, min(row + 1 + _AT_ONCE, len(index.tree)))
+    return index.readable_records(wanted), index.id_of(wanted[-1]) if wanted else None
 
 
 def _waiting(looks: Iterator[Look]) -> Iterator[Entry | Mark]:

@@ -32,6 +32,7 @@ from typing import Any, Literal, NoReturn
 
 from convtree import MessageEntry, SessionNotFound, StaleLeaf
 from convtree._engine import save_points
+from convtree._session.follow import last_ids
 from convtree._session.session import Session
 
 from . import sabotage
@@ -123,7 +124,7 @@ def tail(path: Path, say: Callable[[str], None]) -> NoReturn:
             break
         except SessionNotFound:
             time.sleep(0.0005)
-    say(f"<{(session._journal.last_records() or [''])[-1]}")
+    say(f"<{(last_ids(session._client) or [''])[-1]}")
     for record in session.follow(poll_s=0.002):
         if isinstance(record, MessageEntry) and record.message["content"] != text_of(record.id):
             raise ValueError(f"the tailer saw {record.id} with other content")
