@@ -8,6 +8,7 @@ before the cut. Needs root, loop devices and mkfs; without them it is skipped, o
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import random
 import select
@@ -70,10 +71,16 @@ class Disk:
             os.close(fd)
 
     def unmount(self) -> None:
+        """Unmounts it. With a file that is still open it would stay as it is after the cut, and be mounted so."""
+        gc.collect()  # a session of `open_session` leaves its store, with the files of a database, to the collector
         for _ in range(100):
             if subprocess.run(["umount", str(self.place)], capture_output=True, check=False).returncode == 0:
                 return
             time.sleep(0.02)  # a killed process has not ended yet
+        raise OSError(f"umount {self.place}: still in use")
+
+    def remove(self) -> None:
+        """Unmounts it at the end, whoever uses it."""
         subprocess.run(["umount", "-l", str(self.place)], capture_output=True, check=False)
 
 
@@ -424,7 +431,7 @@ def main() -> None:
                 print(f"{time.monotonic() - options.started:.0f} s: {totals}", file=sys.stderr, flush=True)
     finally:
         for disk in disks:
-            disk.unmount()
+            disk.remove()
         shutil.rmtree(folder, ignore_errors=True)
     result: dict[str, Any] = totals | {"kinds": kinds, "disks": [disk.name for disk in disks]}
     if reasons:
