@@ -6,6 +6,8 @@ Objects become plain values first (`plain_objects`), so an object, its dump and 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import repeat
+from operator import is_not
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
@@ -86,16 +88,17 @@ def entry_of(
             replaces=replaces,
             reply_to=reply_to,
         )
-    if visible_to != "all" or any(
-        value is not None for value in (provider, model, usage, shape, pinned, status, extra)
-    ):
+    fields = (provider, model, usage, shape, pinned, status, extra)
+    if visible_to != "all" or any(map(is_not, fields, repeat(None))):
         raise TypeError("an entry brings its own fields; these arguments go with a message only")
-    links = {"replaces": replaces, "reply_to": reply_to}
-    own: dict[str, Any] = {name: value for name, value in ({"id": id} | links).items() if value is not None}
+    own: dict[str, Any] = {}
+    for name, value in ("id", id), ("replaces", replaces), ("reply_to", reply_to):
+        if value is not None:
+            own[name] = value
     if isinstance(item, MessageEntry):
         if item.pinned is None and item.role in PINNED_ROLES:
             own["pinned"] = True
-    elif own.keys() & links.keys():
+    elif own.keys() - {"id"}:
         raise TypeError(f"`replaces` and `reply_to` go with a message only, not with a {type(item).__name__}")
     return msgspec.structs.replace(item, **own) if own else item
 

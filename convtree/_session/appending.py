@@ -21,7 +21,7 @@ from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_recor
 from convtree._model.entries import Entry, MessageEntry, Record, Status, Visibility
 from convtree._model.errors import InvalidMessage
 from convtree._model.interrupts import Unlocking
-from convtree._session.client import Client, HasClient, check_on_stale, naming_item
+from convtree._session.client import Client, HasClient, check_on_stale, for_each_item
 from convtree._session.later import or_later
 
 E = TypeVar("E", bound=Entry)
@@ -279,17 +279,18 @@ def append_many(
     if shape is not None:
         check_shape(shape)
     answered = id_of(reply_to)
-    common: dict[str, Any] = {"provider": provider, "model": model, "shape": shape}
-    common |= {"visible_to": visible_to, "pinned": pinned}
-    entries: list[Entry] = []
-    for number, item in enumerate(listed, 1):
-        own = {} if isinstance(item, Entry) else dict(common)
-        if number == 1:
-            own |= {"replaces": id_of(replaces), "reply_to": answered}
-        if number == len(listed) and not isinstance(item, Entry):
-            own |= {"usage": usage, "status": status, "extra": extra}
-        with naming_item(number - 1):
-            entries.append(entry_of(item, **own))
+    common = {"provider": provider, "model": model, "shape": shape, "visible_to": visible_to, "pinned": pinned}
+
+    def entry_at(place: int) -> Entry:
+        item = listed[place]
+        own: dict[str, Any] = {} if isinstance(item, Entry) else common
+        if place == 0:
+            own = own | {"replaces": id_of(replaces), "reply_to": answered}
+        if place == len(listed) - 1 and not isinstance(item, Entry):
+            own = own | {"usage": usage, "status": status, "extra": extra}
+        return entry_of(item, **own)
+
+    entries = for_each_item(entry_at, range(len(listed)))
     if not entries:
         return []
     return self._client.append(

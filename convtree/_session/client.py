@@ -6,8 +6,8 @@ write is an intent for the journal, under the same lock. A client has seen its o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import wraps
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+U = TypeVar("U")
 S = TypeVar("S", bound="HasClient")
 R = TypeVar("R", bound="Record | Header")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -227,14 +228,6 @@ class Client(Uncopyable, ForkAware):
         """Redacts, checks and encodes a record."""
         return encode_record(self.without_secrets(record))
 
-    def _encode_items(self, entries: Sequence[Entry]) -> list[EncodedRecord]:
-        """Encodes entries; an error says which one cannot be stored."""
-        records: list[EncodedRecord] = []
-        for number, entry in enumerate(entries):
-            with naming_item(number):
-                records.append(self.encode(entry))
-        return records
-
     def seen(self, on_stale: OnStale | None = None, expected: Expected = ANYTHING) -> SeenLeaf:
         """Returns the leaf that this client has seen. The caller holds the lock until it has written.
 
@@ -270,7 +263,7 @@ class Client(Uncopyable, ForkAware):
         if reply_to is not None and (parent_id is not LEAF or on_stale is not None):
             raise ValueError("the place of a reply follows from reply_to; leave out parent_id and on_stale")
         encode = encode_record if self.redact is None else self.encode
-        records = [encode(entries[0])] if len(entries) == 1 else self._encode_items(entries)
+        records = [encode(entries[0])] if len(entries) == 1 else for_each_item(encode, entries)
         if label is not None:  # its target is known under the lock
             label = cast(LabelMark, self.encode(LabelMark(target_id="", label=label)).record).label
         lock = self.lock
@@ -397,15 +390,18 @@ def checked_id(id: str | None) -> str:
     return id
 
 
-@contextmanager
-def naming_item(number: int) -> Iterator[None]:
-    """Makes errors say that they are about an item of a list."""
+def for_each_item(work: Callable[[U], T], items: Iterable[U]) -> list[T]:
+    """Calls a function for each item of a list; an error says for which one."""
+    done: list[T] = []
     try:
-        yield
+        for item in items:
+            done.append(work(item))
     except InvalidMessage as error:
-        raise InvalidMessage(f"items[{number}]: {error}", place=f"items[{number}].{error.place}") from None
+        place = f"items[{len(done)}]"
+        raise InvalidMessage(f"{place}: {error}", place=f"{place}.{error.place}") from None
     except TypeError as error:
-        raise TypeError(f"items[{number}]: {error}") from None
+        raise TypeError(f"items[{len(done)}]: {error}") from None
+    return done
 
 
 class HasClient(Protocol):
