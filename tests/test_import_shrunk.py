@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from foreign import CLAUDE, PI, encoded
+from foreign import CLAUDE, PI, SAMPLES, encoded
+from foreign_agents import AGENTS
+from foreign_chats import CHATS
 
-from convtree import MessageEntry, Session, open_store
+from convtree import ConvtreeError, MessageEntry, NotALog, Session, open_store
 from convtree._cli.app import app
+from convtree._tools.known_sources import find_sources
 from convtree.exchange import ImportReport, import_file, import_into
 from convtree.stores._session_store import SessionStore
 from convtree.testing import Clock
@@ -261,3 +264,33 @@ def test_a_chat_without_ids_that_was_cut_off(tmp_path: Path, store: SessionStore
     source.write_text(chat_of_aider("w0"))
     (report,) = import_into(source, store)
     assert (report.session_id, [times for _, times in shrunk(report)]) == (first.session_id, [2])
+
+
+@pytest.mark.parametrize("text", [b"", b"text\n", b"{}\n"])
+@pytest.mark.parametrize("name", sorted(AGENTS | CHATS | SAMPLES))
+def test_a_file_that_is_replaced_after_it_was_recognised(name: str, text: bytes, tmp_path: Path) -> None:
+    """It has fewer records, or an error says that it is no session any more."""
+    if name in SAMPLES:
+        path = tmp_path / "session.jsonl"
+        path.write_bytes(encoded(*SAMPLES[name]))
+    else:
+        path = (AGENTS | CHATS)[name].write(tmp_path)
+    for found in find_sources(path):
+        with found.source, suppress(ConvtreeError, OSError):
+            for ref in found.sessions():
+                for file in [path] if path.is_file() else path.rglob("*.*"):
+                    file.write_bytes(text)
+                list(found.read(ref).records)
+
+
+@pytest.mark.parametrize("name", ["pi", "kit"])
+def test_a_header_that_is_gone(name: str, tmp_path: Path) -> None:
+    """The error names the file."""
+    path = tmp_path / "session.jsonl"
+    path.write_bytes(encoded(*SAMPLES[name]))
+    (found,) = find_sources(path)
+    with found.source:
+        (ref,) = found.sessions()
+        path.write_bytes(b"")
+        with pytest.raises(NotALog, match=r"session\.jsonl: was replaced while it was read"):
+            found.read(ref)

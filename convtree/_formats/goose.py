@@ -28,7 +28,7 @@ from convtree._formats.common.blocks import call_block, make_extension_data, mak
 from convtree._formats.common.databases import Belonging, Found, find_sessions, list_database, read_row
 from convtree._formats.common.headers import archived_mark, make_header, metadata_mark, name_mark
 from convtree._formats.common.ids import Ids, make_ref
-from convtree._formats.common.jsonl import read_objects
+from convtree._formats.common.jsonl import first_object, read_objects
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node, link
 from convtree._formats.common.parsing import Object
@@ -131,7 +131,7 @@ def _messages(session_id: Any, database: Database) -> Iterator[_Said]:
 def _read_lines(source: Source, id: str) -> SourceSession:
     findings = Findings()
     found = read_objects(source.open_file(), findings, _is_message)
-    first = next(found)
+    first = first_object(found, source)
     fields = first.fields
     if not _is_metadata(fields):
         found, fields = chain([first], found), {}

@@ -86,6 +86,18 @@ def single_session(source: Source, name: str) -> Iterator[SessionRef]:
     yield make_ref(name, str(header.fields["id"]))
 
 
+def first_object(objects: Iterator[Object], source: Source) -> Object:
+    """Returns the first object of a file that was recognised by it.
+
+    Raises:
+        NotALog: there is none any more.
+    """
+    first = next(objects, None)
+    if first is None:
+        raise NotALog(f"{source.path}: was replaced while it was read: there is no record in it")
+    return first
+
+
 def is_header(fields: dict[str, Any]) -> bool:
     """Returns whether an object is a header of pi or kit, and not of convtree."""
     return fields.get("type") == "session" and "format" not in fields and isinstance(fields.get("id"), str)

@@ -29,7 +29,7 @@ from typing import Any
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.headers import make_header
 from convtree._formats.common.ids import Ids
-from convtree._formats.common.jsonl import is_header, is_record, read_objects, single_session
+from convtree._formats.common.jsonl import first_object, is_header, is_record, read_objects, single_session
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
@@ -93,7 +93,7 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
     """Reads the session."""
     file, findings = source.open_file(), Findings()
     objects = read_objects(file, findings, is_record)
-    fields, span = next(objects)
+    fields, span = first_object(objects, source)
     header = make_header(
         NAME,
         ref.source_id,
