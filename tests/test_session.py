@@ -1012,6 +1012,16 @@ def test_extend_skips_stored_records(log_path: Path) -> None:
             session.extend([MessageEntry(id="m", message=user("x"))])
 
 
+def test_extend_names_the_record_that_cannot_be_stored(log_path: Path) -> None:
+    """By its place among all of them; earlier batches are stored."""
+    records = [MessageEntry(id=f"e{number}", message=user(str(number))) for number in range(3)]
+    with quick(log_path) as session:
+        with pytest.raises(InvalidMessage, match=r"records\[3\]: ") as error:
+            session.extend([*records, MessageEntry(id="e3", message=user("\ud83d"))], batch_size=2)
+        assert error.value.place.startswith("records[3].")
+        assert [entry.id for entry in session.children(None)] == ["e0", "e1"]
+
+
 # --- objects of the providers' SDKs ---
 
 

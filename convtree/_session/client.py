@@ -390,17 +390,17 @@ def checked_id(id: str | None) -> str:
     return id
 
 
-def for_each_item(work: Callable[[U], T], items: Iterable[U]) -> list[T]:
-    """Calls a function for each item of a list; an error says for which one."""
+def for_each_item(work: Callable[[U], T], items: Iterable[U], name: str = "items", first: int = 0) -> list[T]:
+    """Calls a function for each item of the list `name`, from its place `first` on; an error says for which one."""
     done: list[T] = []
     try:
         for item in items:
             done.append(work(item))
     except InvalidMessage as error:
-        place = f"items[{len(done)}]"
+        place = f"{name}[{first + len(done)}]"
         raise InvalidMessage(f"{place}: {error}", place=f"{place}.{error.place}") from None
     except TypeError as error:
-        raise TypeError(f"items[{len(done)}]: {error}") from None
+        raise TypeError(f"{name}[{first + len(done)}]: {error}") from None
     return done
 
 

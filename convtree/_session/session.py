@@ -19,7 +19,7 @@ from convtree._engine.journal import Journal
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale
 from convtree._engine.log import Durability, Log, Mode
 from convtree._engine.log_index import Index
-from convtree._engine.write_batch import encode_imported
+from convtree._engine.write_batch import EncodedRecord, encode_imported
 from convtree._logs.directories import Directory, name_of, path_of
 from convtree._logs.jsonl import JsonlLog
 from convtree._model.arguments import checked
@@ -35,7 +35,7 @@ from convtree._model.interrupts import Unlocking
 from convtree._model.resources import Uncopyable
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
 from convtree._session import appending, fast_appending
-from convtree._session.client import ON_STALE, Client, method, overloaded_method, query
+from convtree._session.client import ON_STALE, Client, for_each_item, method, overloaded_method, query
 from convtree._session.described import Described
 from convtree._session.header import check_choice, new_header
 from convtree._session.later import LateModule
@@ -266,9 +266,14 @@ class Session(Described, Uncopyable):
             StaleLeaf: the log is not as expected.
             As `append`; earlier batches are stored.
         """
-        written, wanted = 0, expected(expect_leaf, expect_revision)
+        written, looked_at, wanted = 0, 0, expected(expect_leaf, expect_revision)
+
+        def encode(record: Record) -> EncodedRecord:
+            return encode_imported(self._client.without_secrets(record))
+
         for batch in [list(records)] if wanted else batched(records, batch_size):
-            encoded = [encode_imported(self._client.without_secrets(record)) for record in batch]
+            encoded = for_each_item(encode, batch, "records", looked_at)
+            looked_at += len(batch)
             with Unlocking(self._client.lock), self._client.lock:
                 done = self._client.write(Import(encoded, self._client.seen(), move_leaf, wanted))
             written += len(done.added) - done.keeps_leaf  # without the mark that keeps it

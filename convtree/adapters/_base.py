@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
-from pathlib import Path
 from threading import Lock, local
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from convtree import (
     Entry,
@@ -27,6 +26,7 @@ from convtree import (
     open_store,
     session_key,
 )
+from convtree.adapters._opened import absolute, opened
 from convtree.aio import call_in_thread
 
 T = TypeVar("T")
@@ -47,73 +47,38 @@ class _Known(local):
         self.sessions: Recent[tuple[dict[str, Any], AbstractContextManager[Session]]] = Recent(100)
 
 
-class _Opened:
-    """The stores that adapters have opened in this process, each once, with the number of its users.
-
-    An object may be collected at any moment, also while its thread is in here. So `release` never waits for the lock:
-    the thread that holds it closes what was released meanwhile.
-    """
-
-    def __init__(self) -> None:
-        self._released: deque[str] = deque()
-        self._lock = Lock()  # protects the rest
-        self._stores: dict[str, tuple[SessionStore, int]] = {}
-
-    def acquire(self, url: str) -> SessionStore:
-        with self._lock:
-            store, users = self._stores.get(url, (None, 0))
-            if store is None:
-                store = open_store(url, create=True)
-            self._stores[url] = store, users + 1
-        self._close_unused()
-        return store
-
-    def release(self, url: str) -> None:
-        self._released.append(url)
-        self._close_unused()
-
-    def _close_unused(self) -> None:
-        while self._released and self._lock.acquire(blocking=False):
-            unused = []
-            try:
-                while self._released:
-                    url = self._released.popleft()
-                    store, users = self._stores.pop(url)
-                    if users > 1:
-                        self._stores[url] = store, users - 1
-                    else:
-                        unused.append(store)
-            finally:
-                self._lock.release()
-            for store in unused:
-                store.close()
-
-
-_opened = _Opened()
-
-
 class Engine:
     """A store and its calls, for one adapter object.
 
     Args:
         store: a folder or a URL, which is opened, shared with the other adapters of the process, and closed when the
             last of them is closed or collected; "memory:" is not shared. Or a store, which stays the caller's.
+        user: what is closed with the engine, for error messages.
+
+    Every call raises RuntimeError after `close`.
     """
 
-    def __init__(self, store: StoreLike) -> None:
+    def __init__(self, store: StoreLike, user: str = "the adapter") -> None:
         if isinstance(store, SessionStore):
-            self.store = store
+            self._store = store
             self._release: Callable[[], object] | None = None
         elif (url := os.fspath(store)) == "memory:":
-            self.store = open_store(url)
-            self._release = weakref.finalize(self, self.store.close)
+            self._store = open_store(url)
+            self._release = weakref.finalize(self, self._store.close)
         else:
-            if "://" not in url:
-                url = str(Path(url).expanduser().absolute())
-            self.store = _opened.acquire(url)
-            self._release = weakref.finalize(self, partial(_opened.release, url))
+            url = absolute(url)
+            self._store = opened.acquire(url)
+            self._release = weakref.finalize(self, partial(opened.release, url))
         self._known = _Known()
-        self._blocks = not self.store.location.startswith("memory")
+        self._user = user
+        self._is_closed = False
+        self._blocks = not self._store.location.startswith("memory")
+
+    @property
+    def store(self) -> SessionStore:
+        """The store."""
+        self.check_open()
+        return self._store
 
     def session(self, *name: str, create: bool = True, **described: Any) -> AbstractContextManager[Session]:
         """Gives the shared session of a name, refreshed.
@@ -132,6 +97,7 @@ class Engine:
         self, name: tuple[str, ...], *, refresh: bool = True, **described: Any
     ) -> AbstractContextManager[Session]:
         """Gives the same as `session`, for calls of this adapter that end in the thread that begins them."""
+        self.check_open()
         sessions = self._known.sessions
         found = sessions.get((refresh, name))
         if found is None or found[0] != described:
@@ -160,16 +126,46 @@ class Engine:
 
     async def read(self, work: Callable[[], T]) -> T:
         """Runs a function of sync calls that change nothing."""
+        self.check_open()
         return await call_in_thread(work) if self._blocks else work()
 
     async def write(self, work: Callable[[], T]) -> T:
         """Runs a function of sync calls. A caller that is cancelled waits for its outcome, and is cancelled then."""
+        self.check_open()
         return await call_in_thread(work, settled=True) if self._blocks else work()
 
     def close(self) -> None:
         """Closes the store if this object has opened it and nobody else uses it; twice is the same as once."""
+        self._is_closed = True
         if self._release is not None:
             self._release()
+
+    def check_open(self) -> None:
+        """Raises RuntimeError if it is closed: another user may still have its store open."""
+        if self._is_closed:
+            raise RuntimeError(f"{self._user} is closed")
+
+
+class HasEngine:
+    """A base for what users make of a store and close: by `close`, or as `with` and `async with`."""
+
+    _engine: Engine
+
+    def close(self) -> None:
+        """Closes the object. Its store is closed when no object of the process uses it any more."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self.close()
 
 
 class Recent(Generic[T]):
@@ -199,6 +195,13 @@ def address(*name: str) -> dict[str, Any]:
     if len(name) == 1 and is_session_id(name[0]):
         return {"id": name[0]}
     return {"key": name if len(name) > 1 else name[0]}
+
+
+def check_dicts(name: str, values: Sequence[object]) -> None:
+    """Raises TypeError if one of the values of an argument is not a dict, with its place."""
+    for number, value in enumerate(values):
+        if not isinstance(value, dict):
+            raise TypeError(f"{name}[{number}]: expected a dict, not {type(value).__name__}")
 
 
 def entries_up(

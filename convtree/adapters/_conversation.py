@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Literal, TypeVar
 
 from convtree import Branch, Entry, Session, StaleLeaf
-from convtree.adapters._base import Engine, StoreLike
+from convtree.adapters._base import Engine, HasEngine, StoreLike
 from convtree.adapters._cleaning import append_clean
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ def makes_branches(parallel: Parallel) -> bool:
     return parallel == "branch"
 
 
-class Conversation:
+class Conversation(HasEngine):
     """A base for adapters whose object is one conversation.
 
     Args:
@@ -47,14 +47,12 @@ class Conversation:
         self._leaf: str | None = None  # of this object, if it has one of its own
         self._has_begun = False  # the leaf was read or set
         self._lock = Lock()  # protects the two above
-        self._is_closed = False
-        self._engine = Engine(store)
+        self._engine = Engine(store, type(self).__name__)
 
     # --- what a tree adds: the same names in every adapter ---
 
     def log(self) -> AbstractContextManager[Session]:
         """Gives the convtree session, shared by the process: `with conversation.log() as log: log.path()`."""
-        self._check_open()
         return self._engine.session(*self._name)
 
     async def branches(self) -> list[Branch]:
@@ -76,11 +74,6 @@ class Conversation:
         """Goes to the end of the branch that has an entry, by its id or label."""
         await self._write(lambda log, leaf: (self._move(log, leaf, log.tip(log.resolve(entry))), None))
 
-    def close(self) -> None:
-        """Closes the object. Its store is closed when no object of the process uses it any more."""
-        self._is_closed = True
-        self._engine.close()
-
     # --- for the adapters ---
 
     async def _read(self, work: Callable[[Session, str | None], T]) -> T:
@@ -90,7 +83,6 @@ class Conversation:
             with self._engine.known_session(self._name) as log:
                 return work(log, self._leaf_of(log))
 
-        self._check_open()
         return await self._engine.read(read)
 
     async def _write(self, work: Callable[[Session, str | None], tuple[str | None, T]], *, appends: bool = False) -> T:
@@ -117,11 +109,9 @@ class Conversation:
             with self.log() as log:
                 return write_to(log)
 
-        self._check_open()
         return await self._engine.write(write)
 
     async def _erase(self) -> None:
-        self._check_open()
         await self._engine.write(lambda: self._engine.delete(*self._name))
         with self._lock:
             self._leaf, self._has_begun = None, False
@@ -144,10 +134,8 @@ class Conversation:
         if not self._has_own_leaf:
             return log.leaf_id
         with self._lock:
+            if self._leaf is not None and self._leaf not in log:
+                self._has_begun = False  # the conversation was deleted, and begins anew
             if not self._has_begun:
                 self._leaf, self._has_begun = log.leaf_id, True
             return self._leaf
-
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise RuntimeError(f"{type(self).__name__} is closed")

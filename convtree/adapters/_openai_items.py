@@ -13,7 +13,7 @@ import msgspec
 
 import convtree
 from convtree import BranchSummaryEntry, CompactionEntry, Entry, ExtensionDataEntry, MessageEntry
-from convtree.adapters._base import entries_up
+from convtree.adapters._base import check_dicts, entries_up
 
 _SHAPE: Literal["openai-responses"] = "openai-responses"
 COMPACTION = "openai.compaction"
@@ -28,7 +28,12 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
 
 def messages_of(items: list[Any], usage: dict[str, int] | None) -> list[MessageEntry]:
-    """Returns the entries of items. The last item that a model has written gets the usage."""
+    """Returns the entries of items. The last item that a model has written gets the usage.
+
+    Raises:
+        TypeError: one is not a dict.
+    """
+    check_dicts("items", items)
     written = [number for number, item in enumerate(items) if _is_output(item)]
     paid = written[-1] if written else len(items) - 1
     return [

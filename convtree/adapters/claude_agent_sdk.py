@@ -31,7 +31,7 @@ from convtree import (
     StaleLeaf,
     session_key,
 )
-from convtree.adapters._base import Engine, StoreLike
+from convtree.adapters._base import Engine, HasEngine, StoreLike, check_dicts
 from convtree.adapters._claude_lines import Line, described, is_main, lines_of, lines_pointing_at, name_of, now
 from convtree.adapters._claude_summaries import STATE, Summaries
 from convtree.adapters._claude_tree import Growing
@@ -50,7 +50,7 @@ __all__ = ["ConvtreeSessionStore"]
 T = TypeVar("T")
 
 
-class ConvtreeSessionStore:
+class ConvtreeSessionStore(HasEngine):
     """Transcripts of the Claude Agent SDK in a convtree store. Runs under asyncio and trio.
 
     Args:
@@ -58,8 +58,7 @@ class ConvtreeSessionStore:
     """
 
     def __init__(self, store: StoreLike = "conversations") -> None:
-        self._engine = Engine(store)
-        self._is_closed = False
+        self._engine = Engine(store, type(self).__name__)
         self._summaries = Summaries(self._engine.store)
         self._lock = Lock()  # protects what follows
         self._last_ms = 0
@@ -73,9 +72,11 @@ class ConvtreeSessionStore:
 
         Raises:
             InvalidMessage: a line cannot be stored, for example because it is too long. Nothing was written.
+            TypeError: one is not a dict.
         """
-        self._check_open()
+        self._engine.check_open()
         lines = cast("list[Line]", list(entries))
+        check_dicts("entries", lines)
         if lines:
             await self._engine.write(lambda: self._append(key, lines))
 
@@ -97,7 +98,6 @@ class ConvtreeSessionStore:
 
     async def list_session_summaries(self, project_key: str) -> list[SessionSummaryEntry]:
         """Returns the SDK's summaries of a project's sessions. A session that has not changed is not read again."""
-        self._check_open()
         found = await self._engine.read(lambda: self._summaries.of(project_key))
         return cast("list[SessionSummaryEntry]", found)
 
@@ -107,12 +107,10 @@ class ConvtreeSessionStore:
         Raises:
             SessionHeld: one of them is on hold.
         """
-        self._check_open()
         await self._engine.write(lambda: self._delete(key))
 
     async def list_subkeys(self, key: SessionListSubkeysKey) -> list[str]:
         """Returns the subpaths of the sub-agents' transcripts of a session."""
-        self._check_open()
         names = await self._engine.read(lambda: [each.key for each in self._tasks(key)])
         return [name[2] for name in names if isinstance(name, list | tuple) and len(name) == 3]
 
@@ -124,7 +122,6 @@ class ConvtreeSessionStore:
         Raises:
             SessionNotFound: when the block begins: there is no such transcript.
         """
-        self._check_open()
         return self._engine.session(*name_of(key), create=False)
 
     async def branches(self, key: SessionKey) -> list[Branch]:
@@ -153,11 +150,6 @@ class ConvtreeSessionStore:
         """Lets Claude go on at the end of the branch that has a line, by its uuid or label."""
         await self._go_on(key, lambda log: log.tip(log.resolve(entry)))
 
-    def close(self) -> None:
-        """Closes the object. Its store is closed when no object of the process uses it any more."""
-        self._is_closed = True
-        self._engine.close()
-
     async def _read(self, key: SessionKey, work: Callable[[Session], T]) -> T | None:
         """Runs a function of a session that changes nothing. None if there is no such session."""
 
@@ -166,7 +158,6 @@ class ConvtreeSessionStore:
                 return work(log)
             return None
 
-        self._check_open()
         return await self._engine.read(read)
 
     def _append(self, key: SessionKey, lines: Sequence[Line]) -> None:
@@ -235,7 +226,6 @@ class ConvtreeSessionStore:
                 lines = lines_pointing_at(log, key["session_id"], find(log))
             self._append(key, lines)
 
-        self._check_open()
         await self._engine.write(write)
 
     def _next_ms(self) -> int:
@@ -243,7 +233,3 @@ class ConvtreeSessionStore:
         with self._lock:
             self._last_ms = max(time.time_ns() // 1_000_000, self._last_ms + 1)
             return self._last_ms
-
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise RuntimeError(f"{type(self).__name__} is closed")

@@ -88,7 +88,7 @@ class ConvtreeSession(Conversation):
         Raises:
             InvalidMessage: an item cannot be stored, for example because it is too long; the place is named.
         """
-        self._check_open()
+        self._engine.check_open()
         if not items:
             return
         usage = None if wrapper is None else self._new_usage(wrapper)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from programs import printed
 
 import convtree
-from convtree import CompactionEntry, MessageEntry, open_store
+from convtree import CompactionEntry, InvalidMessage, MessageEntry, open_store
 
 pytest_plugins = ["stores"]
 
@@ -324,6 +324,20 @@ def test_what_json_cannot_hold_comes_back_whole(run: Callable[[Any], Any], where
         store.close()
 
     run(main)
+
+
+def test_a_line_that_cannot_be_stored_is_named(tmp_path: Path) -> None:
+    """By its place among the new ones. Nothing is stored."""
+
+    async def main() -> None:
+        async with Store(tmp_path) as store:
+            with pytest.raises(InvalidMessage, match=r"records\[1\]: .*bytes"):
+                await store.append(KEY, [user("u1", None, "Where?"), user("u2", "u1", "x" * 17_000_000)])
+            with pytest.raises(TypeError, match=r"entries\[1\]: expected a dict, not int"):
+                await store.append(KEY, [user("u1", None, "Where?"), 5])
+            assert await store.load(KEY) is None
+
+    asyncio.run(main())
 
 
 def test_a_store_that_was_given_stays_open(tmp_path: Path) -> None:

@@ -234,6 +234,24 @@ def test_objects_at_the_same_time_branch_if_wanted(place: str) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("parallel", ["line", "branch"])
+def test_an_erased_conversation_begins_anew_for_every_object(parallel: str, place: str) -> None:
+    """Also for one that goes on where it began: that place is gone."""
+
+    async def main() -> None:
+        one, two = (Session("s", place, parallel=parallel) for _ in range(2))
+        await one.add_items([user("old")])
+        assert await two.get_items() == [user("old")]
+        await one.delete_session()
+        assert await two.get_items() == []
+        await two.add_items([user("new")])
+        assert await two.get_items() == [user("new")]
+        for session in (one, two):
+            session.close()
+
+    run(main())
+
+
 def test_what_another_process_does_between_two_writes(place: str) -> None:
     """What it added is above the next items; what it erased begins anew."""
 
@@ -338,6 +356,54 @@ def test_a_store_that_was_given_stays_open(tmp_path: Path) -> None:
         one.close()
         await two.add_items([user("q")])
         two.close()
+
+    run(main())
+
+
+def test_a_block_closes_the_session(tmp_path: Path) -> None:
+    """With and without async."""
+
+    async def main() -> None:
+        async with Session("s", tmp_path) as session:
+            await session.add_items([user("q")])
+        with Session("s", tmp_path) as again:
+            assert await again.get_items() == [user("q")]
+        for closed in (session, again):
+            with pytest.raises(RuntimeError, match="ConvtreeSession is closed"):
+                await closed.get_items()
+            with pytest.raises(RuntimeError, match="ConvtreeSession is closed"):
+                closed.log()
+
+    run(main())
+
+
+@pytest.mark.parametrize("store", ["conversations", "sqlite:///conversations.db"])
+def test_a_relative_place_is_that_of_the_directory(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object that was made in one directory stays there, and one made in another is there."""
+
+    async def main() -> None:
+        sessions = []
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            monkeypatch.chdir(tmp_path / name)
+            sessions.append(Session("s", store))
+            await sessions[-1].add_items([user(name)])
+        assert [await each.get_items() for each in sessions] == [[user("a")], [user("b")]]
+        for each in sessions:
+            each.close()
+
+    run(main())
+    assert all(any((tmp_path / name).iterdir()) for name in ("a", "b"))
+
+
+def test_an_item_is_a_dict(tmp_path: Path) -> None:
+    """Another value is an error with its place, and nothing is stored."""
+
+    async def main() -> None:
+        with Session("s", tmp_path) as session:
+            with pytest.raises(TypeError, match=r"items\[1\]: expected a dict, not int"):
+                await session.add_items([user("q"), 5])
+            assert await session.get_items() == []
 
     run(main())
 
