@@ -33,11 +33,12 @@ def derived_id(*parts: str | bytes) -> str:
 
     It has the form of convtree's own ids, 16 letters and digits, which a scan of a log takes many at a time.
     """
-    digest = blake2b(digest_size=12)
+    pieces = list[bytes]()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "big") + data)
-    return b2a_base64(digest.digest(), newline=False).translate(_LETTERS).decode()
+        pieces += len(data).to_bytes(8, "big"), data
+    digest = blake2b(b"".join(pieces), digest_size=12).digest()
+    return b2a_base64(digest, newline=False).translate(_LETTERS).decode()
 
 
 @lru_cache(1024)
