@@ -108,11 +108,6 @@ class Journal:
         return self._index
 
     @property
-    def can_run(self) -> bool:
-        """Whether the log ever has a run; for any thread."""
-        return self._append_at is not None
-
-    @property
     def index_is_partial(self) -> bool:
         """Whether the index may not be that of the log: it must be rebuilt before it is used."""
         return self._half_scanned or self._unfinished
@@ -269,26 +264,6 @@ class Journal:
         except SnapshotDamaged:
             self.rescan()
         return None
-
-    def is_taken(self, id: str) -> bool:
-        """Returns whether a record has an id, or had it before a vacuum; True, too, if the log must be looked at.
-
-        Raises:
-            BrokenPath: the vacuum entry cannot be read.
-        """
-        run = self.run
-        try:
-            return (run is not None and run.has_record(id)) or self._index.is_taken(id)
-        except LogReplaced:
-            self.read_replaced()
-        except SnapshotDamaged:
-            self.rescan()
-        return True
-
-    def has_entry(self, id: str) -> bool:
-        """Returns whether the log has an entry with this id. The index need not have the last ones for that."""
-        run = self.run
-        return self._index.node(id) is not None or (run is not None and run.has_entry(id))
 
     def begin_run(self) -> Run | None:
         """Makes a run; None if the next append must look at more."""

@@ -141,8 +141,15 @@ class Client(Uncopyable, ForkAware):
 
     @locked
     def has_entry(self, id: str) -> bool:
-        """Returns whether the log has an entry with this id."""
-        return self.journal.has_entry(id)
+        """Returns whether the log has an entry with this id. The index need not have the last ones for that."""
+        run = self.journal.run
+        return self.journal.scanned.node(id) is not None or (run is not None and run.has_entry(id))
+
+    @locked
+    def is_taken(self, id: str) -> bool:
+        """Returns whether a record of the log has an id, or had it before a vacuum. Asks as `has_entry` does."""
+        run = self.journal.run
+        return self.journal.scanned.is_taken(id) or (run is not None and run.has_record(id))
 
     def reader(self, index: Index) -> Callable[[Sequence[int]], list[Entry]]:
         """Returns a function that reads entries of `index` under the lock, also after the log got a new index."""
