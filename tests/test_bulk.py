@@ -253,15 +253,16 @@ def test_add_plain_equals_add(pinned: list[bool], parent: int, drawn: list[tuple
 
 
 @given(
-    st.lists(st.booleans(), max_size=6), st.lists(st.tuples(st.booleans(), st.integers(-1, 9)), min_size=1, max_size=8)
+    st.lists(st.booleans(), max_size=6),
+    st.lists(st.tuples(st.sampled_from([MARK, MESSAGE, EXTENSION_DATA]), st.integers(-1, 9)), min_size=1, max_size=8),
 )
-def test_add_new_equals_add(pinned: list[bool], added: list[tuple[bool, int]]) -> None:
+def test_add_new_equals_add(pinned: list[bool], added: list[tuple[int, int]]) -> None:
     """Also if one is below another of them, and marks lie in between."""
     fast, slow = Rows(pinned), Rows(pinned)
     start = len(pinned)
     found = [f"{2**63 + number:016x}" for number in range(len(added))]
-    kinds = [MARK if is_mark else MESSAGE for is_mark, _ in added]
-    parents = [ROOT if is_mark else min(above, start + number - 1) for number, (is_mark, above) in enumerate(added)]
+    kinds = [kind for kind, _ in added]
+    parents = [ROOT if kind == MARK else min(above, start + number - 1) for number, (kind, above) in enumerate(added)]
     for id, parent, kind in zip(found, parents, kinds, strict=True):
         slow.add(id, parent, kind)
     fast.ids += found

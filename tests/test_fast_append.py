@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 
 from convtree import (
     CompactionEntry,
+    Entry,
     EntryNotFound,
+    ExtensionDataEntry,
     Header,
+    IdConflict,
     InvalidMessage,
     LeafUncertain,
     MessageEntry,
@@ -71,6 +74,18 @@ def refused(call: Callable[[], object]) -> str:
     return str(raised.value.actual)
 
 
+def outcome(call: Callable[[], object]) -> object:
+    """What a call returns or raises."""
+    try:
+        return call()
+    except (EntryNotFound, IdConflict, StaleLeaf) as error:
+        return type(error), str(error).rpartition(".jsonl")[2]
+
+
+def data(number: int, id: str = "") -> ExtensionDataEntry:
+    return ExtensionDataEntry(id=id, ext_type="x", data={"number": number})
+
+
 def act(session: Session, step: int, number: int) -> object:
     """One call of a history; `number` chooses among what there is."""
     known = ids(session.path()) if session.leaf_id else []
@@ -93,6 +108,17 @@ def act(session: Session, step: int, number: int) -> object:
         lambda: session.rename(f"name {number}"),
         lambda: session.append(CALL),
         lambda: session.append(RESULT),
+        lambda: session.append(data(number)),
+        lambda: outcome(lambda: session.append(data(number % 2, f"d{number % 3}"))),
+        lambda: outcome(
+            lambda: session.append_many(
+                [data(0, f"d{number % 5}"), MessageEntry(id=f"m{len(known)}", message=user("own")), data(1)],
+                parent_id=some if number % 3 else session.leaf_id,
+                move_leaf=bool(number % 4),
+                expect_revision=session.revision if number % 6 else "x",
+            )
+        ),
+        lambda: outcome(lambda: session.append(user("revised"), expect_revision=session.revision)),
         lambda: session.append(CompactionEntry(summary="S", first_kept_entry_id=some)),
         session.refresh,
         lambda: session.build_context().messages,
@@ -112,7 +138,7 @@ def facts(session: Session) -> list[Any]:
     ]
 
 
-@given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 99)), max_size=40))
+@given(st.lists(st.tuples(st.integers(0, 23), st.integers(0, 99)), max_size=40))
 def test_both_ways_write_the_same_bytes(steps: list[tuple[int, int]]) -> None:
     """And have the same tree after each step, which is that of the log."""
     with TemporaryDirectory() as directory:
@@ -150,12 +176,27 @@ def move(session: Session, known: list[str], step: int, number: int) -> None:
         lambda: session.append(RESULT),
         lambda: session.append(RESULT, parent_id=some),
         lambda: session.append_many([RESULT, user("then")]),
+        lambda: session.append(data(number)),
+        lambda: session.append(data(number), parent_id=some),
+        lambda: outcome(lambda: session.append(data(number % 2, f"d{number % 9}"), parent_id=some)),
+        lambda: outcome(
+            lambda: session.append_many(
+                [data(0, f"e{number}"), MessageEntry(id=f"m{len(known)}", message=user("own")), data(1)][: number % 4],
+                parent_id=some if number % 2 else last,
+                move_leaf=True,
+                expect_revision=last,
+            )
+        ),
+        lambda: outcome(lambda: session.append_many([data(1, last), data(2, some)])),
+        session.build_context,
     ]
     made = acts[step % len(acts)]()
-    known += ids(made) if isinstance(made, list) else [made.id] if isinstance(made, MessageEntry) else []
+    known += ids(made) if isinstance(made, list) else [made.id] if isinstance(made, Entry) else []
 
 
-@given(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 99)), max_size=60))
+@given(st.lists(st.tuples(st.integers(0, 21), st.integers(0, 99)), max_size=60))
+@example([(16, 0), (19, 3), (19, 7), (17, 0), (19, 2), (0, 0), (17, 3), (21, 0)])
+@example([(18, 0), (18, 9), (18, 18), (4, 0), (18, 0), (20, 0), (20, 2)])
 @example([(12, 0), (13, 0), (3, 0), (13, 0), (15, 0)])  # a result, and results whose call is on another branch
 @example([(6, 1), (7, 0)])  # the model of the leaf, below another entry
 @example([(6, 1), (3, 0), (6, 1)])  # after the leaf has moved
@@ -248,6 +289,10 @@ def test_an_append_that_is_interrupted_anywhere(within: str, error: type[BaseExc
         def appends() -> None:
             returned.append(session.append(user("text")).id)
             returned.extend(ids(session.append_many([user("one"), assistant("two")])))
+            chain = [data(1, f"d{len(returned)}"), data(2)]
+            revised: dict[str, Any] = {"parent_id": returned[-1], "move_leaf": True, "expect_revision": returned[-1]}
+            returned.extend(ids(session.append_many(chain, **revised)))
+            returned.append(session.append(data(3)).id)
             session.tip(returned[0])
 
         for _ in interruptions(appends, within, error):
@@ -472,6 +517,74 @@ def test_ids_are_not_given_out_twice_after_a_fork(tmp_path: Path) -> None:
         mine = ids(own.append_many([user(f"{number}") for number in range(70)]))
     with Session.open(tmp_path / "child.jsonl", mode="r") as theirs:
         assert not set(mine) & set(ids(theirs.path()))
+
+
+def test_entries_with_ids_take_the_fast_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a revision is expected, too. What the log has already goes the ordinary way."""
+    with Session.open(tmp_path / "a.jsonl", durability="process") as session:
+        revision = session.append(user("one")).id
+        monkeypatch.setattr(WriteBatch, "__init__", lambda *_: pytest.fail("planned"))
+        for number in range(300):
+            chain = [data(number, f"a{number}"), MessageEntry(id=f"b{number}", message=user("own"))][: 1 + number % 2]
+            stored = session.append_many(chain, parent_id=revision, move_leaf=True, expect_revision=revision)
+            assert [(each.id, each.parent_id) for each in stored] == [
+                (each.id, above) for each, above in zip(chain, [revision, chain[0].id], strict=False)
+            ]
+            revision = stored[-1].id
+            assert revision in session
+            assert "c" not in session
+        assert session.append(data(1, "c"), parent_id="a7", expect_revision=revision).parent_id == "a7"
+        monkeypatch.undo()
+        before = (tmp_path / "a.jsonl").read_bytes()
+        assert session.append(data(1, "c")).parent_id == "a7"  # a retry
+        for taken in ([data(2, "c")], [data(1, "d"), data(1, "d")], [data(1, "d"), data(2, "a0")]):
+            with pytest.raises(IdConflict):
+                session.append_many(taken)
+        with pytest.raises(StaleLeaf):
+            session.append_many([data(1, "d")], parent_id="c", move_leaf=True, expect_revision=revision)
+        with pytest.raises(InvalidMessage, match="data"):
+            session.append_many([data(2**64, "d")], parent_id="c", move_leaf=True, expect_revision="c")
+        assert (tmp_path / "a.jsonl").read_bytes() == before
+        with Session.open(tmp_path / "a.jsonl", mode="r", strict=True) as reader:
+            assert facts(reader) == facts(session)
+            assert columns(reader) == columns(session)
+
+
+def test_a_revision_that_another_writer_has_passed(tmp_path: Path) -> None:
+    """Also if this session has not seen it, and after marks."""
+    path = tmp_path / "s.jsonl"
+    with Session.open(path, durability="process", on_stale="rebase") as session, Session.open(path) as other:
+        first = session.append(user("one"))
+        other.refresh()
+        theirs = other.append(user("theirs"))
+        with pytest.raises(StaleLeaf):
+            session.append_many([data(1)], parent_id=first.id, move_leaf=True, expect_revision=first.id)
+        stored = session.append_many([data(1)], parent_id=first.id, move_leaf=True, expect_revision=theirs.id)
+        session.branch(first)
+        with pytest.raises(StaleLeaf):
+            session.append_many([data(2)], parent_id=first.id, move_leaf=True, expect_revision=stored[-1].id)
+        session.refresh()
+        session.append_many([data(2)], parent_id=first.id, move_leaf=True, expect_revision=session.revision)
+        other.refresh()
+        assert facts(other)[2:] == facts(session)[2:]
+
+
+@pytest.mark.parametrize("problem", [SnapshotDamaged, LogReplaced])
+def test_an_id_that_the_index_cannot_look_for(
+    problem: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is read again, and the entry goes the ordinary way."""
+
+    def fails(_: str) -> bool:
+        raise problem
+
+    with Session.open(tmp_path / "s.jsonl", durability="process") as session:
+        session.append(user("one"))
+        session.append(user("two"))
+        monkeypatch.setattr(session._journal.index, "is_taken", fails)
+        assert session.append(data(1, "own")).id == "own"
+        assert session.append(data(1, "own")).id == "own"
+        assert len(list(session.path())) == 3
 
 
 def test_an_id_source_that_repeats_itself(tmp_path: Path) -> None:

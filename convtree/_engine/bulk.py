@@ -204,10 +204,11 @@ def add_new(
     offsets: Sequence[int],
     lengths: Sequence[int],
 ) -> None:
-    """Adds plain messages and marks with new ids, which are not looked for in the table of a snapshot."""
+    """Adds plain entries and marks with new ids, which are not looked for in the table of a snapshot."""
     row, links = len(tree), list[int]()
-    for parent in parents:
-        links.append(links[parent - row] if parent >= row else tree.links_below(parent))
+    for number, (parent, kind) in enumerate(zip(parents, kinds, strict=True), row):
+        below = links[parent - row] if parent >= row else tree.links_below(parent)
+        links.append(_add_data_links(tree, [number], below)[0] if kind == EXTENSION_DATA else below)
     tree.offsets.tail.extend(offsets)
     tree.lengths.tail.extend(lengths)
     add_ids(tree.ids, ids, row, are_new=True)

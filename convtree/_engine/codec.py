@@ -75,13 +75,13 @@ def seal_line(payload: bytes, prev: int) -> tuple[bytes, int]:
     return chained + end, crc32(end, crc)
 
 
-def message_line(id: str, parent_id: str, timestamp: str, members: bytes, prev: int) -> tuple[bytes, int]:
-    """Makes the line of a message, without its newline, and returns its CRC, too: `assemble` and `seal_line` in one.
+def entry_line(id: str, parent_id: str, type: str, timestamp: str, members: bytes, prev: int) -> tuple[bytes, int]:
+    """Makes the line of an entry, without its newline, and returns its CRC, too: `assemble` and `seal_line` in one.
 
-    `members` are the output of `encode_fields` without the braces. The message is not the first entry of its log.
+    `members` are the output of `encode_fields` without the braces. The entry is not the first one of its log.
     """
     chained = b'%b%b,"prev":"%08x"' % (
-        f'{{"id":"{id}","parent_id":"{parent_id}","type":"message","timestamp":"{timestamp}",'.encode(),
+        f'{{"id":"{id}","parent_id":"{parent_id}","type":"{type}","timestamp":"{timestamp}",'.encode(),
         members,
         prev,
     )
@@ -91,7 +91,7 @@ def message_line(id: str, parent_id: str, timestamp: str, members: bytes, prev: 
 
 
 def leaf_line(id: str, target_id: str, timestamp: str, prev: int) -> tuple[bytes, int]:
-    """Makes the line of a leaf mark as `message_line` does that of a message."""
+    """Makes the line of a leaf mark as `entry_line` does that of an entry."""
     return seal_line(f'{{"id":"{id}","type":"leaf","timestamp":"{timestamp}","target_id":"{target_id}"'.encode(), prev)
 
 

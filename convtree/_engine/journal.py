@@ -239,7 +239,7 @@ class Journal:
             if row is None and self.run is not None and self.run.unsettled:
                 row = self.index.node(id)
             if row is not None:
-                self._index.tree.links_below(row)  # fetched now, because `settle` must not fail
+                self._index.tree.fetch_links(row)  # fetched now, because `settle` must not fail
             return row
         except LogReplaced:
             self.read_replaced()
@@ -258,7 +258,7 @@ class Journal:
         if state.leaf.id is None or state.leaf_uncertain_because is not None:
             return None
         try:
-            index.tree.links_below(state.leaf.row)  # fetched now, because `settle` must not fail
+            index.tree.fetch_links(state.leaf.row)  # fetched now, because `settle` must not fail
         except SnapshotDamaged:
             return None
         half = save_points.units_left((len(index.tree), state.end)) // 2  # rows and bytes grow at the same time

@@ -145,6 +145,12 @@ class Tree:
         """Returns the number of the links that a plain message below the row `parent` has."""
         return 0 if parent < 0 else self.newest_links if parent == self.size - 1 else self.links[parent]
 
+    def fetch_links(self, parent: int) -> None:
+        """Fetches what the links of an entry below the row `parent` are made of, so that making them cannot fail."""
+        links = self.links_below(parent)
+        for column in (self.compactions, self.pins, self.models, self.settings, self.extension_data, self.faults):
+            column[links]
+
     def _link(self, row: int, links: int, parent: int, kind: int) -> int:
         """Adds the links of a row that other rows link to; returns their number."""
         what = kind & KIND

@@ -38,7 +38,7 @@ class Unlocking:
     """
 
     def __init__(self, lock: Any) -> None:
-        self._lock = None if is_owned(lock) else lock
+        self._lock = None if lock._is_owned() else lock  # `is_owned`, flat
 
     def __enter__(self) -> None:
         pass

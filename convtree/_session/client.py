@@ -54,18 +54,25 @@ def locked(method: Callable[Concatenate[Client, P], T]) -> Callable[Concatenate[
 
     @wraps(method)
     def read(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with Unlocking(self.lock), self.lock:
-            self.check_open()
-            if self.journal.index_is_partial:
-                self.journal.refresh()  # a signal interrupted a scan
-            for _ in range(TRIES):
-                try:
-                    return method(self, *args, **kwargs)
-                except SnapshotDamaged:
-                    self.journal.rescan()
-                except LogReplaced:  # the lines that the index has are gone
-                    self.journal.read_replaced()
-            raise self.journal.replaced_too_often()
+        lock = self.lock
+        is_nested = is_owned(lock)
+        try:  # as `Unlocking` does it, without its calls
+            with lock:
+                self.check_open()
+                if self.journal.index_is_partial:
+                    self.journal.refresh()  # a signal interrupted a scan
+                for _ in range(TRIES):
+                    try:
+                        return method(self, *args, **kwargs)
+                    except SnapshotDamaged:
+                        self.journal.rescan()
+                    except LogReplaced:  # the lines that the index has are gone
+                        self.journal.read_replaced()
+                raise self.journal.replaced_too_often()
+        except BaseException:
+            if not is_nested:
+                release(lock)
+            raise
 
     return read
 
@@ -132,6 +139,18 @@ class Client(Uncopyable, ForkAware):
     def ask(self, question: Callable[Concatenate[SessionView, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Calls a query of `SessionView` on the view of this moment."""
         return question(self.view(), *args, **kwargs)
+
+    @locked
+    def has_entry(self, id: str) -> bool:
+        """Returns whether the log has an entry with this id. The index need not have the last ones for that."""
+        run = self.journal.run
+        return self.journal.scanned.node(id) is not None or (run is not None and run.has_entry(id))
+
+    @locked
+    def is_taken(self, id: str) -> bool:
+        """Returns whether a record of the log has an id, or had it before a vacuum. Asks as `has_entry` does."""
+        run = self.journal.run
+        return self.journal.scanned.is_taken(id) or (run is not None and run.has_record(id))
 
     def reader(self, index: Index) -> Callable[[Sequence[int]], list[Entry]]:
         """Returns a function that reads entries of `index` under the lock, also after the log got a new index."""

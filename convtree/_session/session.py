@@ -222,7 +222,7 @@ class Session(Described, Uncopyable):
     # --- writing ---
 
     append = appending.texts_first(overloaded_method(appending.append), fast_appending.append_text, {dict})
-    append_many = appending.texts_first(method(appending.append_many), fast_appending.append_texts, {list, tuple})
+    append_many = appending.texts_first(method(appending.append_many), fast_appending.append_listed, {list, tuple})
     set_system = method(appending.set_system)
 
     branch = appending.move_first(method(landing.branch), fast_appending.move_leaf)
@@ -396,7 +396,7 @@ class Session(Described, Uncopyable):
 
     def __contains__(self, id: object) -> bool:
         """Returns whether the log has an entry with this id; labels do not count. Reads no line that is not needed."""
-        return isinstance(id, str) and self._client.ask(SessionView.has_entry, id)
+        return isinstance(id, str) and self._client.has_entry(id)
 
     def __enter__(self) -> Self:
         return self

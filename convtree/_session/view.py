@@ -82,10 +82,6 @@ class SessionView(msgspec.Struct, frozen=True):
         """Returns whether the log has all records with these ids."""
         return all(self.index.tree.find(id) is not None for id in ids)
 
-    def has_entry(self, id: str) -> bool:
-        """Returns whether the log has an entry with this id."""
-        return self.index.node(id) is not None
-
     def last_said(self) -> Entry | None:
         """Returns the nearest entry at or above the log's leaf that is not a note; None if there is none."""
         row = self.row_said_last()

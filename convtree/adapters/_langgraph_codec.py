@@ -5,8 +5,9 @@ Values are what the saver's serializer makes of them: a type and bytes, in base6
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, TypeGuard
 
@@ -24,19 +25,23 @@ Packed = tuple[str, bytes]
 Key = tuple[str, str]
 """A checkpoint: its namespace and id."""
 
+_LETTERS = bytes.maketrans(b"+/", b"Xx")
+
 
 def derived_id(*parts: str | bytes) -> str:
     """Returns the id of the entry that stands for some texts: 95 bits of a digest, so no two sequences share one.
 
     It has the form of convtree's own ids, 16 letters and digits, which a scan of a log takes many at a time.
     """
-    digest = blake2b(digest_size=12)
+    pieces = list[bytes]()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "big") + data)
-    return b64encode(digest.digest(), b"Xx").decode()
+        pieces += len(data).to_bytes(8, "big"), data
+    digest = blake2b(b"".join(pieces), digest_size=12).digest()
+    return b2a_base64(digest, newline=False).translate(_LETTERS).decode()
 
 
+@lru_cache(1024)
 def checkpoint_entry_id(key: Key) -> str:
     """Returns the id of the entry of a checkpoint."""
     return derived_id(CHECKPOINT, *key)
@@ -101,12 +106,12 @@ def _cleaned(value: Any) -> Any:
 
 def text_of(value: Packed) -> list[str]:
     """Returns a serialized value as JSON."""
-    return [value[0], b64encode(value[1]).decode()]
+    return [value[0], b2a_base64(value[1], newline=False).decode()]
 
 
 def packed_of(text: Sequence[str]) -> Packed:
     """Returns the serialized value of which JSON was made."""
-    return text[0], b64decode(text[1])
+    return text[0], a2b_base64(text[1])
 
 
 # --- checkpoints and writes ---

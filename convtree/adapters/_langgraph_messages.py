@@ -29,11 +29,11 @@ def conversation_in(values: Mapping[str, Any], serde: SerializerProtocol) -> str
     """
     if not isinstance(serde, JsonPlusSerializer):
         return None
-    return next((name for name in CHANNELS if _are_messages(values.get(name))), None)
-
-
-def _are_messages(value: Any) -> bool:
-    return type(value) is list and bool(value) and all(isinstance(each, BaseMessage) for each in value)
+    for name in CHANNELS:
+        value = values.get(name)
+        if type(value) is list and value and all(isinstance(each, BaseMessage) for each in value):
+            return name
+    return None
 
 
 def chain_ids(salt: str, messages: Sequence[Packed]) -> list[str]:

@@ -258,7 +258,8 @@ def test_edit_and_regenerate_keep_the_sibling(where: str) -> None:
     assert texts(graph) == ["Where?", "yes 1", "Why?", "yes 3"]
     saver.checkout("t", other)
     assert texts(graph) == ["Where?", "yes 1", "How?", "yes 3"]
-    tips = [each.leaf.id for each in saver.branches("t")]
+    # LangGraph stores writes in threads of its own: those that come after the next checkpoint end a branch, too
+    tips = [each.leaf.id for each in saver.branches("t") if getattr(each.leaf, "ext_type", "") != "langgraph.writes"]
     with saver.log("t") as log:
         ends = [[each.text for each in log.path(tip, type=MessageEntry)][2] for tip in tips]
         assert sorted(set(ends)) == ["How?", "When?", "Why?"]
