@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -78,12 +79,31 @@ def outcome(call: Callable[[], object]) -> object:
     """What a call returns or raises."""
     try:
         return call()
-    except (EntryNotFound, IdConflict, StaleLeaf) as error:
+    except (EntryNotFound, IdConflict, InvalidMessage, StaleLeaf, TypeError) as error:
         return type(error), str(error).rpartition(".jsonl")[2]
 
 
 def data(number: int, id: str = "") -> ExtensionDataEntry:
     return ExtensionDataEntry(id=id, ext_type="x", data={"number": number})
+
+
+def full(number: int, each: int, above: str | None) -> Entry:
+    """An entry that may say all that it can; what an append decides, too: the place and the time."""
+    choose = Random(number * 10 + each).choice
+    placed: dict[str, Any] = choose(({}, {}, {"parent_id": above, "timestamp": "2020-01-01T00:00:00Z"}))
+    if choose((True, False, False)):
+        return ExtensionDataEntry(ext_type="x", data={}, usage={"input_tokens": 3}, source_id="d", **placed)
+    fields: list[dict[str, Any]] = [
+        {"provider": "p", "model": "m1", "shape": "openai-chat"},
+        {"status": "interrupted", "extra": {"x": [1]}, "usage": {"input_tokens": 2}},
+        {"pinned": False},
+        {"pinned": True},
+        {"visible_to": "user"},
+        {"reply_to": above},
+        {"replaces": above},
+    ]
+    role = choose(("user", "system", "assistant", "developer"))
+    return MessageEntry(message={"role": role, "content": f"{number}"}, **choose(({}, {}, *fields)), **placed)
 
 
 def act(session: Session, step: int, number: int) -> object:
@@ -112,6 +132,14 @@ def act(session: Session, step: int, number: int) -> object:
         lambda: outcome(lambda: session.append(data(number % 2, f"d{number % 3}"))),
         lambda: outcome(
             lambda: session.append_many(
+                [full(number, each, some) for each in range(number % 4)],
+                parent_id=some if number % 3 else session.leaf_id,
+                move_leaf=bool(number % 5),
+                expect_revision=session.revision,
+            )
+        ),
+        lambda: outcome(
+            lambda: session.append_many(
                 [data(0, f"d{number % 5}"), MessageEntry(id=f"m{len(known)}", message=user("own")), data(1)],
                 parent_id=some if number % 3 else session.leaf_id,
                 move_leaf=bool(number % 4),
@@ -138,7 +166,7 @@ def facts(session: Session) -> list[Any]:
     ]
 
 
-@given(st.lists(st.tuples(st.integers(0, 23), st.integers(0, 99)), max_size=40))
+@given(st.lists(st.tuples(st.integers(0, 24), st.integers(0, 999)), max_size=40))
 def test_both_ways_write_the_same_bytes(steps: list[tuple[int, int]]) -> None:
     """And have the same tree after each step, which is that of the log."""
     with TemporaryDirectory() as directory:
@@ -154,6 +182,21 @@ def test_both_ways_write_the_same_bytes(steps: list[tuple[int, int]]) -> None:
             if fast_path.exists():
                 with Session.open(fast_path, mode="r", strict=True) as reader:
                     assert facts(reader) == facts(fast)
+
+
+def test_an_instruction_that_comes_as_an_entry_is_pinned(tmp_path: Path) -> None:
+    """As one that comes as a message: it stays in contexts after a compaction."""
+    with Session.open(tmp_path / "s.jsonl", durability="process") as session:
+        session.append(user("q"))
+        session.append(user("r"))
+        (entry,) = session.append_many(
+            [MessageEntry(message={"role": "system", "content": "Be brief."})],
+            parent_id=session.leaf_id,
+            move_leaf=True,
+            expect_revision=session.revision,
+        )
+        assert isinstance(entry, MessageEntry)
+        assert (entry.pinned, session.entry(entry)) == (True, entry)
 
 
 def move(session: Session, known: list[str], step: int, number: int) -> None:

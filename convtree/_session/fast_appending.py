@@ -16,6 +16,7 @@ from convtree._engine.expected import Expected
 from convtree._engine.fast_append import Fields
 from convtree._engine.json_values import dump_texts
 from convtree._engine.leaf import LEAF, AtLeaf
+from convtree._engine.sdk_objects import entry_of
 from convtree._engine.write_batch import EncodedRecord, encode_record
 from convtree._model.entries import Entry, ExtensionDataEntry, MessageEntry
 from convtree._model.errors import ConvtreeError
@@ -180,7 +181,7 @@ def _append_entries(client: Client, entries: Sequence[Any], parent_id: str, expe
     if any(each.__class__ not in _PLAIN for each in entries):
         return None
     try:
-        records = [encode_record(each) for each in entries]
+        records = [encode_record(entry_of(each)) for each in entries]
     except ConvtreeError:
         return None
     with Unlocking(client.lock), client.lock:
