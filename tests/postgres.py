@@ -7,11 +7,14 @@ from typing import NoReturn, TypeVar
 
 import private_postgres
 import pytest
-from private_postgres import Absent, Server, new_database
+from private_postgres import Absent, Server, create_database, empty_database
 
 __all__ = ["Server", "absent", "new_database", "postgres_server", "postgres_url", "private_server", "started"]
 
 T = TypeVar("T")
+
+#: the databases that are not in use, by the server. Only of a private one: it ends with the tests
+_FREE: dict[str, list[str]] = {}
 
 
 def absent(reason: str, required: str = "CONVTREE_REQUIRE_PG") -> NoReturn:
@@ -44,7 +47,26 @@ def postgres_server() -> Iterator[str]:
         yield given
     else:
         with private_server() as server:
+            _FREE[server.url] = []
             yield server.url
+            del _FREE[server.url]
+
+
+@contextmanager
+def new_database(server_url: str) -> Iterator[str]:
+    """Yields the URL of an empty database for the block: one that was used before and emptied, or a new one.
+
+    After a block that raises, the database is not used again.
+    """
+    free = _FREE.get(server_url)
+    if free is None:
+        with private_postgres.new_database(server_url) as url:
+            yield url
+    else:
+        url = free.pop() if free else create_database(server_url)
+        yield url
+        empty_database(url)
+        free.append(url)
 
 
 @pytest.fixture(scope="module")

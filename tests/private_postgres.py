@@ -15,7 +15,27 @@ from pathlib import Path
 from uuid import uuid4
 
 _PACKAGES = Path("/usr/lib/postgresql")
-_FAST = "-c listen_addresses='' -c unix_socket_directories={socket} -c fsync={sync} -c max_connections=200"
+_MEMORY = Path("/dev/shm")  # a disk in memory
+_ROOM_BYTES = 2 << 30
+_FAST = (
+    "-c listen_addresses='' -c unix_socket_directories={socket} -c fsync={sync} -c max_connections=200 "
+    "-c max_wal_size=128MB"
+)
+# `public` as in PostgreSQL 15: its owner is the owner of the database, and others may only use it.
+_EMPTY = """
+DO $$
+DECLARE
+  each record;
+BEGIN
+  PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid();
+  FOR each IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
+    EXECUTE format('DROP SCHEMA %I CASCADE', each.nspname);
+  END LOOP;
+  CREATE SCHEMA public AUTHORIZATION pg_database_owner;
+  GRANT USAGE ON SCHEMA public TO PUBLIC;
+END $$
+"""
 
 
 class Absent(Exception):
@@ -78,11 +98,16 @@ def programs() -> Path:
 def private_server(*, sync: bool = False, settings: str = "") -> Iterator[Server]:
     """Runs a server during the block, with `settings` as on its command line.
 
+    Without `sync`, its files are in memory if there is room for them. A table or a database is a number of files, and
+    on a disk the server waits for each of them.
+
     Raises:
         Absent: PostgreSQL is not installed, or this user may not run it.
     """
     found = programs()
-    home = Path(tempfile.mkdtemp(prefix="ct-pg-"))  # not below tmp_path, which only its owner may enter
+    in_memory = not sync and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM_BYTES
+    # Not below tmp_path, which only its owner may enter.
+    home = Path(tempfile.mkdtemp(prefix="ct-pg-", dir=_MEMORY if in_memory else None))
     try:
         server = Server(found, home, sync=sync, settings=settings)
         try:
@@ -96,16 +121,39 @@ def private_server(*, sync: bool = False, settings: str = "") -> Iterator[Server
 @contextmanager
 def new_database(server_url: str) -> Iterator[str]:
     """Creates an empty database for the block, and yields its URL."""
+    url = create_database(server_url)
+    yield url
+    _run_sql(server_url, f"DROP DATABASE {_name_of(url)} WITH (FORCE)")
+
+
+def create_database(server_url: str) -> str:
+    """Creates an empty database. Returns its URL."""
     import sqlalchemy
 
-    url = sqlalchemy.make_url(server_url).set(drivername="postgresql+psycopg")
     name = f"ct_{uuid4().hex[:12]}"
-    engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
-    try:
-        with engine.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {name}")
-        yield url.set(database=name).render_as_string(hide_password=False)
-        with engine.connect() as connection:
-            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        engine.dispose()
+    _run_sql(server_url, f"CREATE DATABASE {name}")
+    url = sqlalchemy.make_url(server_url).set(drivername="postgresql+psycopg", database=name)
+    return url.render_as_string(hide_password=False)
+
+
+def empty_database(url: str) -> None:
+    """Makes a database as it was when it was created, in much less time than a new one takes.
+
+    Ends the connections that others have to it, and drops every schema.
+    """
+    _run_sql(url, _EMPTY)
+
+
+def _run_sql(url: str, statement: str) -> None:
+    import psycopg
+    import sqlalchemy
+
+    plain = sqlalchemy.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+def _name_of(url: str) -> str:
+    import sqlalchemy
+
+    return sqlalchemy.make_url(url).database or ""

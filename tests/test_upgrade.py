@@ -156,7 +156,7 @@ def run(url: str, *scripts: str) -> None:
     if kind(url) == "sqlite":
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
             for script in scripts:
-                connection.executescript(script)
+                connection.executescript(f"BEGIN; {script} COMMIT;")
         return
     engine = sqlalchemy.create_engine(url)
     try:
