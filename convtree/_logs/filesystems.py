@@ -10,7 +10,10 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
+
+from convtree._logs.descriptors import with_open
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,17 +134,9 @@ def _has_no_network_types() -> bool:
 def _text_of(path: str) -> str:
     """Returns what Linux says in a file; empty if it cannot be read."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        pieces = with_open(path, os.O_RDONLY | os.O_CLOEXEC, lambda fd: [*iter(partial(os.read, fd, 2**16), b"")])
     except OSError:
         return ""
-    pieces = []
-    try:
-        while piece := os.read(fd, 2**16):
-            pieces.append(piece)
-    except OSError:
-        return ""
-    finally:
-        os.close(fd)
     return b"".join(pieces).decode("utf-8", "replace")
 
 

@@ -52,23 +52,26 @@ def locked(method: Callable[Concatenate[Client, P], T]) -> Callable[Concatenate[
     If a snapshot turns out damaged, or the lines were replaced, the log is read again, and the method called again.
     """
 
+    def tried(self: Client, args: Any, kwargs: Any) -> T:
+        self.check_open()
+        if self.journal.index_is_partial:
+            self.journal.refresh()  # a signal interrupted a scan
+        for _ in range(TRIES):
+            try:
+                return method(self, *args, **kwargs)
+            except SnapshotDamaged:
+                self.journal.rescan()
+            except LogReplaced:  # the lines that the index has are gone
+                self.journal.read_replaced()
+        raise self.journal.replaced_too_often()
+
     @wraps(method)
     def read(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
         lock = self.lock
         is_nested = is_owned(lock)
         try:  # as `Unlocking` does it, without its calls
             with lock:
-                self.check_open()
-                if self.journal.index_is_partial:
-                    self.journal.refresh()  # a signal interrupted a scan
-                for _ in range(TRIES):
-                    try:
-                        return method(self, *args, **kwargs)
-                    except SnapshotDamaged:
-                        self.journal.rescan()
-                    except LogReplaced:  # the lines that the index has are gone
-                        self.journal.read_replaced()
-                raise self.journal.replaced_too_often()
+                return tried(self, args, kwargs)
         except BaseException:
             if not is_nested:
                 release(lock)
