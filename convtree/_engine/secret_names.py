@@ -134,12 +134,13 @@ def find(text: str, lowered: bytes, words: Iterable[tuple[int, int]]) -> Iterato
     for match in _matches(csv, text, lowered, (b"akia", b"asia")):
         yield Span(*match.span("secret"), "aws_secret")
     end = 0
+    rest = _Rest(text)
     for word, word_end in words:
         if _DIGITS.search(lowered, word, word_end):
             begin = max(end, word - _REACH)
             limit = min(word_end + 1, len(text))
             for found in _near(tokens, text, _HINT.finditer(lowered, begin, word_end), limit):
-                yield from _token(found)
+                yield from _token(found, rest)
             end = word_end
     for match in _matches(passwords, text, lowered, (b"pass", b"pwd", b"secret")):
         yield from _password(match)
@@ -164,7 +165,21 @@ def _near(pattern: re.Pattern[str], text: str, hints: Iterable[re.Match[bytes]],
                 yield match
 
 
-def _token(match: re.Match[str]) -> Iterator[Span]:
+class _Rest:
+    """Where the characters of a value end. Of values in one another, the text is looked at once."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._end = 0
+
+    def behind(self, end: int) -> int:
+        """Returns where they end that go on at `end`; asked in the order of the text."""
+        if end >= self._end and (match := _REST.match(self._text, end)):
+            self._end = match.end()
+        return self._end
+
+
+def _token(match: re.Match[str], rest: _Rest) -> Iterator[Span]:
     start, value = _value(match)
     if _is_other(match) or not _is_joined(match, value):
         return
@@ -173,8 +188,8 @@ def _token(match: re.Match[str]) -> Iterator[Span]:
         return
     if is_random(stripped, 14) or (match["provider"] is not None and _ALPHANUMERIC.fullmatch(stripped)):
         end = start + len(stripped)
-        if len(value) >= _LONGEST and (rest := _REST.match(match.string, end)):
-            end = rest.end()
+        if len(value) >= _LONGEST:
+            end = rest.behind(end)
         yield Span(start, end_of_lines(match.string, end), _kind(match))
 
 
