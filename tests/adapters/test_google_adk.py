@@ -509,6 +509,53 @@ def test_what_json_cannot_hold_is_cleaned(run: Callable[[Any], None]) -> None:
     run(main)
 
 
+def test_names_that_json_cannot_hold_are_cleaned(run: Callable[[Any], None]) -> None:
+    """Half an emoji in names, at any level, and of two that become one both stay. The entry says so."""
+
+    async def main(service: Any) -> None:
+        odd, clean = {"k\ud83d": 1, "k\\ud83d": {"\udc00": 2}}, {"k\\ud83d_": 1, "k\\ud83d": {"\\udc00": 2}}
+        session = await service.create_session(**ONE, state={"s": odd})
+        assert session.state == {"s": clean}
+        result = types.Part(function_response=types.FunctionResponse(id="c1", name="look", response=odd))
+        event = Event(author="guide", content=types.Content(role="user", parts=[result]))
+        event.actions.state_delta = {"\ud83d": odd, "user:\udc00": [odd]}
+        await service.append_event(session, event)
+        loaded = await service.get_session(**ONE)
+        assert loaded.events[0].content.parts[0].function_response.response == clean
+        assert loaded.state == {"s": clean, "\\ud83d": clean, "user:\\udc00": [clean]}
+        with service.log(**ONE) as log:
+            begun, stored = log.path()[:2]
+        assert begun.data["cleaned"] == [
+            *("s: a name with a lone surrogate was escaped", "s.k\\ud83d: a name with a lone surrogate was escaped")
+        ]
+        assert "actions.state_delta: a name with a lone surrogate was escaped" in stored.extra["cleaned"]
+        await service.append_event(session, event.model_copy(deep=True))  # delivered twice
+        assert len((await service.get_session(**ONE)).events) == 1
+
+    run(main)
+
+
+def test_a_value_without_an_end_is_refused(run: Callable[[Any], None]) -> None:
+    """One that contains itself, or is nested too deep: the error names the place, and nothing is stored."""
+
+    async def main(service: Any) -> None:
+        circle: list[Any] = [1]
+        circle.append({"x": circle})
+        deep: Any = 1
+        for _ in range(5000):
+            deep = [deep]
+        with pytest.raises(InvalidMessage, match=r"^s\[1\]\.x: the value contains itself"):
+            await service.create_session(**ONE, state={"s": circle})
+        session = await service.create_session(**ONE)
+        with pytest.raises(InvalidMessage, match=r"^actions\.state_delta\.s\[1\]\.x: the value contains itself"):
+            await service.append_event(session, changes(s=circle))
+        with pytest.raises(InvalidMessage, match=r"^actions\.state_delta\.s\[0\].*more than 128 levels"):
+            await service.append_event(session, changes(s=deep))
+        assert (await service.get_session(**ONE)).events == []
+
+    run(main)
+
+
 @pytest.mark.parametrize("odd", ["a b", "日本", "C0|1699.12", "../x", "x" * 3000, "k-", "\x00", "google-adk"])
 def test_ids_are_any_text(odd: str, where: str) -> None:
     """Of the app, the user, the session and the event; no two sessions are mixed up."""
