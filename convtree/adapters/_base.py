@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
-from threading import Lock, local
-from typing import Any, Generic, Self, TypeVar
+from threading import local
+from typing import Any, Self, TypeVar
 
 from convtree import (
     Entry,
@@ -26,6 +25,7 @@ from convtree import (
     open_store,
     session_key,
 )
+from convtree.adapters._kept import Recent
 from convtree.adapters._opened import absolute, opened
 from convtree.aio import call_in_thread
 
@@ -146,14 +146,12 @@ class Engine:
             raise RuntimeError(f"{self._user} is closed")
 
 
-class HasEngine:
-    """A base for what users make of a store and close: by `close`, or as `with` and `async with`."""
-
-    _engine: Engine
+class Closable:
+    """A base for what users close: by `close`, or as `with` and `async with`."""
 
     def close(self) -> None:
         """Closes the object. Its store is closed when no object of the process uses it any more."""
-        self._engine.close()
+        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self
@@ -166,45 +164,6 @@ class HasEngine:
 
     async def __aexit__(self, *exception: object) -> None:
         self.close()
-
-
-class Recent(Generic[T]):
-    """The values that were put last, at most `size`. Thread-safe."""
-
-    def __init__(self, size: int = 10_000) -> None:
-        self._size = size
-        self._lock = Lock()  # protects the values
-        self._values: OrderedDict[Hashable, T] = OrderedDict()  # the last used last
-
-    def get(self, key: Hashable) -> T | None:
-        """Returns the value of a key; None if there is none, or no longer."""
-        with self._lock:
-            return self._values.get(key)
-
-    def put(self, key: Hashable, value: T) -> None:
-        """Keeps the value of a key."""
-        with self._lock:
-            self._values[key] = value
-            self._values.move_to_end(key)
-            while len(self._values) > self._size:
-                self._values.popitem(last=False)
-
-
-class Shared(Generic[T]):
-    """A value for each key, made when it is asked for and kept while somebody holds it. Thread-safe."""
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._lock = Lock()  # protects the values
-        self._values: weakref.WeakValueDictionary[Hashable, T] = weakref.WeakValueDictionary()
-
-    def get(self, key: Hashable) -> T:
-        """Returns the value of a key: the same one to all that hold it at the same time."""
-        with self._lock:
-            value = self._values.get(key)
-            if value is None:
-                value = self._values[key] = self._make()
-            return value
 
 
 def address(*name: str) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from chatkit.store import NotFoundError
 from chatkit.types import Page, ThreadMetadata
 
 from convtree import InvalidMessage, Session, SessionChanged, SessionInfoMark, SessionNotFound, StaleLeaf
-from convtree.adapters._base import Engine, Recent, StoreLike, session_id
+from convtree.adapters._base import Engine, StoreLike, session_id
 from convtree.adapters._cleaning import Cleaned, clean
+from convtree.adapters._kept import Recent
 
 T = TypeVar("T")
 Name = tuple[str, ...]
@@ -26,9 +27,8 @@ class Threads:
     """The calls of one `ConvtreeStore`. `context` is what ChatKit was called with: it says whose the threads are."""
 
     def __init__(self, store: StoreLike, owner: Callable[[Any], str] | None) -> None:
-        self._engine = Engine(store)
+        self._engine = Engine(store, "ConvtreeStore")
         self._owner = owner
-        self._is_closed = False
         self._created: Recent[datetime] = Recent()  # when threads were created, by session
 
     def engine(self, context: Any) -> Engine:
@@ -37,12 +37,10 @@ class Threads:
         Raises:
             RuntimeError: the object is closed.
         """
-        if self._is_closed:
-            raise RuntimeError("ConvtreeStore is closed")
+        self._engine.check_open()
         return self._engine if self._owner is None else Engine(self._engine.store.scoped(owner=self._owner(context)))
 
     def close(self) -> None:
-        self._is_closed = True
         self._engine.close()
 
     async def read(self, name: Name, context: Any, work: Callable[[Session], T]) -> T:

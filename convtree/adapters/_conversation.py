@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Literal, TypeVar
 
 from convtree import Branch, Entry, Session, StaleLeaf
-from convtree.adapters._base import Engine, HasEngine, StoreLike
+from convtree.adapters._base import Closable, Engine, StoreLike
 from convtree.adapters._cleaning import append_clean
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ def makes_branches(parallel: Parallel) -> bool:
     return parallel == "branch"
 
 
-class Conversation(HasEngine):
+class Conversation(Closable):
     """A base for adapters whose object is one conversation.
 
     Args:
@@ -73,6 +73,10 @@ class Conversation(HasEngine):
     async def checkout(self, entry: str) -> None:
         """Goes to the end of the branch that has an entry, by its id or label."""
         await self._write(lambda log, leaf: (self._move(log, leaf, log.tip(log.resolve(entry))), None))
+
+    def close(self) -> None:
+        """Closes the object. Its store is closed when no object of the process uses it any more."""
+        self._engine.close()
 
     # --- for the adapters ---
 

@@ -31,10 +31,11 @@ from convtree import (
     StaleLeaf,
 )
 from convtree.adapters import _google_adk_events as events
-from convtree.adapters._base import Engine, Recent, StoreLike
+from convtree.adapters._base import Engine, StoreLike
 from convtree.adapters._cleaning import append_clean
 from convtree.adapters._conversation import Parallel, makes_branches
 from convtree.adapters._google_adk_state import APP, TYPE, USER, Name, States, as_json, change_of, state_entry
+from convtree.adapters._kept import Recent
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ class Sessions:
 
     def __init__(self, store: StoreLike, parallel: Parallel) -> None:
         self._makes_branches = makes_branches(parallel)
-        self.engine = Engine(store)
+        self.engine = Engine(store, "ConvtreeSessionService")
         self.states = States(self.engine)
         # for lists, by session: when it began, its leaf, its state, and when it was changed last
         self._listed: Recent[tuple[str | None, str | None, dict[str, Any], float]] = Recent(1_000)

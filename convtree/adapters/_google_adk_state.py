@@ -24,9 +24,10 @@ from google.adk.sessions.state import State
 from pydantic_core import to_jsonable_python
 
 from convtree import ExtensionDataEntry, Session, SessionInfoMark, SessionNotFound
-from convtree.adapters._base import Engine, Recent
+from convtree.adapters._base import Engine
 from convtree.adapters._cleaning import Cleaned
 from convtree.adapters._dumping import dump_clean
+from convtree.adapters._kept import Recent
 
 APP, USER = "google-adk.app", "google-adk.user"  # metadata of a session: whose it is
 TYPE = "google-adk.state"

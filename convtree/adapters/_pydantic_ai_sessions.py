@@ -28,8 +28,9 @@ from convtree import (
     StaleLeaf,
 )
 from convtree.adapters import _pydantic_ai_codec as codec
-from convtree.adapters._base import Engine, Recent, StoreLike, address
+from convtree.adapters._base import Engine, StoreLike, address
 from convtree.adapters._cleaning import append_clean, write_clean
+from convtree.adapters._kept import Recent
 
 T = TypeVar("T")
 
@@ -40,21 +41,17 @@ class Sessions:
     """The calls of one `ConvtreeConversationStore`. Thread-safe."""
 
     def __init__(self, store: StoreLike) -> None:
-        self.engine = Engine(store)
-        self.is_closed = False
+        self.engine = Engine(store, "ConvtreeConversationStore")
         self._places: Recent[str] = Recent()  # the sessions of messages
         self._records: Recent[tuple[str | None, int, ConversationRecord]] = Recent()  # of sessions, for lists
 
     async def read(self, work: Callable[..., T], *arguments: Any) -> T:
-        self._check_open()
         return await self.engine.read(partial(work, *arguments))
 
     async def write(self, work: Callable[..., T], *arguments: Any) -> T:
-        self._check_open()
         return await self.engine.write(partial(work, *arguments))
 
     def open(self, conversation_id: str) -> AbstractContextManager[Session]:
-        self._check_open()
         return self.engine.session(conversation_id, create=False)
 
     def state(self, conversation_id: str) -> codec.State | None:
@@ -204,10 +201,6 @@ class Sessions:
         for id in (*record.branches, record.head_id):
             if id is not None:
                 self._places.put(id, session_id)
-
-    def _check_open(self) -> None:
-        if self.is_closed:
-            raise RuntimeError("ConvtreeConversationStore is closed")
 
 
 def _check_chain(record: ConversationRecord, new: Sequence[ConversationEntry]) -> None:

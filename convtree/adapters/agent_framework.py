@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
 from convtree import Branch, Session, StaleLeaf
-from convtree.adapters._base import Engine, StoreLike
+from convtree.adapters._base import Closable, Engine, StoreLike
 from convtree.adapters._cleaning import append_clean
 
 try:
@@ -39,7 +39,7 @@ _DEFAULT = "default"  # the session of runs without an id (None), as in the fram
 _paid: ContextVar[tuple[str | None, dict[str, Any] | None]] = ContextVar("_paid", default=(None, None))
 
 
-class ConvtreeHistoryProvider(HistoryProvider):
+class ConvtreeHistoryProvider(HistoryProvider, Closable):
     """The history of agents in a convtree store. Any number of processes may share it.
 
     What JSON cannot hold is cleaned: an entry says what was changed in `extra["cleaned"]`. A message that is too long
@@ -66,8 +66,7 @@ class ConvtreeHistoryProvider(HistoryProvider):
     ) -> None:
         super().__init__(source_id, load_messages=load_messages, **options)
         self.skip_excluded = skip_excluded
-        self._engine = Engine(store)
-        self._is_closed = False
+        self._engine = Engine(store, type(self).__name__)
 
     # --- the framework's protocol ---
 
@@ -97,7 +96,6 @@ class ConvtreeHistoryProvider(HistoryProvider):
         Raises:
             InvalidMessage: a message cannot be stored, for example because it is too long; the place is named.
         """
-        self._check_open()
         given, (model, usage) = list(messages), _paid.get()
         if not given:
             return
@@ -133,7 +131,6 @@ class ConvtreeHistoryProvider(HistoryProvider):
 
     def log(self, session_id: str | None) -> AbstractContextManager[Session]:
         """Gives the convtree session: `with provider.log(session_id) as log: log.path()`."""
-        self._check_open()
         return self._engine.session(_DEFAULT if session_id is None else session_id)
 
     async def branches(self, session_id: str | None) -> list[Branch]:
@@ -165,12 +162,10 @@ class ConvtreeHistoryProvider(HistoryProvider):
 
     async def delete_session(self, session_id: str | None) -> None:
         """Erases a session with all its branches."""
-        self._check_open()
         await self._engine.write(lambda: self._engine.delete(_DEFAULT if session_id is None else session_id))
 
     def close(self) -> None:
         """Closes the object. Its store is closed when no object of the process uses it any more."""
-        self._is_closed = True
         self._engine.close()
 
     async def _read(self, session_id: str | None, work: Callable[[Session], T]) -> T:
@@ -178,7 +173,6 @@ class ConvtreeHistoryProvider(HistoryProvider):
             with self.log(session_id) as log:
                 return work(log)
 
-        self._check_open()
         return await self._engine.read(read)
 
     async def _move(self, session_id: str | None, find: Callable[[Session], str | None]) -> None:
@@ -186,9 +180,4 @@ class ConvtreeHistoryProvider(HistoryProvider):
             with self.log(session_id) as log:
                 log.branch(find(log))
 
-        self._check_open()
         await self._engine.write(write)
-
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise RuntimeError(f"{type(self).__name__} is closed")

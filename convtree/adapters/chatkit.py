@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from convtree import Branch, MessageEntry, Session
 from convtree.adapters import _chatkit_items as items
-from convtree.adapters._base import StoreLike
+from convtree.adapters._base import Closable, StoreLike
 from convtree.adapters._cleaning import append_clean
 from convtree.adapters._dumping import dump_clean
 
@@ -35,7 +35,7 @@ _ITEMS: TypeAdapter[Any] = TypeAdapter(ThreadItem)
 _ATTACHMENTS: TypeAdapter[Any] = TypeAdapter(Attachment)
 
 
-class ConvtreeStore(Store[Any]):
+class ConvtreeStore(Store[Any], Closable):
     """Threads of ChatKit in a convtree store. Any number of processes may share it.
 
     What JSON cannot hold is cleaned. An item that is too long raises `convtree.InvalidMessage`, and nothing is stored.

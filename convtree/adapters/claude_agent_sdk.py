@@ -31,7 +31,7 @@ from convtree import (
     StaleLeaf,
     session_key,
 )
-from convtree.adapters._base import Engine, HasEngine, StoreLike, check_dicts
+from convtree.adapters._base import Closable, Engine, StoreLike, check_dicts
 from convtree.adapters._claude_lines import Line, described, is_main, lines_of, lines_pointing_at, name_of, now
 from convtree.adapters._claude_summaries import STATE, Summaries
 from convtree.adapters._claude_tree import Growing
@@ -50,7 +50,7 @@ __all__ = ["ConvtreeSessionStore"]
 T = TypeVar("T")
 
 
-class ConvtreeSessionStore(HasEngine):
+class ConvtreeSessionStore(Closable):
     """Transcripts of the Claude Agent SDK in a convtree store. Runs under asyncio and trio.
 
     Args:
@@ -149,6 +149,10 @@ class ConvtreeSessionStore(HasEngine):
     async def checkout(self, key: SessionKey, entry: str) -> None:
         """Lets Claude go on at the end of the branch that has a line, by its uuid or label."""
         await self._go_on(key, lambda log: log.tip(log.resolve(entry)))
+
+    def close(self) -> None:
+        """Closes the object. Its store is closed when no object of the process uses it any more."""
+        self._engine.close()
 
     async def _read(self, key: SessionKey, work: Callable[[Session], T]) -> T | None:
         """Runs a function of a session that changes nothing. None if there is no such session."""

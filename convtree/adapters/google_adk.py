@@ -22,8 +22,9 @@ from typing import Any, Self, TypeVar
 
 import convtree
 from convtree import Branch
-from convtree.adapters._base import Shared, StoreLike
+from convtree.adapters._base import StoreLike
 from convtree.adapters._conversation import Parallel
+from convtree.adapters._kept import Shared
 
 try:
     from google.adk.cli.service_registry import get_service_registry
@@ -62,7 +63,6 @@ class ConvtreeSessionService(BaseSessionService):
 
     def __init__(self, store: StoreLike = "conversations", *, parallel: Parallel = "line") -> None:
         self._sessions = Sessions(store, parallel)
-        self._is_closed = False
         # Appends to a session follow each other, so a session object knows events in their order: first those of an
         # event loop, by loop and session, then those of all loops, by process (locks are not inherited) and session.
         self._turns, self._writes = Shared(asyncio.Lock), Shared(Lock)
@@ -119,7 +119,7 @@ class ConvtreeSessionService(BaseSessionService):
         """
         if event.partial:
             return event
-        self._check_open()
+        self._sessions.engine.check_open()
         self._apply_temp_state(session, event)
         event = self._trim_temp_delta_state(event)
         name, done = (session.app_name, session.user_id, session.id), []
@@ -139,7 +139,6 @@ class ConvtreeSessionService(BaseSessionService):
 
     async def close(self) -> None:
         """Closes the object. Its store is closed when no object of the process uses it any more."""
-        self._is_closed = True
         self._sessions.engine.close()
 
     async def __aenter__(self) -> Self:
@@ -156,7 +155,6 @@ class ConvtreeSessionService(BaseSessionService):
         Raises:
             SessionNotFound: when the block begins: there is no such session.
         """
-        self._check_open()
         return self._sessions.open((app_name, user_id, _stripped(session_id)))
 
     async def branches(self, *, app_name: str, user_id: str, session_id: str) -> list[Branch]:
@@ -192,16 +190,10 @@ class ConvtreeSessionService(BaseSessionService):
         await self._write(lambda: self._sessions.move(name, lambda log: log.tip(end_of(log, entry))))
 
     async def _read(self, work: Callable[[], T]) -> T:
-        self._check_open()
         return await self._sessions.engine.read(work)
 
     async def _write(self, work: Callable[[], T]) -> T:
-        self._check_open()
         return await self._sessions.engine.write(work)
-
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise RuntimeError(f"{type(self).__name__} is closed")
 
 
 def register() -> None:

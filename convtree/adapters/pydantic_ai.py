@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 
 from convtree import Branch, Session
-from convtree.adapters._base import StoreLike
+from convtree.adapters._base import Closable, StoreLike
 
 try:
     from pydantic_ai.conversation import Conversation
@@ -33,7 +33,7 @@ from convtree.adapters._pydantic_ai_sessions import Sessions
 __all__ = ["ConvtreeConversationStore"]
 
 
-class ConvtreeConversationStore(ConversationStore):
+class ConvtreeConversationStore(ConversationStore, Closable):
     """The conversations of pydantic-ai in a convtree store. Thread-safe; any number of processes may share a store.
 
     A conversation id is that of the session if it can be one, else its key; `scope` is the session's owner. `branch`
@@ -127,5 +127,4 @@ class ConvtreeConversationStore(ConversationStore):
 
     def close(self) -> None:
         """Closes the object. Its store is closed when no object of the process uses it any more."""
-        self._convtree.is_closed = True
         self._convtree.engine.close()
