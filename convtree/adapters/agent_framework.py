@@ -96,6 +96,7 @@ class ConvtreeHistoryProvider(HistoryProvider, Closable):
         Raises:
             InvalidMessage: a message cannot be stored, for example because it is too long; the place is named.
         """
+        self._engine.check_open()
         given, (model, usage) = list(messages), _paid.get()
         if not given:
             return
