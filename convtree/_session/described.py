@@ -24,7 +24,7 @@ class Described:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The session's metadata, with every change applied."""
+        """The session's metadata, with every change applied. A copy, down to the last list."""
         return self._client.view().metadata
 
     @property

@@ -75,8 +75,9 @@ class SessionView(msgspec.Struct, frozen=True):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The session's metadata, with every change applied."""
-        return dict(self.index.state.metadata if self.index.state.lines else self.new_header().metadata or {})
+        """The session's metadata, with every change applied. A copy, down to the last list."""
+        metadata = self.index.state.metadata if self.index.state.lines else self.new_header().metadata or {}
+        return cast(dict[str, Any], msgspec.to_builtins(metadata))
 
     def has_all(self, ids: Sequence[str]) -> bool:
         """Returns whether the log has all records with these ids."""

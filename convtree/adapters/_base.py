@@ -190,6 +190,23 @@ class Recent(Generic[T]):
                 self._values.popitem(last=False)
 
 
+class Shared(Generic[T]):
+    """A value for each key, made when it is asked for and kept while somebody holds it. Thread-safe."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = Lock()  # protects the values
+        self._values: weakref.WeakValueDictionary[Hashable, T] = weakref.WeakValueDictionary()
+
+    def get(self, key: Hashable) -> T:
+        """Returns the value of a key: the same one to all that hold it at the same time."""
+        with self._lock:
+            value = self._values.get(key)
+            if value is None:
+                value = self._values[key] = self._make()
+            return value
+
+
 def address(*name: str) -> dict[str, Any]:
     """Returns the arguments of a store's calls that name a session: `id` or `key`. No two names share a session."""
     if len(name) == 1 and is_session_id(name[0]):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from convtree import Entry, EntryNotFound, ExtensionDataEntry, MessageEntry, Session, is_session_id
 from convtree.adapters._base import is_hidden
+from convtree.adapters._cleaning import Cleaned
 
 TYPE = "chatkit.item"
 
@@ -65,15 +66,17 @@ def add(thread: Thread, log: Session, entry: Entry) -> None:
         thread.entries.pop(deleted, None)
 
 
-def entries_of(log: Session, item: Item, before: Entry | None) -> list[Entry]:
+def entries_of(log: Session, dumped: Cleaned, before: Entry | None) -> list[Entry]:
     """Returns the entries that store an item.
 
     Args:
         log: the session.
-        item: the item as JSON.
+        dumped: the item as JSON, and what was changed in it for that.
         before: the entry that says what it was; None if it is new.
     """
     stored: Any = None
+    item: Item = dumped.value
+    said = {"item": item, "cleaned": dumped.changes} if dumped.changes else {"item": item}
     id = item["id"] if before is None and is_session_id(item["id"]) and not _has(log, item["id"]) else ""
     if isinstance(before, MessageEntry):
         stored = (before.extra or {})["item"]
@@ -81,7 +84,7 @@ def entries_of(log: Session, item: Item, before: Entry | None) -> list[Entry]:
     if item["type"] == "client_tool_call" and stored is not None:  # the call is there; of two results, the first counts
         messages = messages[len(_messages(stored)) :]
     if not messages:
-        return [ExtensionDataEntry(id=id, ext_type=TYPE, data={"item": item})]
+        return [ExtensionDataEntry(id=id, ext_type=TYPE, data=said)]
     changed = isinstance(before, MessageEntry) and item["type"] != "client_tool_call"
     return [
         MessageEntry(
@@ -90,7 +93,7 @@ def entries_of(log: Session, item: Item, before: Entry | None) -> list[Entry]:
             shape=_SHAPE,
             visible_to="model" if item["type"] in _HIDDEN else "all",
             pinned=False,
-            extra={"item": item},
+            extra=said,
             replaces=before.id if changed and before is not None else None,
         )
         for number, message in enumerate(messages)

@@ -13,12 +13,13 @@ from chatkit.types import Page, ThreadMetadata
 
 from convtree import InvalidMessage, Session, SessionChanged, SessionInfoMark, SessionNotFound, StaleLeaf
 from convtree.adapters._base import Engine, Recent, StoreLike, session_id
-from convtree.adapters._cleaning import clean
+from convtree.adapters._cleaning import Cleaned, clean
 
 T = TypeVar("T")
 Name = tuple[str, ...]
 
 THREAD, ATTACHMENT = "chatkit.thread", "chatkit.attachment"  # metadata of a session
+_CLEANED = "chatkit.cleaned"  # what was changed in it
 
 
 class Threads:
@@ -75,19 +76,20 @@ class Threads:
 
         await engine.write(write)
 
-    async def describe(self, named: Name, context: Any, key: str, value: Mapping[str, Any], **more: Any) -> None:
-        """Stores a value as metadata of a session, which begins with it."""
+    async def describe(self, named: Name, context: Any, key: str, dumped: Cleaned, **more: Any) -> None:
+        """Stores a value as metadata of a session, which begins with it. What was changed in it is metadata as well."""
         engine = self.engine(context)
 
         def write() -> None:
             described: dict[str, Any] = {"metadata": {"framework": "chatkit"}} if key == THREAD else {}
             with engine.session(*named, **described) as log:
-                fields: dict[str, Any] = {"metadata": {key: value}, **more}
-                fields |= {"id": uuid4().hex, "timestamp": datetime.now(UTC).isoformat()}
+                fields: dict[str, Any] = {"id": uuid4().hex, "timestamp": datetime.now(UTC).isoformat()}
                 try:
-                    log.extend([SessionInfoMark(**fields)])
+                    log.extend([SessionInfoMark(**fields, **_described(log, key, dumped, more))])
                 except InvalidMessage:
-                    log.extend([SessionInfoMark(**clean(fields).value)])
+                    (value, changes), (others, more_changes) = clean(dumped.value), clean(more)
+                    cleaned = Cleaned(value, [*dumped.changes, *changes, *more_changes])
+                    log.extend([SessionInfoMark(**fields, **_described(log, key, cleaned, others))])
                 if key == THREAD:
                     self._created.put(log.id, thread_of(log).created_at)
 
@@ -129,6 +131,14 @@ class Threads:
                 known = thread_of(log).created_at
             self._created.put(id, known)
         return known
+
+
+def _described(log: Session, key: str, dumped: Cleaned, more: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields of a mark that says what a session is. None removes what was said of an earlier value."""
+    metadata = {key: dumped.value}
+    if dumped.changes or _CLEANED in log.metadata:
+        metadata[_CLEANED] = dumped.changes or None
+    return {"metadata": metadata, **more}
 
 
 def thread_of(log: Session) -> ThreadMetadata:

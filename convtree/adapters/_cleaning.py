@@ -32,7 +32,7 @@ def append_clean(log: Session, entries: Sequence[Entry], **how: Any) -> list[Ent
 def write_clean(write: Callable[[Sequence[Entry]], T], entries: Sequence[Entry]) -> T:
     """Calls a function that stores entries, with cleaned ones if it refuses them as they are.
 
-    `extra["cleaned"]` of a message says what was changed in it.
+    `extra["cleaned"]` of a message, and `data["cleaned"]` of extension data, say what was changed.
 
     Raises:
         InvalidMessage: an entry cannot be stored, cleaned or not. Nothing was written.
@@ -61,7 +61,8 @@ def _cleaned(entry: Entry) -> Entry:
     elif isinstance(entry, ExtensionDataEntry):
         data, changes = clean(entry.data)
         if changes:
-            return replace(entry, data=data)
+            known = data.get("cleaned", ()) if isinstance(data, dict) else ()
+            return replace(entry, data={**data, "cleaned": [*known, *changes]} if isinstance(data, dict) else data)
     return entry
 
 
@@ -88,13 +89,26 @@ def clean(value: Any) -> Cleaned:
         owner, key, place = waiting.pop()
         child = owner[key]
         if isinstance(child, dict):
-            child = owner[key] = {_clean_name(name, place, changes): each for name, each in child.items()}
+            child = owner[key] = renamed(child, place, changes, cleaned_name)
             waiting.extend((child, name, f"{place}.{name}".lstrip(".")) for name in reversed(child))
         elif isinstance(child, list):
             waiting.extend((child, index, f"{place}[{index}]") for index in reversed(range(len(child))))
         else:
             owner[key] = _clean_scalar(child, place, changes)
     return Cleaned(root[0], changes)
+
+
+def renamed(
+    value: dict[Any, Any], place: str, changes: list[str], clean_name: Callable[[Any, str, list[str]], Any]
+) -> dict[Any, Any]:
+    """Returns a dictionary with cleaned names. Those that are changed get an underscore each if they are in use."""
+    made: dict[Any, Any] = {}
+    for name, each in value.items():
+        new = clean_name(name, place, changes)
+        while new is not name and (new in value or new in made):
+            new += "_"
+        made[new] = each
+    return made
 
 
 def _clean_scalar(value: Any, place: str, changes: list[str]) -> Any:
@@ -110,7 +124,8 @@ def _clean_scalar(value: Any, place: str, changes: list[str]) -> Any:
     return value
 
 
-def _clean_name(name: str, place: str, changes: list[str]) -> str:
+def cleaned_name(name: str, place: str, changes: list[str]) -> str:
+    """Returns a name with its lone surrogates escaped."""
     if _is_unicode(name):
         return name
     changes.append(f"{place}: a name with a lone surrogate was escaped")

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice, takewhile
-from typing import Any
 
 from google.adk.events.event import Event
 from google.adk.sessions.base_session_service import GetSessionConfig
@@ -30,6 +29,7 @@ from convtree import (
 )
 from convtree.adapters._base import entries_up, is_hidden
 from convtree.adapters._cleaning import clean
+from convtree.adapters._dumping import dump_clean
 from convtree.exchange import read_google_adk_event
 
 SHAPE = "google-adk"
@@ -58,13 +58,8 @@ def ids_of(entry: MessageEntry) -> Iterator[str]:
 
 def message_entry(event: Event) -> MessageEntry:
     """Returns the entry that stores an event. An object in it that JSON does not know becomes its `repr`."""
-    cleaned: list[str] = []
-
-    def as_text(unknown: Any) -> str:
-        cleaned.append(f"a {type(unknown).__name__} became a text")
-        return repr(unknown)
-
-    entry = read_google_adk_event(event.model_dump(mode="json", exclude_none=True, fallback=as_text))
+    dumped, cleaned = dump_clean(lambda each, **how: each.model_dump(mode="json", exclude_none=True, **how), event)
+    entry = read_google_adk_event(dumped)
     return replace(entry, id=id_of(event.id), extra={"cleaned": cleaned} if cleaned else None)
 
 

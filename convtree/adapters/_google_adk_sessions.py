@@ -65,8 +65,9 @@ class Sessions:
     # --- ADK's calls ---
 
     def create(self, name: Name, state: Mapping[str, Any], now: float) -> Session:
-        change, store = change_of(as_json(state)), self.engine.store
-        entry = state_entry(change.session, change.shared, time=now)
+        (given, cleaned), store = as_json(state), self.engine.store
+        change = change_of(given)
+        entry = state_entry(change.session, change.shared, time=now, **({"cleaned": cleaned} if cleaned else {}))
         owner, metadata = store.owner or name[1] or None, {APP: name[0], USER: name[1]}
         with self.engine.session(*name, owner=owner, metadata=metadata) as log:
             try:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from copy import deepcopy
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
@@ -24,6 +25,8 @@ from pydantic_core import to_jsonable_python
 
 from convtree import ExtensionDataEntry, Session, SessionInfoMark, SessionNotFound
 from convtree.adapters._base import Engine, Recent
+from convtree.adapters._cleaning import Cleaned
+from convtree.adapters._dumping import dump_clean
 
 APP, USER = "google-adk.app", "google-adk.user"  # metadata of a session: whose it is
 TYPE = "google-adk.state"
@@ -53,10 +56,9 @@ def change_of(delta: Mapping[str, Any]) -> Change:
     return change
 
 
-def as_json(state: Mapping[str, Any]) -> dict[str, Any]:
+def as_json(state: Mapping[str, Any]) -> Cleaned:
     """Returns a state as JSON. An object that JSON does not know becomes its `repr`."""
-    found: dict[str, Any] = to_jsonable_python(dict(state), bytes_mode="base64", fallback=repr)
-    return found
+    return dump_clean(partial(to_jsonable_python, bytes_mode="base64", inf_nan_mode="constants"), dict(state))
 
 
 def state_entry(state: dict[str, Any], shared: dict[str, dict[str, Any]], **more: Any) -> ExtensionDataEntry:

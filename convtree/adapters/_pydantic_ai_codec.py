@@ -15,6 +15,8 @@ from pydantic_ai.messages import ModelMessage
 
 from convtree import Entry, ExtensionDataEntry, Mark, MessageEntry, Session, is_session_id, session_key
 from convtree.adapters._base import session_id
+from convtree.adapters._cleaning import Cleaned
+from convtree.adapters._dumping import dump_clean
 
 SHAPE = "pydantic-ai"
 _RECORD = "pydantic-ai.record"
@@ -168,12 +170,6 @@ def _follow(log: Session, leaf_id: str | None, record: ConversationRecord) -> No
     record.revision = f"{record.revision}@{leaf_id}"
 
 
-def _dump(adapter: TypeAdapter[Any], value: Any) -> tuple[dict[str, Any], list[str]]:
+def _dump(adapter: TypeAdapter[Any], value: Any) -> Cleaned:
     """Returns a value as JSON, and what had to be changed for that."""
-    cleaned: list[str] = []
-
-    def as_text(unknown: Any) -> str:
-        cleaned.append(f"a {type(unknown).__name__} became a text")
-        return repr(unknown)
-
-    return adapter.dump_python([value], mode="json", fallback=as_text)[0], cleaned
+    return dump_clean(lambda each, fallback: adapter.dump_python([each], mode="json", fallback=fallback)[0], value)

@@ -8,19 +8,18 @@ A message is an entry of the shape "agent-framework". The messages of a session 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
-from convtree import Branch, BranchSummaryEntry, CompactionEntry, Entry, MessageEntry, Session, StaleLeaf
-from convtree.adapters._base import Engine, StoreLike, entries_up
+from convtree import Branch, Session, StaleLeaf
+from convtree.adapters._base import Engine, StoreLike
 from convtree.adapters._cleaning import append_clean
 
 try:
-    from agent_framework import Content, HistoryProvider, Message
-    from pydantic_core import to_jsonable_python
+    from agent_framework import HistoryProvider, Message
 except ImportError as error:
     raise ImportError("convtree.adapters.agent_framework: run pip install 'convtree[agent-framework]'") from error
 try:  # a private part of the framework, from 1.20 on: what it gives twice is stored once
@@ -28,12 +27,13 @@ try:  # a private part of the framework, from 1.20 on: what it gives twice is st
 except ImportError:
     filter_new_messages = None
 
+from convtree.adapters._agent_framework_messages import entries_of, message_of, upwards
+
 __all__ = ["ConvtreeHistoryProvider"]
 
 T = TypeVar("T")
 
-_SHAPE = "agent-framework"
-_DEFAULT = "default"  # the session of runs without an id, as in the framework's own provider of files
+_DEFAULT = "default"  # the session of runs without an id (None), as in the framework's own provider of files
 
 # of the run that is being stored: its model and its usage
 _paid: ContextVar[tuple[str | None, dict[str, Any] | None]] = ContextVar("_paid", default=(None, None))
@@ -79,7 +79,7 @@ class ConvtreeHistoryProvider(HistoryProvider):
         **_: Any,
     ) -> list[Message]:
         """Returns the messages of a session in order."""
-        found = await self._read(session_id, lambda log: [*map(_message_of, _upwards(log, log.leaf_id))][::-1])
+        found = await self._read(session_id, lambda log: [*map(message_of, upwards(log, log.leaf_id))][::-1])
         if self.skip_excluded:
             return [each for each in found if not each.additional_properties.get("_excluded", False)]
         return found
@@ -107,11 +107,11 @@ class ConvtreeHistoryProvider(HistoryProvider):
                 while True:
                     leaf, new = log.leaf_id, given
                     if filter_new_messages is not None:
-                        known = [*islice(_upwards(log, leaf, len(given) + 1), len(given) + 1)][::-1]
-                        new = filter_new_messages([*map(_message_of, known)], given)
+                        known = [*islice(upwards(log, leaf, len(given) + 1), len(given) + 1)][::-1]
+                        new = filter_new_messages([*map(message_of, known)], given)
                     try:
                         if new:
-                            append_clean(log, _entries(new, model, usage), parent_id=leaf, expect_leaf=leaf)
+                            append_clean(log, entries_of(new, model, usage), parent_id=leaf, expect_leaf=leaf)
                         return
                     except StaleLeaf:
                         log.refresh()
@@ -134,7 +134,7 @@ class ConvtreeHistoryProvider(HistoryProvider):
     def log(self, session_id: str | None) -> AbstractContextManager[Session]:
         """Gives the convtree session: `with provider.log(session_id) as log: log.path()`."""
         self._check_open()
-        return self._engine.session(session_id or _DEFAULT)
+        return self._engine.session(_DEFAULT if session_id is None else session_id)
 
     async def branches(self, session_id: str | None) -> list[Branch]:
         """Returns the ways that a session went, see `convtree.Session.branches`."""
@@ -155,7 +155,7 @@ class ConvtreeHistoryProvider(HistoryProvider):
         def find(log: Session) -> str | None:
             if not isinstance(entry, int):
                 return entry and log.resolve(entry)
-            return [each.id for each in _upwards(log, log.leaf_id)][::-1][entry]
+            return [each.id for each in upwards(log, log.leaf_id)][::-1][entry]
 
         await self._move(session_id, find)
 
@@ -166,7 +166,7 @@ class ConvtreeHistoryProvider(HistoryProvider):
     async def delete_session(self, session_id: str | None) -> None:
         """Erases a session with all its branches."""
         self._check_open()
-        await self._engine.write(lambda: self._engine.delete(session_id or _DEFAULT))
+        await self._engine.write(lambda: self._engine.delete(_DEFAULT if session_id is None else session_id))
 
     def close(self) -> None:
         """Closes the object. Its store is closed when no object of the process uses it any more."""
@@ -192,58 +192,3 @@ class ConvtreeHistoryProvider(HistoryProvider):
     def _check_open(self) -> None:
         if self._is_closed:
             raise RuntimeError(f"{type(self).__name__} is closed")
-
-
-def _entries(messages: Sequence[Message], model: str | None, usage: dict[str, Any] | None) -> list[MessageEntry]:
-    """Returns the entries of messages. The last answer gets the usage."""
-    answers = [number for number, message in enumerate(messages) if message.role == "assistant"]
-    return [
-        MessageEntry(
-            message=to_jsonable_python(message.to_dict(), fallback=repr, inf_nan_mode="constants"),
-            shape=_SHAPE,
-            pinned=False,
-            model=model if number in answers else None,
-            usage=usage if number in answers[-1:] else None,
-        )
-        for number, message in enumerate(messages)
-    ]
-
-
-def _message_of(entry: MessageEntry) -> Message:
-    return Message.from_dict(entry.message)
-
-
-def _upwards(log: Session, leaf: str | None, first: int | None = None) -> Iterator[MessageEntry]:
-    """Yields the messages of a session, the last first. `first` of them are read at once."""
-    for entry in entries_up(log, leaf, first):
-        if isinstance(entry, MessageEntry) and entry.shape == _SHAPE:
-            yield entry
-        elif isinstance(entry, MessageEntry | CompactionEntry | BranchSummaryEntry):
-            yield from _of_others(log, entry)
-            return
-
-
-def _of_others(log: Session, entry: Entry) -> Iterator[MessageEntry]:
-    """Yields what a model should see of a conversation down to an entry that this adapter did not write."""
-    for message in reversed(log.build_context(leaf=entry).to("openai-chat")["messages"]):
-        yield MessageEntry(id=entry.id, message=_translated(message).to_dict(), shape=_SHAPE)
-
-
-def _translated(message: Mapping[str, Any]) -> Message:
-    """Returns a message of chat completions as one of the framework's."""
-    given = message.get("content")
-    if message["role"] == "tool":
-        return Message("tool", [Content.from_function_result(message["tool_call_id"], result=given)])
-    parts: Any = [{"type": "text", "text": given}] if isinstance(given, str) else given or []
-    contents = [
-        Content.from_text(part["text"])
-        if part["type"] == "text"
-        else Content.from_uri(part["image_url"]["url"], media_type="image/*")
-        if part["type"] == "image_url"
-        else Content.from_text(f"[{part['type']}]")
-        for part in parts
-    ]
-    for call in message.get("tool_calls") or []:
-        function = call["function"]
-        contents.append(Content.from_function_call(call["id"], function["name"], arguments=function["arguments"]))
-    return Message(message["role"], contents)

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, cast
 
 from convtree import Branch, MessageEntry, Session
 from convtree.adapters import _chatkit_items as items
 from convtree.adapters._base import StoreLike
 from convtree.adapters._cleaning import append_clean
+from convtree.adapters._dumping import dump_clean
 
 try:
     from chatkit.store import NotFoundError, Store
@@ -59,7 +61,8 @@ class ConvtreeStore(Store[Any]):
 
     async def save_thread(self, thread: ThreadMetadata, context: Any) -> None:
         """Stores a thread, or what has changed of it. Its title is the session's name."""
-        dumped = thread.model_dump(mode="json", include=set(ThreadMetadata.model_fields), fallback=repr)
+        fields = set(ThreadMetadata.model_fields)
+        dumped = dump_clean(partial(type(thread).model_dump, mode="json", include=fields), thread)
         await self._threads.describe((thread.id,), context, THREAD, dumped, name=thread.title)
 
     async def load_threads(self, limit: int, after: str | None, order: str, context: Any) -> Page[ThreadMetadata]:
@@ -127,7 +130,7 @@ class ConvtreeStore(Store[Any]):
         Raises:
             NotFoundError, InvalidMessage: as `add_thread_item`.
         """
-        dumped = _ITEMS.dump_python(item, mode="json", fallback=repr)
+        dumped = dump_clean(partial(_ITEMS.dump_python, mode="json"), item)
 
         def write(log: Session) -> None:
             leaf = log.leaf_id
@@ -161,7 +164,7 @@ class ConvtreeStore(Store[Any]):
 
     async def save_attachment(self, attachment: Attachment, context: Any) -> None:
         """Stores what is known of an attachment, in a log of its own, which no list shows."""
-        dumped = _ATTACHMENTS.dump_python(attachment, mode="json", fallback=repr)
+        dumped = dump_clean(partial(_ATTACHMENTS.dump_python, mode="json"), attachment)
         await self._threads.describe(_attachment(attachment.id), context, ATTACHMENT, dumped, archived=True)
 
     async def load_attachment(self, attachment_id: str, context: Any) -> Attachment:

@@ -14,14 +14,15 @@ needs a file `agents/services.py` that calls `register()`.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from threading import Lock
 from typing import Any, Self, TypeVar
-from weakref import WeakValueDictionary
 
 import convtree
 from convtree import Branch
-from convtree.adapters._base import StoreLike
+from convtree.adapters._base import Shared, StoreLike
 from convtree.adapters._conversation import Parallel
 
 try:
@@ -44,7 +45,7 @@ _SCHEME = "convtree:"
 
 
 class ConvtreeSessionService(BaseSessionService):
-    """The sessions of ADK in a convtree store. Any number of processes may share it.
+    """The sessions of ADK in a convtree store. Any number of processes, threads and event loops may share it.
 
     A session's id is any text, without white space around it. App and user state is shared by their sessions, in logs
     of its own that are archived and on hold.
@@ -62,8 +63,9 @@ class ConvtreeSessionService(BaseSessionService):
     def __init__(self, store: StoreLike = "conversations", *, parallel: Parallel = "line") -> None:
         self._sessions = Sessions(store, parallel)
         self._is_closed = False
-        # by session: appends follow each other, so a session object knows events in their order
-        self._turns: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
+        # Appends to a session follow each other, so a session object knows events in their order: first those of an
+        # event loop, by loop and session, then those of all loops, by process (locks are not inherited) and session.
+        self._turns, self._writes = Shared(asyncio.Lock), Shared(Lock)
 
     # --- ADK's protocol ---
 
@@ -120,10 +122,15 @@ class ConvtreeSessionService(BaseSessionService):
         self._check_open()
         self._apply_temp_state(session, event)
         event = self._trim_temp_delta_state(event)
-        done: list[bool] = []
-        async with self._turns.setdefault((session.app_name, session.user_id, session.id), asyncio.Lock()):
+        name, done = (session.app_name, session.user_id, session.id), []
+
+        def write() -> None:
+            with self._writes.get((os.getpid(), name)):
+                done.append(self._sessions.append(session, event))
+
+        async with self._turns.get((asyncio.get_running_loop(), name)):
             try:
-                await self._write(lambda: done.append(self._sessions.append(session, event)))
+                await self._write(write)
             finally:  # a caller that was cancelled, too, has stored it
                 if any(done):
                     session.last_update_time = event.timestamp

@@ -69,6 +69,8 @@ class SessionTests(StoreTests):
             assert {key: getattr(session.header, key) for key in header} == header
             assert session.header.parent_session == parent
             assert (session.name, session.metadata) == ("N", {"k": [1, None]})
+            session.metadata["k"].append("a change of a copy")
+            assert session.metadata == {"k": [1, None]}
 
     def test_create_makes_an_id(self, store: SessionStore) -> None:
         """Two sessions get different ids."""

@@ -128,6 +128,52 @@ def test_what_json_cannot_hold_is_cleaned(run: Callable[[Any], None]) -> None:
     run(main)
 
 
+def test_names_that_json_cannot_hold_are_cleaned(run: Callable[[Any], None]) -> None:
+    """Half an emoji in names; of two that become one both stay. What has no end is refused, with its place."""
+
+    async def main(provider: Any) -> None:
+        odd, clean = {"k\ud83d": 1, "k\\ud83d": 2}, {"k\\ud83d_": 1, "k\\ud83d": 2}
+        call = maf.Content.from_function_call("c1", "look", arguments={"a": odd})
+        await provider.save_messages("s1", [maf.Message("assistant", [call], additional_properties=odd)])
+        await provider.save_messages("s1", [maf.Message("tool", [maf.Content.from_function_result("c1", result=odd)])])
+        (message, _) = await provider.get_messages("s1")
+        assert (message.contents[0].arguments, message.additional_properties) == ({"a": clean}, clean)
+        with provider.log("s1") as log:
+            assert (log.path()[0].extra or {})["cleaned"] == [
+                "contents[0].arguments.a: a name with a lone surrogate was escaped",
+                "additional_properties: a name with a lone surrogate was escaped",
+            ]
+        circle: list[Any] = [1]
+        circle.append({"x": circle})
+        deep: Any = 1
+        for _ in range(5000):
+            deep = [deep]
+        for value, error in (
+            (circle, r"^contents\[0\]\.arguments\.a\[1\]\.x: the value contains itself"),
+            (deep, r"^contents\[0\]\.arguments\.a\[0\].*more than 128 levels"),
+        ):
+            endless = maf.Content.from_function_call("c2", "look", arguments={"a": value})
+            with pytest.raises(InvalidMessage, match=error):
+                await provider.save_messages("s2", [maf.Message("assistant", [endless])])
+        assert await provider.get_messages("s2") == []
+
+    run(main)
+
+
+def test_an_empty_id_is_an_id(run: Callable[[Any], None]) -> None:
+    """None is the session "default"; an empty text is a session of its own."""
+
+    async def main(provider: Any) -> None:
+        await provider.save_messages(None, [user("of none")])
+        await provider.save_messages("", [user("of the empty text")])
+        assert [each.text for each in await provider.get_messages("")] == ["of the empty text"]
+        assert [each.text for each in await provider.get_messages("default")] == ["of none"]
+        await provider.delete_session("")
+        assert [each.text for each in await provider.get_messages(None)] == ["of none"]
+
+    run(main)
+
+
 @pytest.mark.parametrize("odd", ["a b", "日本", "../x", "x" * 3000, "k-", "\x00", "", None])
 def test_ids_are_any_text(odd: str | None) -> None:
     """None and an empty one are the default session."""

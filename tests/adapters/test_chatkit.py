@@ -197,6 +197,48 @@ def test_items_are_messages(run: Callable[[Any], None]) -> None:
 # --- what is stored ---
 
 
+def test_names_that_json_cannot_hold_are_cleaned(tmp_path: Path) -> None:
+    """Half an emoji in names, bytes that are not UTF-8: cleaned, with a finding. What has no end is refused."""
+
+    async def main() -> None:
+        store = Store(tmp_path)
+        odd, clean = {"k\ud83d": 1, "k\\ud83d": b"\xff"}, {"k\\ud83d_": 1, "k\\ud83d": "\\xff"}
+        await store.save_thread(thread("t", metadata={"m": odd}), None)
+        assert (await store.load_thread("t", None)).metadata == {"m": clean}
+        findings = [
+            "a name with a lone surrogate was escaped",
+            "bytes that are not UTF-8 were escaped",
+        ]
+        with store.log("t") as log:
+            assert log.metadata["chatkit.cleaned"] == [
+                *(f"metadata.m: {findings[0]}", f"metadata.m.k\\ud83d: {findings[1]}")
+            ]
+        made = call("c1", status="completed", output=odd).model_copy(update={"arguments": {"a": odd}})
+        await store.add_thread_item("t", made, None)
+        item = await store.load_item("t", "c1", None)
+        assert (item.arguments, item.output) == ({"a": clean}, clean)
+        with store.log("t") as log:
+            assert (log.path(type=MessageEntry)[0].extra or {})["cleaned"] == [
+                *(f"arguments.a: {findings[0]}", f"arguments.a.k\\ud83d: {findings[1]}"),
+                *(f"output: {findings[0]}", f"output.k\\ud83d: {findings[1]}"),
+            ]
+        circle: list[Any] = [1]
+        circle.append({"x": circle})
+        with pytest.raises(convtree.InvalidMessage, match=r"^output\[1\]\.x: the value contains itself"):
+            await store.add_thread_item("t", call("c2", status="completed").model_copy(update={"output": circle}), None)
+        with pytest.raises(convtree.InvalidMessage, match=r"^metadata\.m\[1\]\.x: the value contains itself"):
+            await store.save_thread(thread("u", metadata={"m": circle}), None)
+        await store.save_thread(thread("t", metadata={"m": [1]}), None)  # and nothing was changed in this one
+        loaded = await store.load_thread("t", None)
+        loaded.metadata["m"].append("a change that was not saved")
+        assert (await store.load_thread("t", None)).metadata == {"m": [1]}
+        with store.log("t") as log:
+            assert "chatkit.cleaned" not in log.metadata
+        store.close()
+
+    asyncio.run(main())
+
+
 def test_attachments_owners_and_odd_values(tmp_path: Path) -> None:
     """Threads and attachments of others are not found; half an emoji is cleaned; attachments are in no list."""
 

@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from operator import methodcaller
 from pathlib import Path
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
@@ -507,6 +509,53 @@ def test_what_json_cannot_hold_is_cleaned(run: Callable[[Any], None]) -> None:
     run(main)
 
 
+def test_names_that_json_cannot_hold_are_cleaned(run: Callable[[Any], None]) -> None:
+    """Half an emoji in names, at any level, and of two that become one both stay. The entry says so."""
+
+    async def main(service: Any) -> None:
+        odd, clean = {"k\ud83d": 1, "k\\ud83d": {"\udc00": 2}}, {"k\\ud83d_": 1, "k\\ud83d": {"\\udc00": 2}}
+        session = await service.create_session(**ONE, state={"s": odd})
+        assert session.state == {"s": clean}
+        result = types.Part(function_response=types.FunctionResponse(id="c1", name="look", response=odd))
+        event = Event(author="guide", content=types.Content(role="user", parts=[result]))
+        event.actions.state_delta = {"\ud83d": odd, "user:\udc00": [odd]}
+        await service.append_event(session, event)
+        loaded = await service.get_session(**ONE)
+        assert loaded.events[0].content.parts[0].function_response.response == clean
+        assert loaded.state == {"s": clean, "\\ud83d": clean, "user:\\udc00": [clean]}
+        with service.log(**ONE) as log:
+            begun, stored = log.path()[:2]
+        assert begun.data["cleaned"] == [
+            *("s: a name with a lone surrogate was escaped", "s.k\\ud83d: a name with a lone surrogate was escaped")
+        ]
+        assert "actions.state_delta: a name with a lone surrogate was escaped" in stored.extra["cleaned"]
+        await service.append_event(session, event.model_copy(deep=True))  # delivered twice
+        assert len((await service.get_session(**ONE)).events) == 1
+
+    run(main)
+
+
+def test_a_value_without_an_end_is_refused(run: Callable[[Any], None]) -> None:
+    """One that contains itself, or is nested too deep: the error names the place, and nothing is stored."""
+
+    async def main(service: Any) -> None:
+        circle: list[Any] = [1]
+        circle.append({"x": circle})
+        deep: Any = 1
+        for _ in range(5000):
+            deep = [deep]
+        with pytest.raises(InvalidMessage, match=r"^s\[1\]\.x: the value contains itself"):
+            await service.create_session(**ONE, state={"s": circle})
+        session = await service.create_session(**ONE)
+        with pytest.raises(InvalidMessage, match=r"^actions\.state_delta\.s\[1\]\.x: the value contains itself"):
+            await service.append_event(session, changes(s=circle))
+        with pytest.raises(InvalidMessage, match=r"^actions\.state_delta\.s\[0\].*more than 128 levels"):
+            await service.append_event(session, changes(s=deep))
+        assert (await service.get_session(**ONE)).events == []
+
+    run(main)
+
+
 @pytest.mark.parametrize("odd", ["a b", "日本", "C0|1699.12", "../x", "x" * 3000, "k-", "\x00", "google-adk"])
 def test_ids_are_any_text(odd: str, where: str) -> None:
     """Of the app, the user, the session and the event; no two sessions are mixed up."""
@@ -676,6 +725,103 @@ def test_appends_to_one_session_object_follow_each_other(run: Callable[[Any], No
         assert sorted(texts(loaded), key=int) == [f"{number}" for number in range(12)]
         assert loaded.events == session.events
         assert {f"app:{each.id}" for each in others} == set(loaded.state)
+
+    run(main)
+
+
+def in_threads(main: Callable[[int], Awaitable[None]], count: int = 4) -> None:
+    """Runs an async function in threads at the same time, each with an event loop of its own, as `Runner.run` does."""
+    barrier, done = Barrier(count), list[int]()
+
+    def whole(number: int) -> None:
+        barrier.wait()
+        asyncio.run(main(number))  # type: ignore[arg-type]
+        done.append(number)
+
+    threads = [Thread(target=whole, args=(number,), daemon=True) for number in range(count)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(timeout=60)
+    assert sorted(done) == [*range(count)]
+
+
+def test_event_loops_share_a_service(where: str) -> None:
+    """Runs in threads, each with a loop of its own: every append is stored, or refused as stale, and none hangs."""
+    service = Service(where, parallel="branch")
+    asyncio.run(service.create_session(**ONE))
+
+    async def branches(number: int) -> None:
+        for turn in range(3):
+            loaded = await service.get_session(**ONE)
+            await asyncio.gather(*(service.append_event(loaded, says(f"{number}.{turn}.{part}")) for part in range(3)))
+
+    in_threads(branches)
+    with service.log(**ONE) as log:
+        assert len([each for _, each in log.records() if isinstance(each, MessageEntry)]) == 36
+    line = Service(service._sessions.engine.store if where == "memory:" else where)
+    name = ONE | {"session_id": "s2"}
+    asyncio.run(line.create_session(**name))
+    stored: list[str] = []
+
+    async def race(number: int) -> None:
+        for turn in range(3):
+            loaded = await line.get_session(**name)
+            with suppress(adk_errors.StaleSessionError):
+                await line.append_event(loaded, says(f"{number}.{turn}"))
+                stored.append(f"{number}.{turn}")
+
+    in_threads(race)
+    assert sorted(texts(asyncio.run(line.get_session(**name)))) == sorted(stored)
+    assert stored
+    asyncio.run(line.close())
+    asyncio.run(service.close())
+
+
+@pytest.mark.parametrize("parallel", ["line", "branch"])
+def test_event_loops_share_a_session_object(parallel: str, where: str) -> None:
+    """Appends to it follow each other, whatever loop they are made in: one line, and none is stale."""
+    service = Service(where, parallel=parallel)
+    session = asyncio.run(service.create_session(**ONE))
+
+    async def append(number: int) -> None:
+        await asyncio.gather(*(service.append_event(session, says(f"{number}.{part}")) for part in range(5)))
+
+    in_threads(append)
+    said = texts(asyncio.run(service.get_session(**ONE)))
+    assert sorted(said) == sorted(texts(session)) == [f"{number}.{part}" for number in range(4) for part in range(5)]
+    for number in range(4):  # those of a loop in the order in which they were made
+        assert [each for each in said if each.startswith(f"{number}.")] == [f"{number}.{part}" for part in range(5)]
+    asyncio.run(service.close())
+
+
+def test_what_a_caller_changes_nobody_else_sees(run: Callable[[Any], None]) -> None:
+    """A change of what was returned is stored by no call, so it is in no other session, of whatever kind of state."""
+
+    async def main(service: Any) -> None:
+        state = {"own": [1], "user:cart": ["milk"], "app:limits": {"a": {"b": [1]}}}
+        await service.create_session(**ONE, state=state)
+        await service.create_session(**ONE | {"session_id": "s2"})
+        event = changes(own=[2])
+        event.custom_metadata = {"m": [1]}
+        await service.append_event(await service.get_session(**ONE), event)
+        event.custom_metadata["m"].append("mine")
+        loaded = await service.get_session(**ONE)
+        listed = (await service.list_sessions(app_name="trips", user_id="ada")).sessions
+        for each in (loaded, *listed):
+            each.state.get("own", []).append("mine")
+            each.state["user:cart"].append("mine")
+            each.state["app:limits"]["a"]["b"].append("mine")
+        loaded.events[0].custom_metadata["m"].append("mine")
+        loaded.events[0].actions.state_delta["own"].append("mine")
+        (await service.get_user_state(app_name="trips", user_id="ada"))["cart"].append("mine")
+        shared = {"user:cart": ["milk"], "app:limits": {"a": {"b": [1]}}}
+        again = await service.get_session(**ONE)
+        assert again.state == {"own": [2], **shared}
+        assert (again.events[0].custom_metadata, again.events[0].actions.state_delta) == ({"m": [1]}, {"own": [2]})
+        assert (await service.get_session(**ONE | {"session_id": "s2"})).state == shared
+        listed = (await service.list_sessions(app_name="trips", user_id="ada")).sessions
+        assert {each.id: each.state for each in listed} == {"s1": {"own": [2], **shared}, "s2": shared}
 
     run(main)
 

@@ -666,6 +666,42 @@ def test_what_json_cannot_hold_never_ends_a_run(where: str) -> None:
     run(main())
 
 
+def test_names_that_json_cannot_hold_are_cleaned(where: str) -> None:
+    """Half an emoji in names; of two that become one both stay. What has no end is refused, with its place."""
+
+    async def main() -> None:
+        store = Store(where)
+        odd, clean = {"k\ud83d": 1, "k\\ud83d": {"\udc00": b"a"}}, {"k\\ud83d_": 1, "k\\ud83d": {"\\udc00": "YQ=="}}
+        call = m.ModelResponse(parts=[m.ToolCallPart("look", {"a": odd}, "c1")])
+        result = m.ModelRequest(parts=[m.ToolReturnPart("look", odd, "c1", metadata=odd)])
+        await store.save(Conversation(conversation_id="s", messages=[user("q"), call, result]))
+        _, called, returned = (await store.load("s")).messages
+        assert called.parts[0].args == {"a": clean}
+        assert (returned.parts[0].content, returned.parts[0].metadata) == (clean, clean)
+        with store.log("s") as log:
+            assert (log.path(type=MessageEntry)[1].extra or {})["cleaned"] == [
+                "parts[0].args.a: a name with a lone surrogate was escaped",
+                "parts[0].args.a.k\\ud83d: a name with a lone surrogate was escaped",
+            ]
+            assert len((log.path(type=MessageEntry)[2].extra or {})["cleaned"]) == 4
+        circle: list[Any] = [1]
+        circle.append({"x": circle})
+        deep: Any = 1
+        for _ in range(5000):
+            deep = [deep]
+        for value, error in (
+            (circle, r"^parts\[0\]\.args\.a\[1\]\.x: the value contains itself"),
+            (deep, r"^parts\[0\]\.args\.a\[0\].*more than 128 levels"),
+        ):
+            endless = m.ModelResponse(parts=[m.ToolCallPart("look", {"a": value}, "c1")])
+            with pytest.raises(convtree.InvalidMessage, match=error):
+                await store.save(Conversation(conversation_id="t", messages=[user("q"), endless]))
+        assert await store.load("t") is None
+        store.close()
+
+    run(main())
+
+
 def test_entry_ids_may_be_any_text(where: str) -> None:
     """pydantic-ai makes its own; a program that writes records may have others."""
 
