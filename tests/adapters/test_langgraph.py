@@ -6,8 +6,13 @@ import random
 import subprocess
 import sys
 import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import pytest
 from crashing import killed_while_writing
@@ -672,12 +677,29 @@ def test_the_example_runs() -> None:
     assert example("langgraph_adapter.py").stderr == ""
 
 
+class Three(TypedDict):
+    """A state with several channels."""
+
+    a: int
+    b: int
+    c: int
+    answer: int
+
+
 def test_the_guide_moves_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every state of a thread is the same afterwards, and the graph goes on."""
     graphs = pytest.importorskip("langgraph.graph")
     sqlite = pytest.importorskip("langgraph.checkpoint.sqlite")
     monkeypatch.chdir(tmp_path)
     config = {"configurable": {"thread_id": "trip"}}
+    waiting: Any = {"configurable": {"thread_id": "waiting"}}
+
+    def asking(saver: Any) -> Any:
+        """A task of this graph has several writes, which wait for another task."""
+        builder = graphs.StateGraph(Three)
+        builder.add_node("done", lambda _: {"a": 1, "b": 2, "c": 3})
+        builder.add_node("ask", lambda _: {"answer": interrupt("?")})
+        return builder.add_edge(graphs.START, "done").add_edge(graphs.START, "ask").compile(checkpointer=saver)
 
     def graph(saver: Any) -> Any:
         builder = graphs.StateGraph(graphs.MessagesState)
@@ -691,8 +713,16 @@ def test_the_guide_moves_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         for text in ("Where?", "Again?"):
             graph(old).invoke({"messages": [("user", text)]}, config)
         before = states(old)
+        asking(old).invoke({"a": 0, "b": 0, "c": 0, "answer": 0}, waiting)
+        pending = old.get_tuple(waiting).pending_writes
+        assert len(pending) >= 4
     run_block("SqliteSaver", "ConvtreeSaver")
     new = adapter.ConvtreeSaver("threads")
     assert states(new) == before
+    by_task = itemgetter(
+        0
+    )  # LangGraph goes by the task, and the order of tasks is by their paths, which no saver gives
+    assert sorted(new.get_tuple(waiting).pending_writes, key=by_task) == sorted(pending, key=by_task)
+    assert asking(new).invoke(Command(resume=9), waiting) == {"a": 1, "b": 2, "c": 3, "answer": 9}
     said = graph(new).invoke({"messages": [("user", "More?")]}, config)["messages"]
     assert [each.content for each in said] == ["Where?", "Rome", "Again?", "Rome", "More?", "Rome"]
