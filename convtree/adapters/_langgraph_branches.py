@@ -11,8 +11,9 @@ from langgraph.checkpoint.base.id import uuid6
 from convtree import Branch, EntryNotFound, ExtensionDataEntry, MessageEntry, Session
 from convtree.adapters import _langgraph_codec as codec
 from convtree.adapters._langgraph_codec import Saved
+from convtree.adapters._langgraph_contents import Put
 from convtree.adapters._langgraph_thread import Thread
-from convtree.adapters._langgraph_writing import Put, put
+from convtree.adapters._langgraph_writing import put
 
 _DELTA = "counters_since_delta_snapshot"
 

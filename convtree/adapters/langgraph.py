@@ -33,10 +33,11 @@ except ImportError as error:
 from convtree.adapters._langgraph_async import AsyncSaver
 from convtree.adapters._langgraph_branches import branches_of, checkpoint_at, go_on_at, tip_of
 from convtree.adapters._langgraph_codec import Key
+from convtree.adapters._langgraph_contents import Put
 from convtree.adapters._langgraph_prune import keep_only, keys_of_other_runs, newest_keys
 from convtree.adapters._langgraph_thread import Thread
 from convtree.adapters._langgraph_threads import Threads, config_of, named_by, tuple_of
-from convtree.adapters._langgraph_writing import Put, copy_into, put, put_writes
+from convtree.adapters._langgraph_writing import copy_into, put, put_writes
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig

@@ -37,7 +37,8 @@ from langgraph.checkpoint.memory import InMemorySaver  # noqa: E402
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer  # noqa: E402
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME  # noqa: E402
 from langgraph.graph import START, MessagesState, StateGraph  # noqa: E402
-from langgraph.types import Command, interrupt  # noqa: E402
+from langgraph.types import Command, Send, interrupt  # noqa: E402
+from pydantic import BaseModel  # noqa: E402
 
 Saver: Any = adapter.ConvtreeSaver
 
@@ -445,6 +446,137 @@ def test_what_the_serializer_refuses_never_ends_a_run(where: str) -> None:
     with pytest.raises(convtree.InvalidMessage, match="limit"):
         saver.put(config("n", id="1"), checkpoint("2", {"a": "x" * 17_000_000}, {"a": "2"}), {}, {"a": "2"})
     assert id_of(saver.get_tuple(config("n"))) == "1"
+    saver.close()
+
+
+BIG, AS_TEXT = 2**70, str(2**70)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A state that is a dataclass."""
+
+    what: Any
+    kept: Any = None
+
+
+class Point(NamedTuple):
+    """A named tuple."""
+
+    x: Any
+    y: int
+
+
+class Model(BaseModel):
+    """A model of pydantic."""
+
+    what: Any
+    kept: int = 5
+
+
+class Size(Enum):
+    """An enumeration."""
+
+    HUGE = BIG
+    SMALL = 1
+
+
+SAME = Found(1, {2})
+KINDS: list[tuple[Any, Any, str]] = [
+    (BIG, AS_TEXT, "a"),
+    ({"x": [BIG, Size.SMALL]}, {"x": [AS_TEXT, Size.SMALL]}, "a.x[0]"),
+    ({BIG: 1, AS_TEXT: 2}, {AS_TEXT + "_": 1, AS_TEXT: 2}, "a"),
+    ((1, BIG), (1, AS_TEXT), "a[1]"),
+    ({BIG}, {AS_TEXT}, "a[0]"),
+    (deque([BIG]), deque([AS_TEXT]), "a[0]"),
+    (Point(BIG, 1), Point(AS_TEXT, 1), "a.x"),
+    (Found(BIG, SAME), Found(AS_TEXT, SAME), "a.what"),
+    (Model(what={"n": BIG}), Model(what={"n": AS_TEXT}), "a.what.n"),
+    (Size.HUGE, AS_TEXT, "a"),
+    (Command(update={"n": BIG}), Command(update={"n": AS_TEXT}), "a.update.n"),
+    (Send("tools", {"args": {"n": BIG}}), Send("tools", {"args": {"n": AS_TEXT}}), "a.arg.args.n"),
+    (
+        [ToolMessage("ok", tool_call_id="c", id="t", artifact=[BIG])],
+        [ToolMessage("ok", tool_call_id="c", id="t", artifact=[AS_TEXT])],
+        "a[0].artifact[0]",
+    ),
+]
+
+
+@pytest.mark.parametrize(("value", "expected", "place"), KINDS, ids=lambda each: type(each).__name__)
+def test_an_integer_of_70_bits_is_cleaned_in_all_that_the_serializer_takes(
+    value: Any, expected: Any, place: str
+) -> None:
+    """As a value of a channel, in a write, and in what is sent to a node; and the entry says what was changed."""
+    saver = Saver("memory:")
+    saver.put(config(), checkpoint("1", {"a": value}, {"a": "1"}), {}, {"a": "1"})
+    saver.put_writes(config(id="1"), [("a", value), ("b", 1)], "task")
+    found = saver.get_tuple(config())
+    expected = saver.serde.loads_typed(saver.serde.dumps_typed(expected))  # tuples come back as lists
+    assert found.checkpoint["channel_values"] == {"a": expected}
+    assert found.pending_writes == [("task", "a", expected), ("task", "b", 1)]
+    with saver.log("t") as log:
+        cleaned = [each.data["cleaned"] for each in log.path(type=convtree.ExtensionDataEntry)]
+    assert cleaned == [[f"{place}: an integer beyond 64 bits became a text"]] * 2
+    saver.close()
+
+
+def test_what_contains_itself_is_refused_as_by_langgraph() -> None:
+    """Cleaning ends, and the error is the serializer's."""
+    saver, some, named = Saver("memory:"), list[Any]([BIG]), dict[Any, Any]({BIG: 1})
+    some.append(some)
+    named["again"] = named
+    for value in (some, named):
+        with pytest.raises(TypeError):
+            saver.put(config(), checkpoint("1", {"a": value}, {"a": "1"}), {}, {"a": "1"})
+    assert saver.get_tuple(config()) is None
+    saver.close()
+
+
+@pytest.mark.parametrize("argument", [BIG, float("nan"), "half \ud83d", {"half \ud83d": 1}, {(1, 2): {3}}])
+def test_arguments_of_a_tool_never_end_a_run(argument: Any, where: str) -> None:
+    """The agent sends its call to the tools, and the tool's result has what JSON cannot hold, too."""
+
+    def call(state: MessagesState) -> Any:  # noqa: ARG001  # LangGraph passes it
+        asked: Any = {"name": "count", "args": {"n": argument}, "id": "c"}
+        return {"messages": [AIMessage("", tool_calls=[asked], id="a")]}
+
+    def tools(sent: Any) -> Any:
+        return {"messages": [ToolMessage("ok", tool_call_id="c", id="t", artifact=sent["call"]["args"])]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("call", call)
+    builder.add_node("tools", tools)
+    builder.add_edge(START, "call")
+    builder.add_conditional_edges(
+        "call", lambda state: [Send("tools", {"call": state["messages"][-1].tool_calls[0]})], ["tools"]
+    )
+    saver = Saver(where)
+    graph = builder.compile(checkpointer=saver)
+    graph.invoke(say("How many?"), config())
+    assert texts(graph) == ["How many?", "", "ok"]
+    with saver.log("t") as log:
+        assert [each.role for each in log.path(type=MessageEntry)] == ["user", "assistant", "tool"]
+        found = [bool((each.extra or {}).get("cleaned")) for each in log.path(type=MessageEntry)]
+    assert found == [False, *([argument != {(1, 2): {3}}] * 2)]
+    saver.close()
+
+
+def test_what_is_too_long_is_refused_with_its_place(where: str) -> None:
+    """The error names the message of the state, or the channel, or the task that wrote it."""
+    saver, long = Saver(where), "x" * 17_000_000
+    state = {"messages": [HumanMessage("one", id="1"), HumanMessage(long, id="2"), HumanMessage("three", id="3")]}
+    saver.put(config(), checkpoint("1", {"messages": state["messages"][:1]}, {"messages": "1"}), {}, {"messages": "1"})
+    with pytest.raises(convtree.InvalidMessage, match=r"^checkpoint '2', messages\[1\]: .* limit") as refused:
+        saver.put(config(id="1"), checkpoint("2", state, {"messages": "2"}), {}, {"messages": "2"})
+    assert refused.value.place == "checkpoint '2', messages[1]"
+    values = {"a": 1, "b": long[:13_000_000]}  # a third more in base64
+    with pytest.raises(convtree.InvalidMessage, match=r"^checkpoint '2', channel 'b': .* limit"):
+        saver.put(config(id="1"), checkpoint("2", values, {"a": "1", "b": "1"}), {}, {"a": "1", "b": "1"})
+    with pytest.raises(convtree.InvalidMessage, match=r"^writes of task 'k' at checkpoint '1', channel 'b': .* limit"):
+        saver.put_writes(config(id="1"), [("a", 1), ("b", long)], "k")
+    assert id_of(saver.get_tuple(config())) == "1"
+    assert not saver.get_tuple(config()).pending_writes
     saver.close()
 
 
