@@ -264,8 +264,7 @@ def test_edit_and_regenerate_keep_the_sibling(where: str) -> None:
     assert texts(graph) == ["Where?", "yes 1", "Why?", "yes 3"]
     saver.checkout("t", other)
     assert texts(graph) == ["Where?", "yes 1", "How?", "yes 3"]
-    # LangGraph stores writes in threads of its own: those that come after the next checkpoint end a branch, too
-    tips = [each.leaf.id for each in saver.branches("t") if getattr(each.leaf, "ext_type", "") != "langgraph.writes"]
+    tips = [each.leaf.id for each in saver.branches("t")]
     with saver.log("t") as log:
         ends = [[each.text for each in log.path(tip, type=MessageEntry)][2] for tip in tips]
         assert sorted(set(ends)) == ["How?", "When?", "Why?"]
@@ -326,6 +325,25 @@ def test_what_is_stored_late_does_not_move_the_leaf(where: str) -> None:
     graph.invoke(say("three"), config())
     with saver.log("t") as log:
         assert [each.text for each in log.path(type=MessageEntry)] == texts(graph)
+    saver.close()
+
+
+def test_writes_that_come_late_are_no_branch(where: str) -> None:
+    """Neither does `checkout` end at them: the branch ends where its newest checkpoint is."""
+    saver = Saver(where)
+    graph = graph_of(saver)
+    graph.invoke(say("one"), config())
+    graph.invoke(say("two"), config())
+    states = list(graph.get_state_history(config()))
+    end = texts(graph)
+    graph.invoke(say("other"), next(each.config for each in states if len(each.values["messages"]) == 2))
+    before = [each.leaf for each in saver.branches("t")]
+    assert len(before) == 2
+    late = next(each for each in states if len(each.values["messages"]) == 3)  # of the branch that was left
+    saver.put_writes(late.config, [("late", 1)], "another task")
+    assert [each.leaf for each in saver.branches("t")] == before
+    saver.checkout("t", late.config["configurable"]["checkpoint_id"])
+    assert texts(graph) == end
     saver.close()
 
 
