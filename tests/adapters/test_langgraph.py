@@ -655,6 +655,38 @@ def test_a_store_that_was_given_stays_open(tmp_path: Path) -> None:
     assert texts(graph_of(two), 7) == ["Where?", "yes 1"]
 
 
+def test_every_call_of_a_closed_saver_raises(place: str) -> None:
+    """Also while another one has its store open, and in a list that was begun before."""
+    with Saver(place) as other:
+        with Saver(place) as saver:
+            graph_of(saver).invoke(say("Where?"), config())
+            begun = saver.list(config())
+            next(begun)
+        new = checkpoint("1", {}, {})
+        calls: list[Callable[[], Any]] = [
+            lambda: saver.get_tuple(config()),
+            lambda: saver.list(config()),
+            lambda: next(begun),
+            lambda: saver.put(config(), new, {}, {}),
+            lambda: saver.put_writes(config(id="1"), [("a", 1)], "task"),
+            lambda: saver.get_delta_channel_history(config=config(), channels=["a"]),
+            lambda: saver.delete_thread("t"),
+            lambda: saver.delete_for_runs(["run"]),
+            lambda: saver.copy_thread("t", "u"),
+            lambda: saver.prune(["t"]),
+            lambda: saver.log("t"),
+            lambda: saver.branches("t"),
+            lambda: saver.branch("t", None),
+            lambda: saver.checkout("t", "x"),
+            lambda: asyncio.run(saver.aget_tuple(config())),
+            lambda: asyncio.run(saver.aput(config(), new, {}, {})),
+        ]
+        for call in calls:
+            with pytest.raises(RuntimeError, match="ConvtreeSaver is closed"):
+                call()
+        assert texts(graph_of(other)) == ["Where?", "yes 1"]
+
+
 def test_damage_is_said_and_not_passed_over(tmp_path: Path) -> None:
     """A state that lost a message would go on as if it had never been."""
     saver = Saver(tmp_path)
