@@ -17,7 +17,7 @@ from langgraph.checkpoint.serde.types import SendProtocol
 from langgraph.store.base import Item
 from pydantic import BaseModel
 
-from convtree.adapters._cleaning import clean
+from convtree.adapters._cleaning import clean, cleaned_name, renamed
 
 _Make = Callable[[list[Any]], Any]
 
@@ -74,7 +74,9 @@ def _opened(value: Any, place: str, changes: list[str]) -> _Opened | None:
     """Returns an object taken apart; None if the serializer does not do so, or not by these parts."""
     make: _Make
     if isinstance(value, dict):
-        names = list(value := _with_clean_names(value, place, changes))
+        count = len(changes)
+        cleaned = renamed(value, place, changes, _clean_name)
+        names = list(value := value if len(changes) == count else cleaned)
         parts, make = _named(value.items()), lambda done: dict(zip(names, done, strict=True))
     elif isinstance(value, BaseModel):
         names = [name for name, _ in value]
@@ -115,17 +117,10 @@ def _with(value: Any, parts: list[tuple[str, Any]], done: list[Any]) -> Any:
     return made
 
 
-def _with_clean_names(value: dict[Any, Any], place: str, changes: list[str]) -> dict[Any, Any]:
-    """Returns a dictionary with cleaned names, the same one if there was nothing to clean. No name is lost."""
-    names: list[str] = []
-    made = dict[Any, Any]()
-    for name, each in value.items():
-        new = _clean_scalar(name, place, names)
-        while new is not name and (new in made or new in value):
-            new = f"{new}_"
-        made[new] = each
-    changes += names
-    return made if names else value
+def _clean_name(name: Any, place: str, changes: list[str]) -> Any:
+    if isinstance(name, str):
+        return cleaned_name(name, place, changes)
+    return _clean_scalar(name, place, changes) if isinstance(name, int) else name
 
 
 def _clean_scalar(value: Any, place: str, changes: list[str]) -> Any:
