@@ -8,11 +8,12 @@ from typing import Any
 from langgraph.checkpoint.base import SerializerProtocol, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 
-from convtree import Branch, EntryNotFound, ExtensionDataEntry, MessageEntry, Session
+from convtree import Branch, Entry, EntryNotFound, ExtensionDataEntry, MessageEntry, Session
 from convtree.adapters import _langgraph_codec as codec
 from convtree.adapters._langgraph_codec import Saved
+from convtree.adapters._langgraph_contents import Put
 from convtree.adapters._langgraph_thread import Thread
-from convtree.adapters._langgraph_writing import Put, put
+from convtree.adapters._langgraph_writing import put
 
 _DELTA = "counters_since_delta_snapshot"
 
@@ -42,9 +43,13 @@ def tip_of(thread: Thread, place: str) -> Saved:
     log = thread.log
     saved = thread.find("", place)
     start = log.resolve(place) if saved is None else saved.entry_id
-    for entry in log.walk_up(log.tip(start), type=ExtensionDataEntry):
-        if codec.is_checkpoint(entry) and not entry.data["ns"]:
-            return checkpoint_at(thread, entry.id)
+    if codec.are_writes(log.entry(start)):
+        start = checkpoint_at(thread, start).entry_id
+    for branch in reversed(branches_of(log)):
+        if log.common_ancestor(branch.leaf, start) == start:
+            for entry in log.walk_up(branch.leaf.id, type=ExtensionDataEntry):
+                if codec.is_checkpoint(entry) and not entry.data["ns"]:
+                    return checkpoint_at(thread, entry.id)
     return checkpoint_at(thread, start)
 
 
@@ -73,18 +78,28 @@ def go_on_at(thread: Thread, serde: SerializerProtocol, saved: Saved | None) -> 
 
 
 def branches_of(log: Session) -> list[Branch]:
-    """Returns the branches of the conversation: not those of subgraphs, nor writes beside a branch that goes on."""
-    return [each for each in log.branches() if _is_branch(log, each)]
+    """Returns the branches of the conversation: not those of subgraphs, nor writes that came late."""
+    return [each for each in log.branches() if _is_branch(log, each.leaf)]
 
 
-def _is_branch(log: Session, branch: Branch) -> bool:
-    leaf = branch.leaf
+def _is_branch(log: Session, leaf: Entry) -> bool:
     if isinstance(leaf, MessageEntry):
         return True
     if not isinstance(leaf, ExtensionDataEntry) or leaf.data["ns"]:
         return False
-    if codec.is_checkpoint(leaf):
-        return True
-    above = (each for each in log.walk_up(leaf.id, type=ExtensionDataEntry) if codec.is_checkpoint(each))
-    checkpoint = next(above, None)
-    return checkpoint is not None and log.tip(checkpoint.id) == leaf.id
+    return codec.is_checkpoint(leaf) or not _are_late(log, leaf)
+
+
+def _are_late(log: Session, leaf: Entry) -> bool:
+    """Returns whether the thread went on from a checkpoint before these writes of it came.
+
+    LangGraph's threads may store writes after the next checkpoint. So they end beside the conversation.
+    """
+    below = leaf
+    for entry in log.walk_up(leaf.parent_id):
+        if any(each.id != below.id for each in log.children(entry.id)):
+            return True
+        if codec.is_checkpoint(entry):
+            break
+        below = entry
+    return False

@@ -11,11 +11,10 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, TypeGuard
 
-from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import SerializerProtocol
 
 from convtree import Entry, ExtensionDataEntry, Mark
-from convtree.adapters._cleaning import clean
+from convtree.adapters._langgraph_cleaning import clean_value
 
 CHECKPOINT = "langgraph.checkpoint"
 WRITES = "langgraph.writes"
@@ -77,8 +76,14 @@ def belongs(entry: Entry, key: Key) -> bool:
 # --- values ---
 
 
-def packed(serde: SerializerProtocol, value: Any) -> Packed:
+def packed(serde: SerializerProtocol, value: Any, place: str = "", cleaned: list[str] | None = None) -> Packed:
     """Serializes a value. What the serializer refuses and cleaning can mend is cleaned, so that no run ends by it.
+
+    Args:
+        serde: the serializer.
+        value: any.
+        place: where the value is, for what is cleaned.
+        cleaned: takes what was changed, each as "place: what".
 
     Raises:
         TypeError, ValueError: as the serializer, if the value cannot be cleaned either.
@@ -87,21 +92,14 @@ def packed(serde: SerializerProtocol, value: Any) -> Packed:
     try:
         result = serde.dumps_typed(value)
     except (TypeError, ValueError) as error:
+        changes: list[str] = []
         try:
-            result = serde.dumps_typed(_cleaned(value))
-        except (TypeError, ValueError, RecursionError):
+            result = serde.dumps_typed(clean_value(value, place, changes))
+        except Exception:  # also of the user's own classes
             raise error from None
+        if cleaned is not None:
+            cleaned += changes
     return result
-
-
-def _cleaned(value: Any) -> Any:
-    if isinstance(value, BaseMessage):
-        return type(value)(**clean(value.model_dump()).value)
-    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        return type(value)(map(_cleaned, value))
-    if isinstance(value, dict):
-        return {_cleaned(name): _cleaned(each) for name, each in value.items()}
-    return clean(value).value if isinstance(value, str | int | float) else value
 
 
 def text_of(value: Packed) -> list[str]:

@@ -6,6 +6,7 @@ If the JSON of a message does not give back the same message, the serialized one
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, TypeGuard
 
 from langchain_core.messages import BaseMessage, messages_from_dict
@@ -15,6 +16,7 @@ from pydantic_core import to_jsonable_python
 
 from convtree import Entry, MessageEntry
 from convtree.adapters._cleaning import clean
+from convtree.adapters._dumping import dump_clean
 from convtree.adapters._langgraph_codec import Packed, derived_id, packed_of, text_of
 
 SHAPE = "langchain"
@@ -47,15 +49,9 @@ def chain_ids(salt: str, messages: Sequence[Packed]) -> list[str]:
 
 def message_entry(serde: SerializerProtocol, message: BaseMessage, value: Packed, id: str, paid: bool) -> MessageEntry:
     """Returns the entry of a message; `paid`: its tokens are counted in another entry."""
-    cleaned: list[str] = []
-
-    def as_text(unknown: Any) -> str:
-        cleaned.append(f"a {type(unknown).__name__} became a text")
-        return repr(unknown)
-
-    dumped = to_jsonable_python(message.model_dump(), fallback=as_text, bytes_mode="base64", inf_nan_mode="constants")
+    dumped, replaced = dump_clean(_as_json, message.model_dump())
     said, changes = clean(dumped)
-    cleaned += changes
+    cleaned = [*replaced, *changes]
     extra: dict[str, Any] = {OWN: None if _says_all(serde, said, value) else text_of(value)}
     if cleaned:
         extra["cleaned"] = cleaned
@@ -71,6 +67,9 @@ def message_entry(serde: SerializerProtocol, message: BaseMessage, value: Packed
         pinned=False,
         extra=extra,
     )
+
+
+_as_json = partial(to_jsonable_python, bytes_mode="base64", inf_nan_mode="constants")
 
 
 def _says_all(serde: SerializerProtocol, said: dict[str, Any], value: Packed) -> bool:

@@ -69,6 +69,7 @@ class Threads:
         wanted: Mapping[str, Any],
     ) -> Iterator[CheckpointTuple]:
         """Yields the checkpoints that LangGraph's `list` yields, without a limit."""
+        self._engine.check_open()
         named: Mapping[str, Any] = config["configurable"] if config else {}
         end = get_checkpoint_id(before) if before else None
         threads: Sequence[Any] = [named["thread_id"]] if config else self.ids()
@@ -86,6 +87,7 @@ class Threads:
         id = named.get("checkpoint_id")
         with suppress(SessionNotFound), self.open(thread_id) as thread:
             for saved in thread.descending(named.get("checkpoint_ns"), end):
+                self._engine.check_open()
                 if not id or saved.key[1] == id:
                     metadata = serde.loads_typed(saved.metadata) if wanted else {}
                     if all(metadata.get(name) == value for name, value in wanted.items()):

@@ -9,16 +9,17 @@ A write looks at the log and says which one it has seen. If another one was fast
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, SerializerProtocol
 
-from convtree import Entry, ExtensionDataEntry, StaleLeaf
+from convtree import Entry, ExtensionDataEntry, InvalidMessage, StaleLeaf
 from convtree.adapters import _langgraph_codec as codec
 from convtree.adapters._cleaning import append_clean
-from convtree.adapters._langgraph_codec import Key, Messages, Packed, Saved, Write
-from convtree.adapters._langgraph_messages import SHAPE, chain_ids, conversation_in, message_entry
+from convtree.adapters._langgraph_codec import Key, Messages, Write
+from convtree.adapters._langgraph_contents import Put, conversation_of, count_stored, messages_below, values_of
+from convtree.adapters._langgraph_refused import refused
 from convtree.adapters._langgraph_thread import Thread
 
 _PLAIN = ("source", "step", "run_id")  # metadata that people can read
@@ -28,40 +29,6 @@ _Planned = tuple[str | None, list[Entry]]
 """Entries to append, and the one above the first of them."""
 
 
-class _Conversation(NamedTuple):
-    """The messages in a state.
-
-    Attributes:
-        channel: the channel that holds them; None if there are none.
-        messages: they.
-        serialized: as the serializer writes them.
-        ids: the ids of their entries.
-    """
-
-    channel: str | None
-    messages: Sequence[Any]
-    serialized: Sequence[Packed]
-    ids: Sequence[str]
-
-
-class Put(NamedTuple):
-    """A checkpoint to be stored.
-
-    Attributes:
-        key: its namespace and id.
-        parent: the id of the checkpoint that it continues.
-        checkpoint: LangGraph's, with the values of its channels.
-        metadata: with what the config adds.
-        new_versions: the channels that have new values.
-    """
-
-    key: Key
-    parent: str | None
-    checkpoint: Mapping[str, Any]
-    metadata: Mapping[str, Any]
-    new_versions: Mapping[str, Any]
-
-
 def put(thread: Thread, serde: SerializerProtocol, new: Put) -> None:
     """Stores a checkpoint, or another one in its place.
 
@@ -69,26 +36,31 @@ def put(thread: Thread, serde: SerializerProtocol, new: Put) -> None:
         InvalidMessage: it cannot be stored, for example because it is too long. Nothing was written.
     """
     namespace, id = new.key
-    body = codec.packed(serde, {name: each for name, each in new.checkpoint.items() if name != "channel_values"})
+    cleaned: list[str] = []
+    rest = {name: each for name, each in new.checkpoint.items() if name != "channel_values"}
+    body = codec.packed(serde, rest, "checkpoint", cleaned)
+    metadata = codec.packed(serde, new.metadata, "metadata", cleaned)
     data: dict[str, Any] = {"ns": namespace, "id": id, "parent": new.parent}
     data |= {name: new.metadata[name] for name in _PLAIN if type(new.metadata.get(name)) in (int, str)}
     if counters := new.metadata.get(_DELTA):
         data["delta"] = sorted(counters)
-    data |= {"checkpoint": codec.text_of(body), "metadata": codec.text_of(codec.packed(serde, new.metadata))}
-    said = _conversation(serde, new)
+    data |= {"checkpoint": codec.text_of(body), "metadata": codec.text_of(metadata)}
+    said = conversation_of(serde, new)
 
     def plan() -> _Planned:
         index = thread.index
         above = None if new.parent is None else index.find((namespace, new.parent))
         old = None if index.is_missing(new.key) else index.find(new.key)
         if old is not None:
-            return old.tail, [_entry("", data | {"again": True, "late": True} | _values(serde, new, None, None))]
+            return old.tail, [
+                _entry("", data | {"again": True, "late": True} | values_of(serde, new, None, None, cleaned))
+            ]
         early = index.early(new.key)
         if id <= (index.greatest() or ""):
             data["late"] = True
         if early:
             data["early"] = [each.id for each in early]
-        count = _stored_messages(thread, said.ids, above)
+        count = count_stored(thread, said.ids, above)
         end = said.ids[count - 1] if count else None
         continues = above is not None and end == (above.messages.end if above.messages else None)
         place = end
@@ -96,9 +68,9 @@ def put(thread: Thread, serde: SerializerProtocol, new: Put) -> None:
             place = early[-1].id if early and early[0].parent_id == above.tail else above.tail
         if said.channel is not None:
             data["messages"] = Messages(said.channel, len(said.ids), said.ids[-1]).data()
-        values = _values(serde, new, above if continues else None, said.channel)
+        values = values_of(serde, new, above if continues else None, said.channel, cleaned)
         checkpoint = _entry(codec.checkpoint_entry_id(new.key), data | values)
-        return _placed(thread, namespace, place, [*_messages(thread, serde, said, count, above), checkpoint])
+        return _placed(thread, namespace, place, [*messages_below(thread, serde, said, count, above), checkpoint])
 
     _append(thread, namespace, plan, put=id)
 
@@ -107,13 +79,15 @@ def put_writes(
     thread: Thread, serde: SerializerProtocol, key: Key, writes: Sequence[tuple[str, Any]], task: str, path: str
 ) -> None:
     """Stores writes of a task for a checkpoint, which need not be there yet."""
-    numbered = ((WRITES_IDX_MAP.get(name, number), name, value) for number, (name, value) in enumerate(writes))
-    put_stored_writes(
-        thread, key, [Write(path, task, number, name, codec.packed(serde, value)) for number, name, value in numbered]
-    )
+    cleaned: list[str] = []
+    stored = [
+        Write(path, task, WRITES_IDX_MAP.get(name, number), name, codec.packed(serde, value, name, cleaned))
+        for number, (name, value) in enumerate(writes)
+    ]
+    put_stored_writes(thread, key, stored, cleaned)
 
 
-def put_stored_writes(thread: Thread, key: Key, writes: Sequence[Write]) -> None:
+def put_stored_writes(thread: Thread, key: Key, writes: Sequence[Write], cleaned: Sequence[str] = ()) -> None:
     """Stores serialized writes of a task for a checkpoint. Regular ones that are known are passed over."""
     namespace, id = key
 
@@ -128,6 +102,8 @@ def put_stored_writes(thread: Thread, key: Key, writes: Sequence[Write]) -> None
             return None, []
         data: dict[str, Any] = {"ns": namespace, "of": id, "task": new[0].task, "path": new[0].path}
         data["writes"] = [[each.number, each.channel, *codec.text_of(each.value)] for each in new]
+        if cleaned:
+            data["cleaned"] = cleaned
         own, place = "", None if saved is None else saved.tail
         if saved is None:
             data["early"] = True
@@ -177,6 +153,8 @@ def _append(thread: Thread, namespace: str, plan: Callable[[], _Planned], put: s
                 log.refresh()
                 index.refresh()
                 continue
+            except InvalidMessage as error:
+                raise refused(error, entries) from None
             index.appended(stored)
             return
 
@@ -193,57 +171,3 @@ def _placed(thread: Thread, namespace: str, place: str | None, entries: list[Ent
 
 def _entry(id: str, data: dict[str, Any]) -> Entry:
     return ExtensionDataEntry(id=id, ext_type=codec.CHECKPOINT, data=data)
-
-
-# --- what a checkpoint consists of ---
-
-
-def _values(serde: SerializerProtocol, new: Put, above: Saved | None, said: str | None) -> dict[str, Any]:
-    """Returns the values of channels, and for those that are as in the checkpoint above where that has them from."""
-    inline, sources = dict[str, Any](), dict[str, list[str]]()
-    for name, value in new.checkpoint["channel_values"].items():
-        if name == said:
-            continue
-        source = None if above is None or name in new.new_versions else above.source_of(name)
-        version = new.checkpoint["channel_versions"].get(name)
-        if source is None or above is None or version is None or version != above.version_of(serde, name):
-            inline[name] = codec.text_of(codec.packed(serde, value))
-        else:
-            sources.setdefault(source, []).append(name)
-    return {"values": inline, "from": sources} if sources else {"values": inline}
-
-
-def _conversation(serde: SerializerProtocol, new: Put) -> _Conversation:
-    values = new.checkpoint["channel_values"]
-    channel = None if new.key[0] else conversation_in(values, serde)
-    if channel is None:
-        return _Conversation(None, [], [], [])
-    serialized = [codec.packed(serde, each) for each in values[channel]]
-    return _Conversation(channel, values[channel], serialized, chain_ids(SHAPE, serialized))
-
-
-def _stored_messages(thread: Thread, ids: Sequence[str], above: Saved | None) -> int:
-    """Returns how many of these messages are stored: the first ones, because an id stands for all before it."""
-    has, low, high = thread.index.has, 0, len(ids)
-    if above is not None and above.messages is not None and above.messages.size <= high:
-        at = above.messages.size
-        low = at if ids[at - 1] == above.messages.end else 0
-    if low < high and not has(ids[low]):
-        return low
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if has(ids[middle - 1]) else (low, middle - 1)
-    return low
-
-
-def _messages(
-    thread: Thread, serde: SerializerProtocol, said: _Conversation, count: int, above: Saved | None
-) -> list[Entry]:
-    """Returns the entries of the messages after the first `count`. What a state repeats costs no tokens again."""
-    paid = set[Any]()
-    if above is not None and above.messages is not None and count < min(len(said.ids), above.messages.size):
-        paid = {each.message.get("id") for each in thread.messages(above)} - {None}
-    return [
-        message_entry(serde, said.messages[at], said.serialized[at], said.ids[at], said.messages[at].id in paid)
-        for at in range(count, len(said.ids))
-    ]

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from convtree import Branch, Session, SessionChanged, SessionExists, SessionNotFound
-from convtree.adapters._base import Engine, StoreLike, address, session_id
+from convtree.adapters._base import Engine, HasEngine, StoreLike, address, session_id
 
 try:
     from langgraph.checkpoint.base import (
@@ -33,10 +33,11 @@ except ImportError as error:
 from convtree.adapters._langgraph_async import AsyncSaver
 from convtree.adapters._langgraph_branches import branches_of, checkpoint_at, go_on_at, tip_of
 from convtree.adapters._langgraph_codec import Key
+from convtree.adapters._langgraph_contents import Put
 from convtree.adapters._langgraph_prune import keep_only, keys_of_other_runs, newest_keys
 from convtree.adapters._langgraph_thread import Thread
 from convtree.adapters._langgraph_threads import Threads, config_of, named_by, tuple_of
-from convtree.adapters._langgraph_writing import Put, copy_into, put, put_writes
+from convtree.adapters._langgraph_writing import copy_into, put, put_writes
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["ConvtreeSaver"]
 
 
-class ConvtreeSaver(AsyncSaver):
+class ConvtreeSaver(HasEngine, AsyncSaver):
     """Checkpoints of LangGraph in a convtree store. Sync and async; thread-safe.
 
     Args:
@@ -57,7 +58,7 @@ class ConvtreeSaver(AsyncSaver):
 
     def __init__(self, store: StoreLike = "threads", *, serde: SerializerProtocol | None = None) -> None:
         super().__init__(serde=serde)
-        self._engine = Engine(store)
+        self._engine = Engine(store, type(self).__name__)
         self._threads = Threads(self._engine)
 
     # --- LangGraph's protocol; its async half is in AsyncSaver ---
@@ -225,10 +226,6 @@ class ConvtreeSaver(AsyncSaver):
         """Lets a thread go on at the end of the branch that has an entry or a checkpoint. Otherwise as `branch`."""
         with self._threads.open(thread_id) as thread:
             return config_of(thread_id, "", go_on_at(thread, self.serde, tip_of(thread, entry)))
-
-    def close(self) -> None:
-        """Closes the object. Its store is closed when no object of the process uses it any more."""
-        self._engine.close()
 
     def _keep_only(self, thread_id: str, choose: Callable[[Thread], Collection[Key]]) -> None:
         keep_only(self._engine.store, lambda: self._threads.open(thread_id), self.serde, choose)

@@ -6,8 +6,13 @@ import random
 import subprocess
 import sys
 import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import pytest
 from crashing import killed_while_writing
@@ -32,7 +37,8 @@ from langgraph.checkpoint.memory import InMemorySaver  # noqa: E402
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer  # noqa: E402
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME  # noqa: E402
 from langgraph.graph import START, MessagesState, StateGraph  # noqa: E402
-from langgraph.types import Command, interrupt  # noqa: E402
+from langgraph.types import Command, Send, interrupt  # noqa: E402
+from pydantic import BaseModel  # noqa: E402
 
 Saver: Any = adapter.ConvtreeSaver
 
@@ -258,8 +264,7 @@ def test_edit_and_regenerate_keep_the_sibling(where: str) -> None:
     assert texts(graph) == ["Where?", "yes 1", "Why?", "yes 3"]
     saver.checkout("t", other)
     assert texts(graph) == ["Where?", "yes 1", "How?", "yes 3"]
-    # LangGraph stores writes in threads of its own: those that come after the next checkpoint end a branch, too
-    tips = [each.leaf.id for each in saver.branches("t") if getattr(each.leaf, "ext_type", "") != "langgraph.writes"]
+    tips = [each.leaf.id for each in saver.branches("t")]
     with saver.log("t") as log:
         ends = [[each.text for each in log.path(tip, type=MessageEntry)][2] for tip in tips]
         assert sorted(set(ends)) == ["How?", "When?", "Why?"]
@@ -320,6 +325,25 @@ def test_what_is_stored_late_does_not_move_the_leaf(where: str) -> None:
     graph.invoke(say("three"), config())
     with saver.log("t") as log:
         assert [each.text for each in log.path(type=MessageEntry)] == texts(graph)
+    saver.close()
+
+
+def test_writes_that_come_late_are_no_branch(where: str) -> None:
+    """Neither does `checkout` end at them: the branch ends where its newest checkpoint is."""
+    saver = Saver(where)
+    graph = graph_of(saver)
+    graph.invoke(say("one"), config())
+    graph.invoke(say("two"), config())
+    states = list(graph.get_state_history(config()))
+    end = texts(graph)
+    graph.invoke(say("other"), next(each.config for each in states if len(each.values["messages"]) == 2))
+    before = [each.leaf for each in saver.branches("t")]
+    assert len(before) == 2
+    late = next(each for each in states if len(each.values["messages"]) == 3)  # of the branch that was left
+    saver.put_writes(late.config, [("late", 1)], "another task")
+    assert [each.leaf for each in saver.branches("t")] == before
+    saver.checkout("t", late.config["configurable"]["checkpoint_id"])
+    assert texts(graph) == end
     saver.close()
 
 
@@ -443,6 +467,137 @@ def test_what_the_serializer_refuses_never_ends_a_run(where: str) -> None:
     saver.close()
 
 
+BIG, AS_TEXT = 2**70, str(2**70)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A state that is a dataclass."""
+
+    what: Any
+    kept: Any = None
+
+
+class Point(NamedTuple):
+    """A named tuple."""
+
+    x: Any
+    y: int
+
+
+class Model(BaseModel):
+    """A model of pydantic."""
+
+    what: Any
+    kept: int = 5
+
+
+class Size(Enum):
+    """An enumeration."""
+
+    HUGE = BIG
+    SMALL = 1
+
+
+SAME = Found(1, {2})
+KINDS: list[tuple[Any, Any, str]] = [
+    (BIG, AS_TEXT, "a"),
+    ({"x": [BIG, Size.SMALL]}, {"x": [AS_TEXT, Size.SMALL]}, "a.x[0]"),
+    ({BIG: 1, AS_TEXT: 2}, {AS_TEXT + "_": 1, AS_TEXT: 2}, "a"),
+    ((1, BIG), (1, AS_TEXT), "a[1]"),
+    ({BIG}, {AS_TEXT}, "a[0]"),
+    (deque([BIG]), deque([AS_TEXT]), "a[0]"),
+    (Point(BIG, 1), Point(AS_TEXT, 1), "a.x"),
+    (Found(BIG, SAME), Found(AS_TEXT, SAME), "a.what"),
+    (Model(what={"n": BIG}), Model(what={"n": AS_TEXT}), "a.what.n"),
+    (Size.HUGE, AS_TEXT, "a"),
+    (Command(update={"n": BIG}), Command(update={"n": AS_TEXT}), "a.update.n"),
+    (Send("tools", {"args": {"n": BIG}}), Send("tools", {"args": {"n": AS_TEXT}}), "a.arg.args.n"),
+    (
+        [ToolMessage("ok", tool_call_id="c", id="t", artifact=[BIG])],
+        [ToolMessage("ok", tool_call_id="c", id="t", artifact=[AS_TEXT])],
+        "a[0].artifact[0]",
+    ),
+]
+
+
+@pytest.mark.parametrize(("value", "expected", "place"), KINDS, ids=lambda each: type(each).__name__)
+def test_an_integer_of_70_bits_is_cleaned_in_all_that_the_serializer_takes(
+    value: Any, expected: Any, place: str
+) -> None:
+    """As a value of a channel, in a write, and in what is sent to a node; and the entry says what was changed."""
+    saver = Saver("memory:")
+    saver.put(config(), checkpoint("1", {"a": value}, {"a": "1"}), {}, {"a": "1"})
+    saver.put_writes(config(id="1"), [("a", value), ("b", 1)], "task")
+    found = saver.get_tuple(config())
+    expected = saver.serde.loads_typed(saver.serde.dumps_typed(expected))  # tuples come back as lists
+    assert found.checkpoint["channel_values"] == {"a": expected}
+    assert found.pending_writes == [("task", "a", expected), ("task", "b", 1)]
+    with saver.log("t") as log:
+        cleaned = [each.data["cleaned"] for each in log.path(type=convtree.ExtensionDataEntry)]
+    assert cleaned == [[f"{place}: an integer beyond 64 bits became a text"]] * 2
+    saver.close()
+
+
+def test_what_contains_itself_is_refused_as_by_langgraph() -> None:
+    """Cleaning ends, and the error is the serializer's."""
+    saver, some, named = Saver("memory:"), list[Any]([BIG]), dict[Any, Any]({BIG: 1})
+    some.append(some)
+    named["again"] = named
+    for value in (some, named):
+        with pytest.raises(TypeError):
+            saver.put(config(), checkpoint("1", {"a": value}, {"a": "1"}), {}, {"a": "1"})
+    assert saver.get_tuple(config()) is None
+    saver.close()
+
+
+@pytest.mark.parametrize("argument", [BIG, float("nan"), "half \ud83d", {"half \ud83d": 1}, {(1, 2): {3}}])
+def test_arguments_of_a_tool_never_end_a_run(argument: Any, where: str) -> None:
+    """The agent sends its call to the tools, and the tool's result has what JSON cannot hold, too."""
+
+    def call(state: MessagesState) -> Any:  # noqa: ARG001  # LangGraph passes it
+        asked: Any = {"name": "count", "args": {"n": argument}, "id": "c"}
+        return {"messages": [AIMessage("", tool_calls=[asked], id="a")]}
+
+    def tools(sent: Any) -> Any:
+        return {"messages": [ToolMessage("ok", tool_call_id="c", id="t", artifact=sent["call"]["args"])]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("call", call)
+    builder.add_node("tools", tools)
+    builder.add_edge(START, "call")
+    builder.add_conditional_edges(
+        "call", lambda state: [Send("tools", {"call": state["messages"][-1].tool_calls[0]})], ["tools"]
+    )
+    saver = Saver(where)
+    graph = builder.compile(checkpointer=saver)
+    graph.invoke(say("How many?"), config())
+    assert texts(graph) == ["How many?", "", "ok"]
+    with saver.log("t") as log:
+        assert [each.role for each in log.path(type=MessageEntry)] == ["user", "assistant", "tool"]
+        found = [bool((each.extra or {}).get("cleaned")) for each in log.path(type=MessageEntry)]
+    assert found == [False, *([argument != {(1, 2): {3}}] * 2)]
+    saver.close()
+
+
+def test_what_is_too_long_is_refused_with_its_place(where: str) -> None:
+    """The error names the message of the state, or the channel, or the task that wrote it."""
+    saver, long = Saver(where), "x" * 17_000_000
+    state = {"messages": [HumanMessage("one", id="1"), HumanMessage(long, id="2"), HumanMessage("three", id="3")]}
+    saver.put(config(), checkpoint("1", {"messages": state["messages"][:1]}, {"messages": "1"}), {}, {"messages": "1"})
+    with pytest.raises(convtree.InvalidMessage, match=r"^checkpoint '2', messages\[1\]: .* limit") as refused:
+        saver.put(config(id="1"), checkpoint("2", state, {"messages": "2"}), {}, {"messages": "2"})
+    assert refused.value.place == "checkpoint '2', messages[1]"
+    values = {"a": 1, "b": long[:13_000_000]}  # a third more in base64
+    with pytest.raises(convtree.InvalidMessage, match=r"^checkpoint '2', channel 'b': .* limit"):
+        saver.put(config(id="1"), checkpoint("2", values, {"a": "1", "b": "1"}), {}, {"a": "1", "b": "1"})
+    with pytest.raises(convtree.InvalidMessage, match=r"^writes of task 'k' at checkpoint '1', channel 'b': .* limit"):
+        saver.put_writes(config(id="1"), [("a", 1), ("b", long)], "k")
+    assert id_of(saver.get_tuple(config())) == "1"
+    assert not saver.get_tuple(config()).pending_writes
+    saver.close()
+
+
 def test_what_is_no_json_comes_back_whole(where: str) -> None:
     """The artifact of a tool is an object: people see its text, LangGraph gets it back."""
     message = ToolMessage("sunny", tool_call_id="c", id="t", artifact={"raw": b"\x00", "set": {1}})
@@ -498,6 +653,38 @@ def test_a_store_that_was_given_stays_open(tmp_path: Path) -> None:
     one, two = Saver(tmp_path), Saver(tmp_path)
     one.close()
     assert texts(graph_of(two), 7) == ["Where?", "yes 1"]
+
+
+def test_every_call_of_a_closed_saver_raises(place: str) -> None:
+    """Also while another one has its store open, and in a list that was begun before."""
+    with Saver(place) as other:
+        with Saver(place) as saver:
+            graph_of(saver).invoke(say("Where?"), config())
+            begun = saver.list(config())
+            next(begun)
+        new = checkpoint("1", {}, {})
+        calls: list[Callable[[], Any]] = [
+            lambda: saver.get_tuple(config()),
+            lambda: saver.list(config()),
+            lambda: next(begun),
+            lambda: saver.put(config(), new, {}, {}),
+            lambda: saver.put_writes(config(id="1"), [("a", 1)], "task"),
+            lambda: saver.get_delta_channel_history(config=config(), channels=["a"]),
+            lambda: saver.delete_thread("t"),
+            lambda: saver.delete_for_runs(["run"]),
+            lambda: saver.copy_thread("t", "u"),
+            lambda: saver.prune(["t"]),
+            lambda: saver.log("t"),
+            lambda: saver.branches("t"),
+            lambda: saver.branch("t", None),
+            lambda: saver.checkout("t", "x"),
+            lambda: asyncio.run(saver.aget_tuple(config())),
+            lambda: asyncio.run(saver.aput(config(), new, {}, {})),
+        ]
+        for call in calls:
+            with pytest.raises(RuntimeError, match="ConvtreeSaver is closed"):
+                call()
+        assert texts(graph_of(other)) == ["Where?", "yes 1"]
 
 
 def test_damage_is_said_and_not_passed_over(tmp_path: Path) -> None:
@@ -672,12 +859,29 @@ def test_the_example_runs() -> None:
     assert example("langgraph_adapter.py").stderr == ""
 
 
+class Three(TypedDict):
+    """A state with several channels."""
+
+    a: int
+    b: int
+    c: int
+    answer: int
+
+
 def test_the_guide_moves_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every state of a thread is the same afterwards, and the graph goes on."""
     graphs = pytest.importorskip("langgraph.graph")
     sqlite = pytest.importorskip("langgraph.checkpoint.sqlite")
     monkeypatch.chdir(tmp_path)
     config = {"configurable": {"thread_id": "trip"}}
+    waiting: Any = {"configurable": {"thread_id": "waiting"}}
+
+    def asking(saver: Any) -> Any:
+        """A task of this graph has several writes, which wait for another task."""
+        builder = graphs.StateGraph(Three)
+        builder.add_node("done", lambda _: {"a": 1, "b": 2, "c": 3})
+        builder.add_node("ask", lambda _: {"answer": interrupt("?")})
+        return builder.add_edge(graphs.START, "done").add_edge(graphs.START, "ask").compile(checkpointer=saver)
 
     def graph(saver: Any) -> Any:
         builder = graphs.StateGraph(graphs.MessagesState)
@@ -691,8 +895,16 @@ def test_the_guide_moves_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         for text in ("Where?", "Again?"):
             graph(old).invoke({"messages": [("user", text)]}, config)
         before = states(old)
+        asking(old).invoke({"a": 0, "b": 0, "c": 0, "answer": 0}, waiting)
+        pending = old.get_tuple(waiting).pending_writes
+        assert len(pending) >= 4
     run_block("SqliteSaver", "ConvtreeSaver")
     new = adapter.ConvtreeSaver("threads")
     assert states(new) == before
+    by_task = itemgetter(
+        0
+    )  # LangGraph goes by the task, and the order of tasks is by their paths, which no saver gives
+    assert sorted(new.get_tuple(waiting).pending_writes, key=by_task) == sorted(pending, key=by_task)
+    assert asking(new).invoke(Command(resume=9), waiting) == {"a": 1, "b": 2, "c": 3, "answer": 9}
     said = graph(new).invoke({"messages": [("user", "More?")]}, config)["messages"]
     assert [each.content for each in said] == ["Where?", "Rome", "Again?", "Rome", "More?", "Rome"]
