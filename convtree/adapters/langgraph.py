@@ -17,7 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from convtree import Branch, Session, SessionChanged, SessionExists, SessionNotFound
-from convtree.adapters._base import Engine, HasEngine, StoreLike, address, session_id
+from convtree.adapters._base import Closable, Engine, StoreLike, address, session_id
 
 try:
     from langgraph.checkpoint.base import (
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["ConvtreeSaver"]
 
 
-class ConvtreeSaver(HasEngine, AsyncSaver):
+class ConvtreeSaver(Closable, AsyncSaver):
     """Checkpoints of LangGraph in a convtree store. Sync and async; thread-safe.
 
     Args:
@@ -226,6 +226,10 @@ class ConvtreeSaver(HasEngine, AsyncSaver):
         """Lets a thread go on at the end of the branch that has an entry or a checkpoint. Otherwise as `branch`."""
         with self._threads.open(thread_id) as thread:
             return config_of(thread_id, "", go_on_at(thread, self.serde, tip_of(thread, entry)))
+
+    def close(self) -> None:
+        """Closes the object. Its store is closed when no object of the process uses it any more."""
+        self._engine.close()
 
     def _keep_only(self, thread_id: str, choose: Callable[[Thread], Collection[Key]]) -> None:
         keep_only(self._engine.store, lambda: self._threads.open(thread_id), self.serde, choose)
