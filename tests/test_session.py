@@ -1187,7 +1187,7 @@ def test_a_signal_during_a_scan_leaves_a_whole_index(
         with monkeypatch.context() as patch:
             patch.setattr(getattr(tree, after) if after else tree.ids, "append" if after else "add", interrupted)
             with pytest.raises(Interrupt):
-                session.append(user("2"), id="b")
+                session.append(user("2"), id="b", pinned=True)  # which goes the ordinary way
         assert contents(session) == ["1"]
         assert [entry.id for entry in session.leaves()] == ["b"]
         assert session.findings == ()
