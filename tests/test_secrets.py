@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from convtree import ExtensionDataEntry, Redactor, SecretPlace, Session, redact
 from convtree._cli.app import app
+from convtree._engine import secret_names
 from convtree._engine.secret_forms import RARE, USUAL
 from convtree.repair import SecretFound, redact_log
 
@@ -412,6 +413,22 @@ def test_adversarial_texts_take_linear_time(piece: str) -> None:
 
     redact(piece)
     assert times_as_long(partial(taken, 10_000), partial(taken, 40_000), 10) <= 10
+
+
+def test_the_end_of_many_long_values_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in one another, and end at the same place: each character is looked at once for that."""
+    pattern, looked_at = secret_names._REST, list[int]()
+
+    class Counted:
+        def match(self, text: str, start: int) -> re.Match[str] | None:
+            found = pattern.match(text, start)
+            looked_at.append(0 if found is None else found.end() - start)
+            return found
+
+    monkeypatch.setattr(secret_names, "_REST", Counted())
+    text = "token=a1" * 25_000
+    assert redact(text) == "token=[REDACTED:token]"
+    assert 0 < sum(looked_at) <= len(text)
 
 
 # --- of the caller, and the command line ---

@@ -166,14 +166,17 @@ def _near(pattern: re.Pattern[str], text: str, hints: Iterable[re.Match[bytes]],
 
 
 class _Rest:
-    """Where the characters of a value end. Of values in one another, the text is looked at once."""
+    """Finds the end of values that are longer than is looked at.
+
+    Many values in one another end at the same place: it is looked for once.
+    """
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._end = 0
 
     def behind(self, end: int) -> int:
-        """Returns where they end that go on at `end`; asked in the order of the text."""
+        """Returns the end of a value of which the text up to `end` is known. Asked from left to right."""
         if end >= self._end and (match := _REST.match(self._text, end)):
             self._end = match.end()
         return self._end
