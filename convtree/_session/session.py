@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, structs, to_builtins
 
 from convtree._engine.expected import expected
 from convtree._engine.intents import Import
@@ -343,8 +343,9 @@ class Session(Described, Uncopyable):
 
     @property
     def header(self) -> Header:
-        """The session's header. Before the first record, the header that will be written with it."""
-        return self._client.header
+        """The session's header, with a copy of its metadata. Before the first record, the one that will be written."""
+        header = self._client.header
+        return header if not header.metadata else structs.replace(header, metadata=to_builtins(header.metadata))
 
     @property
     def id(self) -> str:

@@ -70,7 +70,8 @@ class SessionTests(StoreTests):
             assert session.header.parent_session == parent
             assert (session.name, session.metadata) == ("N", {"k": [1, None]})
             session.metadata["k"].append("a change of a copy")
-            assert session.metadata == {"k": [1, None]}
+            (session.header.metadata or {})["k"].append("a change of a copy")
+            assert session.metadata == session.header.metadata == {"k": [1, None]}
 
     def test_create_makes_an_id(self, store: SessionStore) -> None:
         """Two sessions get different ids."""
