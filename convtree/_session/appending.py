@@ -27,7 +27,7 @@ from convtree._session.later import or_later
 E = TypeVar("E", bound=Entry)
 F = TypeVar("F", bound=Callable[..., Any])
 
-_PLACES = {"parent_id"}, {"parent_id", "move_leaf", "expect_revision"}
+_PLACE = {"parent_id", "move_leaf", "expect_revision"}
 
 
 class Appendable(HasClient, Protocol):
@@ -196,12 +196,12 @@ def append(
 def texts_first(method: F, attempt: Callable[..., Any], kinds: Collection[type]) -> F:
     """Makes `append` or `append_many` try the fast path before its arguments are checked.
 
-    That is, if it is given only what to append, and perhaps the parent, or that with the revision to expect.
+    That is, if it is given only what to append, and perhaps where, and the revision to expect.
     """
 
     @wraps(method)
     def append(self: Appendable, *items: Any, **options: Any) -> Any:
-        if len(items) == 1 and items[0].__class__ in kinds and (not options or options.keys() in _PLACES):
+        if len(items) == 1 and items[0].__class__ in kinds and (not options or options.keys() <= _PLACE):
             appended = attempt(self._client, items[0], **options)
             if appended is not None:
                 return appended
