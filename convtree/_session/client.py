@@ -52,7 +52,7 @@ def locked(method: Callable[Concatenate[Client, P], T]) -> Callable[Concatenate[
     If a snapshot turns out damaged, or the lines were replaced, the log is read again, and the method called again.
     """
 
-    def tried(self: Client, args: Any, kwargs: Any) -> T:
+    def tried(self: Client, args: Any, kwargs: Any) -> T:  # apart: a `try` in the block of the lock has a gap
         self.check_open()
         if self.journal.index_is_partial:
             self.journal.refresh()  # a signal interrupted a scan
