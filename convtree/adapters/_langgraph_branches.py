@@ -95,11 +95,9 @@ def _are_late(log: Session, leaf: Entry) -> bool:
 
     LangGraph's threads may store writes after the next checkpoint. So they end beside the conversation.
     """
-    below = leaf
     for entry in log.walk_up(leaf.parent_id):
-        if any(each.id != below.id for each in log.children(entry.id)):
+        if len(log.children(entry.id, limit=2)) > 1:
             return True
         if codec.is_checkpoint(entry):
             break
-        below = entry
     return False
