@@ -80,7 +80,7 @@ class Disk:
         raise OSError(f"umount {self.place}: still in use")
 
     def remove(self) -> None:
-        """Unmounts it at the end, whoever uses it."""
+        """Unmounts it at the end, also with a file that is still open."""
         subprocess.run(["umount", "-l", str(self.place)], capture_output=True, check=False)
 
 
